@@ -1,0 +1,167 @@
+/**
+ * What the index of a scratch holds: shards, streams, segments, blocks, runs and progress.
+ *
+ * A *stream* is the output of one stage for one shard (the loader's is called `input`). It is a list of
+ * *blocks*, each committed once and never changed. The bytes of the blocks lie in *segments*: append-only
+ * files that are, each for itself, a valid Arrow IPC stream (kind `table`) or plain bytes (`bytes`, `files`).
+ * A block names each of its buffers by segment and offset, so that a block may take a column from a segment
+ * of an earlier stream instead of writing it again.
+ *
+ * Invariants
+ *  1. A byte range that a committed block refers to never changes; segments are appended to and never truncated.
+ *  2. A block, the progress of its stage and the bytes it occupies change in one LMDB transaction.
+ *  3. A segment has one writer, the run that made it; a later run of the same stage opens a segment of its own.
+ *  4. A commit is refused unless its run id is the current one of its stage.
+ *  5. Offsets and lengths are bytes; every buffer of a table starts at a multiple of 64 within its segment.
+ */
+
+/** Physical types of columns, each Arrow's layout of the same name. `dictionary` is int32 codes into utf8 values. */
+export const columnTypes = [
+  'int8',
+  'int16',
+  'int32',
+  'int64',
+  'uint8',
+  'uint16',
+  'uint32',
+  'uint64',
+  'float32',
+  'float64',
+  'bool',
+  'utf8',
+  'dictionary',
+  'timestamp[ms]',
+  'timestamp[us]',
+  'date32',
+] as const;
+export type ColumnType = (typeof columnTypes)[number];
+
+export interface ColumnSchema {
+  name: string;
+  type: ColumnType;
+  nullable: boolean;
+}
+
+export type StreamKind = 'table' | 'bytes' | 'files';
+export type Medium = 'memory' | 'ssd' | 'volume' | 'network';
+
+/** The stream that the loader writes; reserved as a stage name. */
+export const inputStream = 'input';
+
+export interface BufferRef {
+  segment: string;
+  offset: number;
+  length: number;
+}
+
+export interface ColumnRef {
+  name: string;
+  type: ColumnType;
+  nullCount: number;
+  /** Bit i set: row i holds a value. Absent: no nulls. */
+  validity?: BufferRef | undefined;
+  /** int32 offsets, rows + 1 of them: utf8 only. */
+  offsets?: BufferRef | undefined;
+  /** Values; for utf8 the bytes, for bool bits, for dictionary the int32 codes. */
+  values: BufferRef;
+  /** The values that the codes of a dictionary column point into: a utf8 array without nulls. */
+  dictionary?: { length: number; offsets: BufferRef; values: BufferRef } | undefined;
+}
+
+/** The stretch of a segment that a block's writer wrote for it; what checkpoints copy and checksums cover. */
+export interface BlockExtent extends BufferRef {
+  crc32: number;
+}
+
+export interface BlockRecord {
+  seq: number;
+  /** Rows of a table; 0 for bytes and files. */
+  rows: number;
+  /** Table only. */
+  columns: ColumnRef[];
+  /** bytes and files: the payload. */
+  payload?: BufferRef | undefined;
+  /** files: the name of the file that the payload continues. */
+  file?: string | undefined;
+  /** Absent when the block wrote nothing of its own (all columns by reference). */
+  extent?: BlockExtent | undefined;
+}
+
+export interface SegmentRecord {
+  /** Unique within the shard: `<stream>.<n>`. */
+  id: string;
+  stream: string;
+  path: string;
+  medium: 'memory' | 'ssd';
+  /** Bytes up to the end of the last committed block. */
+  committedBytes: number;
+  /** An Arrow end-of-stream mark was written behind the last block: the file is whole as it stands. */
+  ended: boolean;
+}
+
+/** What a stream was made from; equal lineage digests mean equal streams. Resume compares the parts, to say why not. */
+export interface Lineage {
+  /** sha256 over all below, hex. */
+  digest: string;
+  stage: string;
+  /** Digest of the stage's code or image. */
+  version: string;
+  /** Digest of the parameters that the stage can see. */
+  parameters: string;
+  /** Identity of the source: only on `input`. */
+  source?: string | undefined;
+  /** Lineage digests of the streams that it reads, by stream. */
+  inputs: Record<string, string>;
+}
+
+export interface StreamRecord {
+  stream: string;
+  kind: StreamKind;
+  schema: ColumnSchema[];
+  lineage: Lineage;
+  sealed: boolean;
+  blocks: number;
+  rows: number;
+  /** Bytes that the stream itself wrote, references not counted. */
+  bytes: number;
+}
+
+/** How far a stage has come in its input; written in the transaction of its output. */
+export interface StageProgress {
+  /** Input blocks whose result is committed. */
+  consumed: number;
+  /** State of an aggregation after `consumed` blocks, encoded by the stage. */
+  state?: Uint8Array | undefined;
+}
+
+export interface ShardRecordInScratch {
+  shardId: string;
+  epoch: number;
+  /** Pipeline revision under which the shard was taken in. */
+  revision: number;
+}
+
+/** The fence of invariant 4. */
+export interface RunRecord {
+  runId: string;
+  epoch: number;
+}
+
+/** The start of a buffer within its segment is a multiple of this: Arrow's recommended alignment. */
+export const bufferAlignment = 64;
+export const alignUp = (bytes: number, to = bufferAlignment): number => Math.ceil(bytes / to) * to;
+
+export type BytesByMedium = Record<Medium, { read: number; written: number }>;
+export const noBytes = (): BytesByMedium => ({
+  memory: { read: 0, written: 0 },
+  ssd: { read: 0, written: 0 },
+  volume: { read: 0, written: 0 },
+  network: { read: 0, written: 0 },
+});
+export function addBytes(into: BytesByMedium, more: BytesByMedium): BytesByMedium {
+  for (const medium of Object.keys(into) as Medium[]) {
+    into[medium].read += more[medium].read;
+    into[medium].written += more[medium].written;
+  }
+  return into;
+}

@@ -1,0 +1,29 @@
+/** Bounds, in one place so that related ones can be held against each other. Times in ms, sizes in bytes. */
+export const limits = {
+  leaseTtlMs: 15_000,
+  heartbeatMs: 1_000,
+  leaseWaitMs: 10_000,
+  /** Queue of the coordinator: beyond it submitters get 429. */
+  pendingShardsMax: 2_000_000,
+  submitBatchMax: 10_000,
+  requestBytesMax: 16 * 1024 * 1024,
+  listPageMax: 1_000,
+  eventsKept: 100_000,
+  eventStreamsMax: 256,
+  /** Events that wait for a slow reader of the event stream before it is cut off. */
+  eventBacklogMax: 10_000,
+  logTailBytes: 4_096,
+  /** State of an aggregation that is saved with its progress; a larger one is recomputed after a failure. */
+  stageStateBytesMax: 1024 * 1024,
+  blockBytesMax: 1024 * 1024 * 1024,
+  /** From SIGTERM to SIGKILL of a shim or agent. */
+  terminationGraceMs: 5_000,
+  /** A shim that says nothing this long after it was started is started again. */
+  swapTimeoutMs: 30_000,
+  /** Lines of a line's in-memory event backlog between heartbeats. */
+  heartbeatEventsMax: 1_000,
+  resultFilesMax: 10_000,
+} as const;
+
+if (limits.leaseTtlMs < 5 * limits.heartbeatMs) throw new Error('a lease must outlive several lost heartbeats');
+if (limits.terminationGraceMs >= limits.leaseTtlMs) throw new Error('a line must be able to give its lease back while it ends');

@@ -1,0 +1,85 @@
+/** What a line's agent and the coordinator say to each other over HTTP: under `/v1/lines/{line}/…`. */
+import { z } from 'zod';
+import { shardReportSchema, shardResultSchema, shardSourceSchema, wireErrorSchema } from './shard.js';
+
+const shardAtEpoch = z.object({ shardId: z.string(), epoch: z.int() });
+export type ShardAtEpoch = z.infer<typeof shardAtEpoch>;
+
+/** POST …/hello: an agent introduces its line, once per start. */
+export const lineHelloSchema = z.object({
+  pipeline: z.string(),
+  /** Pod uid or, on a laptop, a random id per process: another one means another memory. */
+  instance: z.string(),
+  node: z.string(),
+  slots: z.int().positive(),
+  /** Shards whose streams are in the scratch: they come back to this line first. */
+  residents: z.array(shardAtEpoch),
+});
+export type LineHello = z.infer<typeof lineHelloSchema>;
+export const lineWelcomeSchema = z.object({
+  /** A `Pipeline`, resolved. */
+  pipeline: z.unknown(),
+  leaseTtlMs: z.number(),
+  heartbeatMs: z.number(),
+});
+
+/** POST …/leases: long poll; answers at once when there is work, else when there is, or after `waitMs` with none. */
+export const leaseRequestSchema = z.object({ max: z.int().min(1).max(256), waitMs: z.int().min(0).max(60_000), residents: z.array(z.string()).max(1024) });
+export const leaseSchema = z.object({
+  shardId: z.string(),
+  key: z.string(),
+  epoch: z.int(),
+  /** Failures so far. */
+  attempts: z.int(),
+  source: shardSourceSchema,
+  parameters: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+  resultDir: z.string(),
+  resumeFrom: z.string().optional(),
+});
+export type Lease = z.infer<typeof leaseSchema>;
+export const leaseAnswerSchema = z.object({ leases: z.array(leaseSchema), queued: z.int().describe('Shards of the pipeline that wait.') });
+
+/** POST …/heartbeat: renews the leases and carries what there is to see. */
+export const shardProgressSchema = shardAtEpoch.extend({
+  phase: z.enum(['loading', 'stages', 'delivering']),
+  stagesDone: z.array(z.string()),
+  running: z.array(z.object({ stage: z.string(), slot: z.int(), blocks: z.int(), blocksTotal: z.int(), rows: z.number() })),
+});
+export type ShardProgress = z.infer<typeof shardProgressSchema>;
+export const slotViewSchema = z.object({ slot: z.int(), stage: z.string().optional(), phase: z.enum(['empty', 'swapping', 'idle', 'running', 'lost']), swaps: z.int() });
+export type SlotView = z.infer<typeof slotViewSchema>;
+export const heartbeatSchema = z.object({
+  instance: z.string(),
+  shards: z.array(shardProgressSchema),
+  slots: z.array(slotViewSchema),
+  scratch: z.object({ usedBytes: z.number(), sizeBytesMax: z.number(), spilledBytes: z.number(), reads: z.enum(['mmap', 'pread']) }),
+  /** Why the line is not working, in words, when it is not. */
+  waiting: z.string().optional(),
+  /** Things that happened since the last heartbeat, oldest first. */
+  events: z.array(z.object({ type: z.string(), shardId: z.string().optional(), data: z.record(z.string(), z.unknown()) })).max(1000),
+});
+export type Heartbeat = z.infer<typeof heartbeatSchema>;
+export const heartbeatAnswerSchema = z.object({
+  /** Leases that this line no longer has: stop and free them. */
+  lost: z.array(z.string()),
+  /** A newer revision of the pipeline, if there is one. */
+  pipeline: z.unknown().optional(),
+  /** Finish or checkpoint what is there and take nothing new. */
+  drain: z.boolean(),
+  paused: z.boolean(),
+});
+
+/** POST …/complete and …/fail: under the lease's epoch; a late one is answered with PDL_LEASE_LOST. */
+export const completeSchema = shardAtEpoch.extend({ result: shardResultSchema, report: shardReportSchema });
+export type Complete = z.infer<typeof completeSchema>;
+export const failSchema = shardAtEpoch.extend({
+  error: wireErrorSchema,
+  stage: z.string().optional(),
+  /** false: the line gives the shard back through no fault of the shard (drained); no attempt is counted. */
+  counts: z.boolean(),
+});
+export type Fail = z.infer<typeof failSchema>;
+
+/** POST …/swaps: put a stage into a slot. Answered when the driver has accepted it; done when the shim says hello. */
+export const swapRequestSchema = z.object({ slot: z.int().nonnegative(), stage: z.string(), step: z.string() });
+export type SwapRequest = z.infer<typeof swapRequestSchema>;

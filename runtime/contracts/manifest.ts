@@ -1,0 +1,188 @@
+/**
+ * The pipeline manifest: one zod schema, from which its TypeScript type, its JSON Schema and, for a
+ * cluster, the custom resource definition come. `config/manifest.ts` reads YAML into it and says where a fault is.
+ *
+ * Quantities are written as in Kubernetes (`512Mi`, `2Gi`, `500m`), durations as `250ms`, `90s`, `10m`, `2h`.
+ */
+import { z } from 'zod';
+import { columnTypes } from './block.js';
+
+const name = z
+  .string()
+  .min(1)
+  .max(63)
+  .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/, 'must be lower-case letters, digits and dashes, as a DNS label');
+const durationText = z
+  .string()
+  .regex(/^\d+(\.\d+)?(ms|s|m|h|d)$/, 'must be a duration such as 250ms, 90s, 10m or 2h')
+  .describe('A duration: a number and ms, s, m, h or d.');
+const quantityText = z
+  .union([z.string().regex(/^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$/, 'must be a quantity such as 512Mi, 2Gi or 500m'), z.number().nonnegative()])
+  .describe('A quantity as in Kubernetes.');
+
+/** JSON Schema's own words, the subset that a parameter needs. */
+export const parameterSchema = z
+  .strictObject({
+    type: z.enum(['string', 'number', 'integer', 'boolean']),
+    description: z.string().optional(),
+    default: z.union([z.string(), z.number(), z.boolean()]).optional(),
+    enum: z.array(z.union([z.string(), z.number()])).min(1).optional(),
+    minimum: z.number().optional(),
+    maximum: z.number().optional(),
+    pattern: z.string().optional(),
+  })
+  .describe('What one parameter of a shard may be. Without a default it must be given.');
+
+export const inputFormats = ['parquet', 'csv', 'ndjson', 'arrow', 'bytes'] as const;
+export type InputFormat = (typeof inputFormats)[number];
+
+const columnDeclaration = z.enum(columnTypes);
+
+const inputSchema = z
+  .strictObject({
+    source: z
+      .union([z.string().min(1), z.array(z.string().min(1)).min(1), z.strictObject({ inline: z.unknown() })])
+      .optional()
+      .describe('Files, glob patterns, folders, http(s):// addresses, `npm:package/path` of an installed package, or an inline payload. Relative paths are relative to the manifest.'),
+    format: z.enum(inputFormats).default('bytes'),
+    columns: z
+      .union([z.array(z.string().min(1)).min(1), z.record(z.string(), columnDeclaration)])
+      .optional()
+      .describe('The columns to read; as a map, with the type that each must have.'),
+    chunk: z
+      .union([z.strictObject({ rows: z.int().positive() }), z.strictObject({ bytes: quantityText })])
+      .optional()
+      .describe('Split the source into many shards, each record in exactly one.'),
+    blockRows: z.int().min(1).max(16_777_216).default(65_536).describe('Rows of a block: the unit of commit and of parallel work.'),
+    blockBytes: quantityText.default('4Mi').describe('Bytes of a block, for format bytes.'),
+  })
+  .prefault({});
+
+const stageSchema = z
+  .strictObject({
+    name,
+    description: z.string().optional(),
+    after: z.array(z.string()).optional().describe('The stages whose output this one reads; without it, the input of the pipeline.'),
+    combine: z
+      .enum(['zip', 'concat'])
+      .default('zip')
+      .describe('With several stages in `after`: zip puts their columns side by side, block by block; concat puts their blocks one after another.'),
+    uses: z.string().min(1).optional().describe('A TypeScript or JavaScript module that exports defineStage({…}); relative to the manifest.'),
+    command: z.array(z.string()).min(1).optional().describe('A program of any language and its arguments.'),
+    image: z.string().min(1).optional().describe('The container image, by digest, in which the stage runs in a cluster.'),
+    stdio: z.enum(['files', 'ndjson']).default('files').describe('How a command gets its data: as files in PODLINE_INPUT_DIR, or NDJSON on stdin and stdout.'),
+    output: z.enum(['table', 'bytes', 'files']).default('table').describe('What a command produces. A TypeScript stage says so itself.'),
+    executor: z.enum(['thread', 'process', 'container', 'job']).default('thread'),
+    bound: z.enum(['cpu', 'io']).default('cpu').describe('What the stage waits for: as many cpu stages as cores run at once, io stages beyond that.'),
+    workers: z.union([z.literal('auto'), z.int().min(1).max(256)]).default('auto').describe('Threads that work on blocks side by side.'),
+    parameters: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).default({}).describe('Constants of this stage; they stand before the parameters of the shard.'),
+    retries: z.int().min(0).max(100).default(2).describe('How often the stage is tried again on the same shard before the shard fails.'),
+    timeout: durationText.optional(),
+    resources: z.strictObject({ cpu: quantityText.optional(), memory: quantityText.optional() }).default({}),
+  })
+  .refine((stage) => (stage.uses === undefined) !== (stage.command === undefined), {
+    error: 'a stage has either `uses` (TypeScript) or `command` (any program), and not both',
+  });
+
+const checkpointCadence = z.union([
+  z.enum(['stage', 'never', 'auto']),
+  z.strictObject({ blocks: z.int().positive() }),
+  z.strictObject({ every: durationText }),
+]);
+
+const checkpointsSchema = z
+  .strictObject({
+    ssd: checkpointCadence.default('stage').describe('When committed blocks are copied to the SSD of the node.'),
+    major: checkpointCadence.default('never').describe('When they are copied to the persistent volume too.'),
+    retain: z.int().min(1).max(100).default(2).describe('Manifests of a shard that are kept per place.'),
+  })
+  .prefault({});
+
+export const pipelineSpecSchema = z.strictObject({
+  description: z.string().optional(),
+  parameters: z.record(z.string(), parameterSchema).default({}),
+  input: inputSchema,
+  scratch: z
+    .strictObject({
+      medium: z.enum(['Memory', 'SSD']).default('Memory'),
+      size: quantityText.default('1Gi').describe('Bound of what the streams of one line may occupy in the medium.'),
+      spill: z.boolean().default(true).describe('Whether streams may move to SSD when the medium is full.'),
+    })
+    .prefault({}),
+  slots: z.union([z.literal('auto'), z.int().min(1).max(128)]).default('auto'),
+  residents: z.union([z.literal('auto'), z.int().min(1).max(256)]).default('auto').describe('Shards that a line holds at once, so that one swap is paid for several.'),
+  stages: z.array(stageSchema).min(1).max(512),
+  checkpoints: checkpointsSchema,
+  retries: z
+    .strictObject({
+      limit: z.int().min(0).max(100).default(3).describe('How often a shard is leased again after it failed, before it becomes a dead letter.'),
+      backoff: z
+        .strictObject({ initial: durationText.default('1s'), factor: z.number().min(1).max(10).default(2), max: durationText.default('60s') })
+        .prefault({}),
+    })
+    .prefault({}),
+  timeLimits: z.strictObject({ pending: durationText.optional(), running: durationText.optional() }).default({}),
+  resources: z.strictObject({ cpu: quantityText.optional(), memory: quantityText.optional() }).default({}),
+  swap: z.strictObject({ gracePeriodSeconds: z.number().min(0).max(3600).default(0) }).prefault({}),
+  result: z
+    .strictObject({
+      dir: z.string().min(1).default('./results').describe('Each shard gets a folder in it, named by its key.'),
+      format: z.enum(['parquet', 'arrow', 'csv', 'ndjson']).default('arrow').describe('How tables are written; bytes and files are written as they are.'),
+      stages: z.array(z.string()).optional().describe('The stages whose output is the result; without it, those that no other stage reads.'),
+    })
+    .prefault({}),
+});
+
+export const pipelineSchema = z
+  .strictObject({
+    apiVersion: z.literal('podline.dev/v1alpha1'),
+    kind: z.literal('Pipeline'),
+    metadata: z.looseObject({ name, labels: z.record(z.string(), z.string()).optional() }),
+    spec: pipelineSpecSchema,
+  })
+  .describe('A Podline pipeline: a graph of stages that come to a shard in shared memory.');
+
+export type PipelineManifest = z.infer<typeof pipelineSchema>;
+export type PipelineSpec = z.infer<typeof pipelineSpecSchema>;
+export type StageSpec = z.infer<typeof stageSchema>;
+export type ParameterSchema = z.infer<typeof parameterSchema>;
+export type ParameterValue = string | number | boolean;
+export type Parameters = Record<string, ParameterValue>;
+export type CheckpointCadence = z.infer<typeof checkpointCadence>;
+
+/** A stage's code as the coordinator resolved it: what a shim loads, and the version that lineage is made of. */
+export interface ResolvedStage extends Omit<StageSpec, 'after'> {
+  /** Never absent: `['input']` where the manifest names none. */
+  after: string[];
+  /** Digest of the bundle (uses), of command and image, hex. */
+  version: string;
+  /** uses: the bundled ES module. A relative path is resolved against PODLINE_STAGES_DIR. */
+  module?: string | undefined;
+  /** command: its working directory. */
+  cwd?: string | undefined;
+  /** What the stage's definition declares, read once when the pipeline was loaded; commands have none. */
+  declares?: StageDeclaration | undefined;
+  timeoutMs?: number | undefined;
+}
+
+/** The part of a stage definition that is data. */
+export interface StageDeclaration {
+  form: 'block' | 'row' | 'aggregate' | 'bytes' | 'files';
+  /** Columns that it needs, by name. Absent: it takes what comes. */
+  input?: Record<string, { type: (typeof columnTypes)[number]; nullable?: boolean | undefined }> | undefined;
+  /** Columns that it writes. */
+  output?: Record<string, { type: (typeof columnTypes)[number]; nullable?: boolean | undefined }> | undefined;
+  /** Input columns that its output refers to: all, none, or those named. */
+  keep: 'all' | 'none' | string[];
+}
+
+/** A pipeline as lines get it: resolved, checked, numbered. */
+export interface Pipeline {
+  name: string;
+  /** Counts up with every change. */
+  revision: number;
+  spec: PipelineSpec;
+  stages: ResolvedStage[];
+  /** The manifest's folder: what relative paths of sources and commands start from. */
+  baseDir: string;
+}

@@ -1,0 +1,103 @@
+/**
+ * What agent and shim say to each other, over a unix socket. `docs/shim-protocol.md` is the prose.
+ *
+ * A frame is a 4-byte big-endian length and that many bytes of MessagePack: one map with a field `type`
+ * (plain maps, no extensions, so that any language reads it). A frame is at most `shimFrameBytesMax`.
+ *
+ *   shim                                   agent
+ *    │ hello(slot, step, stage, instance) ──►│   the container is there: the swap is done
+ *    │◄── welcome(stage spec)                │   what to load; or retire: this stage is not wanted
+ *    │ ready(step, loadMs) ────────────────►│   loaded and warm: a hand-over is now one message
+ *    │◄── start(run) ────────────────────────│   the hand-over
+ *    │ progress(run, …)* ──────────────────►│
+ *    │ room(run, bytes) ──► ◄── roomAnswer   │   the scratch is full: may I have room?
+ *    │ ended(run, outcome) ────────────────►│   everything it says is committed is committed
+ *    │        … parked, until start or SIGTERM │
+ *
+ * Invariants
+ *  1. A shim never exits by itself: an exit makes the kubelet restart it with growing back-off. It parks.
+ *  2. One run at a time per shim.
+ *  3. After the socket breaks, the shim cancels its run, and connects and says hello again with the same
+ *     instance; the agent then decides what to start.
+ *  4. `ended` with `committed` is said after the commit is in the index; the agent believes the index, not the message.
+ */
+import { z } from 'zod';
+import { wireErrorSchema, bytesByMediumSchema } from './shard.js';
+import type { Lineage, StreamKind } from './block.js';
+import type { Parameters, ResolvedStage } from './manifest.js';
+
+export const shimProtocolVersion = 1;
+export const shimFrameBytesMax = 4 * 1024 * 1024;
+
+export interface RunRequest {
+  runId: string;
+  shardId: string;
+  shardKey: string;
+  epoch: number;
+  /** 1 for the first run of this stage on this shard under this lease. */
+  attempt: number;
+  /** Constants of the stage and parameters of the shard, checked, in one. */
+  parameters: Parameters;
+  /** Streams to read, in the order of `after`. */
+  inputs: string[];
+  lineage: Lineage;
+  /** Blocks of the (combined) input that are committed already: go on behind them. */
+  consumed: number;
+}
+
+export const helloSchema = z.object({
+  type: z.literal('hello'),
+  protocol: z.int(),
+  slot: z.int().nonnegative(),
+  step: z.string(),
+  stage: z.string(),
+  /** Random per process: tells a restarted shim from a reconnected one. */
+  instance: z.string(),
+  pid: z.int(),
+  kind: z.enum(['node', 'static']),
+});
+export const readySchema = z.object({ type: z.literal('ready'), step: z.string(), loadMs: z.number() });
+export const unusableSchema = z.object({ type: z.literal('unusable'), step: z.string(), error: wireErrorSchema });
+export const progressSchema = z.object({
+  type: z.literal('progress'),
+  runId: z.string(),
+  blocks: z.int(),
+  blocksTotal: z.int(),
+  rows: z.number(),
+  note: z.string().optional(),
+});
+export const roomSchema = z.object({ type: z.literal('room'), runId: z.string(), bytes: z.int() });
+export const endedSchema = z.object({
+  type: z.literal('ended'),
+  runId: z.string(),
+  outcome: z.enum(['committed', 'failed', 'cancelled']),
+  error: wireErrorSchema.optional(),
+  /** From the arrival of `start` to the first call of the stage's code. */
+  startMs: z.number(),
+  workMs: z.number(),
+  blocks: z.int(),
+  rows: z.number(),
+  bytes: bytesByMediumSchema,
+});
+export const logSchema = z.object({ type: z.literal('log'), runId: z.string().optional(), level: z.enum(['debug', 'info', 'warn', 'error']), message: z.string() });
+
+export const shimToAgentSchema = z.discriminatedUnion('type', [helloSchema, readySchema, unusableSchema, progressSchema, roomSchema, endedSchema, logSchema]);
+export type ShimToAgent = z.infer<typeof shimToAgentSchema>;
+export type Hello = z.infer<typeof helloSchema>;
+export type RunEnded = z.infer<typeof endedSchema>;
+
+export interface Welcome {
+  type: 'welcome';
+  stage: ResolvedStage;
+  kind: StreamKind;
+  /** What the shim needs to open the scratch. */
+  scratch: { dir: string; sizeBytesMax: number; spillDir: string };
+  /** Threads for a stage whose `workers` is auto. */
+  workers: number;
+}
+export type AgentToShim =
+  | Welcome
+  | ({ type: 'start' } & RunRequest)
+  | { type: 'cancel'; runId: string; reason: string }
+  /** `ssd`: there is room, but on SSD: put the next segment there. */
+  | { type: 'roomAnswer'; runId: string; answer: 'memory' | 'ssd' | 'none' };

@@ -1,0 +1,166 @@
+/**
+ * The interfaces of the scratch: what loader, stages, checkpoints and agent see of it.
+ * Storage is described in `contracts/block.ts`; the words are those of `contracts/README.md`.
+ */
+import type {
+  BlockRecord,
+  ColumnRef,
+  ColumnSchema,
+  ColumnType,
+  Lineage,
+  RunRecord,
+  SegmentRecord,
+  ShardRecordInScratch,
+  StageProgress,
+  StreamKind,
+  StreamRecord,
+} from '../contracts/block.js';
+
+/** Values of a utf8 array: `offsets` has length + 1 entries into `values`. */
+export interface Utf8Data {
+  length: number;
+  offsets: Int32Array;
+  values: Uint8Array;
+}
+
+/** One column of one block, in Arrow's layout, in memory. What writers take and readers give. */
+export interface ColumnData {
+  type: ColumnType;
+  rows: number;
+  nullCount: number;
+  /** Bits, least significant first; absent when nullCount is 0. */
+  validity?: Uint8Array | undefined;
+  /** Int8Array … Float64Array, BigInt64Array (int64, timestamps), Int32Array (date32, dictionary codes), Uint8Array (bool bits, utf8 bytes). */
+  values: ArrayBufferView<ArrayBufferLike>;
+  offsets?: Int32Array | undefined;
+  /** The same object (or equal bytes) in consecutive blocks is written once. */
+  dictionary?: Utf8Data | undefined;
+}
+
+/** A column to commit: data to write, or a reference to a column that is committed already. */
+export type ColumnToWrite = { name: string; data: ColumnData } | { name: string; ref: ColumnRef };
+
+export interface ScratchOptions {
+  /** Folder of the line: `index/` (LMDB), `shards/<id>/<segment>`. */
+  dir: string;
+  /** Where segments go that do not fit: `<spillDir>/<shard>/<segment>`. */
+  spillDir: string;
+  /** Bound of the committed and reserved bytes in `dir`. */
+  sizeBytesMax: number;
+  /** The medium of `dir`. */
+  medium: 'memory' | 'ssd';
+  /** `owner`: the agent, creates and frees. `stage`: a shim; reads, and writes under a run. */
+  role: 'owner' | 'stage';
+  /** Default: mmap where the native part loads and PODLINE_MMAP is not `off`. */
+  reads?: 'mmap' | 'pread' | undefined;
+}
+
+export interface ScratchUsage {
+  /** Bytes in `dir`, reservations included. */
+  usedBytes: number;
+  sizeBytesMax: number;
+  spilledBytes: number;
+  peakBytes: number;
+}
+
+export interface Scratch {
+  readonly dir: string;
+  readonly reads: 'mmap' | 'pread';
+  usage(): ScratchUsage;
+
+  shards(): ShardRecordInScratch[];
+  shard(shardId: string): ShardRecordInScratch | undefined;
+  /** owner: takes a shard in, or raises its epoch. */
+  putShard(record: ShardRecordInScratch): Promise<void>;
+  /** owner: forgets a shard and removes its files. */
+  dropShard(shardId: string): Promise<void>;
+
+  streams(shardId: string): StreamRecord[];
+  stream(shardId: string, stream: string): StreamRecord | undefined;
+  /** Blocks [from, to) of a stream. */
+  blocks(shardId: string, stream: string, from?: number, to?: number): BlockRecord[];
+  block(shardId: string, stream: string, seq: number): BlockRecord | undefined;
+  segments(shardId: string): SegmentRecord[];
+  progress(shardId: string, stage: string): StageProgress | undefined;
+
+  /** owner: makes `run` the only one that may commit to the stream, and drops nothing of it. */
+  beginRun(shardId: string, stage: string, run: RunRecord): Promise<void>;
+  /**
+   * owner: forgets a stream with its progress. Its segments' bytes are freed as soon as no block of another stream
+   * refers to them. Returns the bytes freed.
+   */
+  dropStream(shardId: string, stream: string): Promise<number>;
+  /** owner: moves the segments of a sealed stream to `spillDir`; returns the bytes freed in `dir`. Open readers keep what they mapped. */
+  spillStream(shardId: string, stream: string): Promise<number>;
+  /**
+   * owner: takes in a stream that a checkpoint held: `place` puts each segment's committed stretch at the path that it is given;
+   * then records, blocks and progress appear in one transaction.
+   */
+  restoreStream(
+    shardId: string,
+    restored: { stream: StreamRecord; segments: SegmentRecord[]; blocks: BlockRecord[]; progress?: StageProgress | undefined },
+    place: (segment: SegmentRecord, path: string) => Promise<void>,
+  ): Promise<void>;
+  /** Recomputes the checksums of all blocks of a stream. Throws PDL_SCRATCH_CORRUPT with the block. */
+  verifyStream(shardId: string, stream: string): Promise<void>;
+
+  /**
+   * Opens a stream for appending under a run. An existing unsealed stream with the same lineage goes on behind its last block, in a
+   * segment of its own; with another lineage it is replaced. Throws PDL_RUN_FENCED.
+   */
+  openWriter(request: WriterRequest): Promise<StreamWriter>;
+  /** A reader over the streams of one shard. */
+  openReader(shardId: string): ShardReader;
+  /** Idempotent. Buffers of readers that are still open become unusable. */
+  close(): Promise<void>;
+}
+
+export interface WriterRequest {
+  shardId: string;
+  stream: string;
+  kind: StreamKind;
+  schema: ColumnSchema[];
+  lineage: Lineage;
+  run: RunRecord;
+}
+
+/** One appender of one stream. Calls must not overlap: the writer serialises them and commits in call order. */
+export interface StreamWriter {
+  readonly stream: StreamRecord;
+  /** Bytes written to its own segments so far, by medium. */
+  readonly written: { memory: number; ssd: number };
+  /** Where the next segment goes; after PDL_SCRATCH_FULL the shim may be told to go on on SSD. */
+  useMedium(medium: 'memory' | 'ssd'): void;
+  /**
+   * Writes the columns that are data, refers to those that are references, and commits block and progress in one transaction.
+   * Throws PDL_SCRATCH_FULL before anything is changed; the same call may then be made again.
+   */
+  appendTable(rows: number, columns: ColumnToWrite[], progress?: StageProgress): Promise<BlockRecord>;
+  appendBytes(payload: Uint8Array, progress?: StageProgress): Promise<BlockRecord>;
+  /** kind files: a piece of a named file; pieces of one name follow each other. */
+  appendFile(name: string, piece: Uint8Array, progress?: StageProgress): Promise<BlockRecord>;
+  /**
+   * Takes a whole Arrow IPC file or stream that lies in the same file system (a command's output) over as a segment, by rename, without
+   * copying; one block per record batch. Throws PDL_FORMAT_UNSUPPORTED (compressed bodies, types that Podline has not).
+   */
+  adoptArrow(path: string, progress?: StageProgress): Promise<BlockRecord[]>;
+  /** Progress without output, e.g. a block that a filter emptied. */
+  commitProgress(progress: StageProgress): Promise<void>;
+  /** No more blocks: the stream may be read by the stages after it. */
+  seal(): Promise<StreamRecord>;
+  close(): Promise<void>;
+}
+
+/**
+ * Reads committed blocks. With `mmap` the arrays are views of a private mapping of the file: no copy, valid until `close()` of the reader;
+ * writing to them changes nobody else's data. With `pread` they are copies.
+ */
+export interface ShardReader {
+  /** All columns, or those named, in the order of the block. */
+  table(block: BlockRecord, columns?: readonly string[]): Map<string, ColumnData>;
+  column(ref: ColumnRef, rows: number): ColumnData;
+  payload(block: BlockRecord): Uint8Array;
+  /** Bytes given out so far, by medium. */
+  readonly read: { memory: number; ssd: number };
+  close(): void;
+}
