@@ -106,8 +106,10 @@ export interface Lineage {
   stage: string;
   /** Digest of the stage's code or image. */
   version: string;
-  /** Digest of the parameters that the stage can see. */
+  /** Digest of the parameters that the stage can see; on `input`, of the options with which the source is read. */
   parameters: string;
+  /** What `parameters` is the digest of, readable: canonical JSON by name (its sha256 where it is long), options of ours as `@name`. */
+  values?: Record<string, string> | undefined;
   /** Identity of the source: only on `input`. */
   source?: string | undefined;
   /** Lineage digests of the streams that it reads, by stream. */

@@ -16,6 +16,8 @@ export const env = {
   socket: 'PODLINE_SOCKET',
   /** Agent and shim: folder of the scratch. */
   scratchDir: 'PODLINE_SCRATCH_DIR',
+  /** Agent: what the scratch's folder lies on, `memory` or `ssd`. */
+  scratchMedium: 'PODLINE_SCRATCH_MEDIUM',
   /** Agent: folder that stands for the node's SSD, and for the volume. */
   ssdDir: 'PODLINE_SSD_DIR',
   volumeDir: 'PODLINE_VOLUME_DIR',

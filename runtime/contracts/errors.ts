@@ -62,6 +62,7 @@ export const errorCatalogue = {
   PDL_SHARD_UNKNOWN: entry(404, 'never', 'There is no such shard', 'List the shards of the pipeline and check the id.'),
   PDL_SHARD_STATE: entry(409, 'never', 'The shard is in a state that does not allow this', 'Look at the state that is named.'),
   PDL_LEASE_LOST: entry(409, 'never', 'The lease has ended or belongs to another line', 'Nothing to do: the line lets the shard go.'),
+  PDL_LINE_DRAINED: entry(503, 'later', 'A line gave its shards back because it was drained', 'Nothing to do: another line takes them; no attempt is counted.'),
   PDL_TIME_LIMIT: entry(504, 'never', 'A shard was pending or running longer than its time limit', 'Raise `timeLimits`, add lines, or look at what it waits for.'),
   PDL_QUEUE_FULL: entry(429, 'later', 'The queue is full', 'Wait as long as Retry-After says and submit again.'),
   PDL_JOURNAL: entry(500, 'later', 'The journal could not be written', 'Check the disk of the work directory.'),

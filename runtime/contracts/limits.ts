@@ -20,6 +20,14 @@ export const limits = {
   terminationGraceMs: 5_000,
   /** A shim that says nothing this long after it was started is started again. */
   swapTimeoutMs: 30_000,
+  /** From a shim's hello to its ready: large models take their time. */
+  stageLoadTimeoutMs: 300_000,
+  /** Swaps of one stage that may fail in a row before the shards that wait for it fail. */
+  swapTriesMax: 5,
+  /** Deliveries of one shard that may fail before the shard fails. */
+  deliverTriesMax: 3,
+  /** A line that works and has room asks for more no sooner than this after it was told that there is nothing. */
+  leaseAgainMs: 1_000,
   /** Lines of a line's in-memory event backlog between heartbeats. */
   heartbeatEventsMax: 1_000,
   resultFilesMax: 10_000,

@@ -41,7 +41,7 @@ export const leaseAnswerSchema = z.object({ leases: z.array(leaseSchema), queued
 
 /** POST …/heartbeat: renews the leases and carries what there is to see. */
 export const shardProgressSchema = shardAtEpoch.extend({
-  phase: z.enum(['loading', 'stages', 'delivering']),
+  phase: z.enum(['queued', 'loading', 'stages', 'delivering', 'ending']),
   stagesDone: z.array(z.string()),
   running: z.array(z.object({ stage: z.string(), slot: z.int(), blocks: z.int(), blocksTotal: z.int(), rows: z.number() })),
 });

@@ -91,7 +91,7 @@ export interface Welcome {
   stage: ResolvedStage;
   kind: StreamKind;
   /** What the shim needs to open the scratch. */
-  scratch: { dir: string; sizeBytesMax: number; spillDir: string };
+  scratch: { dir: string; sizeBytesMax: number; spillDir: string; medium: 'memory' | 'ssd' };
   /** Threads for a stage whose `workers` is auto. */
   workers: number;
 }

@@ -4,8 +4,9 @@
  */
 import type { Lease } from '../contracts/line-api.js';
 import type { Lineage } from '../contracts/block.js';
-import type { ResolvedStage } from '../contracts/manifest.js';
+import type { Pipeline, ResolvedStage } from '../contracts/manifest.js';
 import type { WireError } from '../contracts/errors.js';
+import type { Graph } from './graph.js';
 
 export interface LineConfig {
   slots: number;
@@ -15,8 +16,15 @@ export interface LineConfig {
   cores: number;
   /** Back-off between tries of a stage on one shard. */
   stageBackoff: { initialMs: number; factor: number; maxMs: number };
-  /** Bytes of the scratch, and how much of them a new shard is assumed to need: admission waits for room. */
+  /** Bytes of the scratch: shards are loaded while their assumed needs together stay within it. */
   scratchBytesMax: number;
+  /** What the driver waits before a container is reloaded (`swap.gracePeriodSeconds`); added to the time a swap may take. */
+  swapGraceMs?: number | undefined;
+}
+
+/** The part of a `Pipeline` that a line needs; a `Pipeline` is one. */
+export interface LinePipeline extends Pick<Pipeline, 'revision' | 'stages'> {
+  spec: { result: { stages?: string[] | undefined } };
 }
 
 /** What is already known of a stream when a shard is taken in: from the scratch, or after a restore. */
@@ -26,55 +34,105 @@ export interface KnownStream {
 }
 
 export type SlotState =
+  /** Nothing that could be used: never filled, given up, or of an older revision. */
   | { phase: 'empty' }
-  | { phase: 'swapping'; stage: string; step: string; sinceMs: number; tries: number }
+  /** Asked for; `loading` once its shim has said hello, until it says ready. `tries` counts this stage's failed swaps before. */
+  | { phase: 'swapping'; stage: string; step: string; sinceMs: number; tries: number; loading: boolean }
   | { phase: 'idle'; stage: string; step: string; sinceMs: number }
-  | { phase: 'running'; stage: string; step: string; shardId: string; runId: string; sinceMs: number; deadlineMs: number | undefined }
-  /** The container is away although nobody asked: it comes back by itself (kubelet, local driver) and says hello. */
+  /** `cancelled`: the run is no longer wanted; the slot is free when its end is heard of, or killed at `deadlineMs`. */
+  | {
+      phase: 'running';
+      stage: string;
+      step: string;
+      shardId: string;
+      runId: string;
+      sinceMs: number;
+      deadlineMs: number | undefined;
+      cancelled: boolean;
+    }
+  /** The container is away although nobody asked for a swap: it comes back by itself (kubelet, local driver) and says hello. */
   | { phase: 'lost'; stage: string; step: string; sinceMs: number };
 
 export type StageState =
   /** Its inputs are not there yet. */
   | { phase: 'waiting' }
-  /** It could begin; `sinceMs` is when its last input was there. */
-  | { phase: 'ready'; sinceMs: number; attempt: number; notBeforeMs: number }
+  /** It could begin; `sinceMs` is when its last input was there. `error`: why it is tried again. */
+  | { phase: 'ready'; sinceMs: number; attempt: number; notBeforeMs: number; error?: WireError | undefined }
   | { phase: 'running'; slot: number; runId: string; attempt: number }
   | { phase: 'done'; how: 'ran' | 'restored' | 'skipped' };
 
 export interface ResidentState {
   lease: Lease;
-  phase: 'loading' | 'stages' | 'delivering' | 'ending';
-  /** Set when the first stage may begin. */
+  /** queued: leased, but the scratch has no room for it yet. ending: complete or fail was said, or the lease is gone. */
+  phase: 'queued' | 'loading' | 'stages' | 'delivering' | 'ending';
+  /** Of the stages of the line's revision; empty until the shard is loaded. */
   stages: Map<string, StageState>;
   /** Assumed need of scratch, bytes. */
   needBytes: number;
   admittedAtMs: number;
+  /** Streams that `release` was said for. */
+  released: Set<string>;
+  /** Deliveries tried, and when the next may begin while one is to be repeated. */
+  deliveries: number;
+  deliverAtMs: number | undefined;
+  /** ending: the coordinator no longer counts it as ours; it is freed when the last of its runs has ended. */
+  letGo: boolean;
+  /** Leased again, under a newer epoch, before the old runs had ended: taken in when they have. */
+  next?: { lease: Lease; needBytes: number } | undefined;
+}
+
+/** How many residents stand where, of one stage. Kept beside the stage states so that a step need not count. */
+export interface StageDemand {
+  waiting: number;
+  ready: number;
+  running: number;
+}
+
+/** Failed swaps of a stage, until one succeeds. */
+export interface SwapTrouble {
+  tries: number;
+  notBeforeMs: number;
+  error: WireError;
 }
 
 export interface LineState {
   config: LineConfig;
   revision: number;
-  stages: readonly ResolvedStage[];
+  graph: Graph<ResolvedStage>;
   slots: SlotState[];
   /** In order of admission. */
   residents: Map<string, ResidentState>;
+  demand: Map<string, StageDemand>;
+  /** Stages of residents that back off, and until when; entries outlive their reason and are dropped when looked at. */
+  backoffs: { shardId: string; stage: string; untilMs: number }[];
+  troubles: Map<string, SwapTrouble>;
   /** A request for leases is under way. */
   leasing: boolean;
+  /** After an answer without leases: when to ask again. */
+  leaseNotBeforeMs: number;
+  leaseAskedAtMs: number;
+  /** The largest need that a lease came with: what the next one is assumed to need. */
+  needBytesSeen: number | undefined;
   draining: boolean;
+  /** While draining: when shards that are still here are given back. */
+  drainDeadlineMs: number | undefined;
   paused: boolean;
   /** Shards that wait at the coordinator, as last heard. */
   queued: number;
   /** Numbers steps and runs; with the line's instance they are unique. */
   counter: number;
   instance: string;
+  /** Swaps asked for. */
   swaps: number;
+  /** The earliest `wakeAt` that was said and has not come. */
+  wakeAtMs: number | undefined;
 }
 
 export type LineEvent =
   | { type: 'tick' }
   | { type: 'leased'; leases: { lease: Lease; needBytes: number }[]; queued: number }
   | { type: 'leaseRequestEnded'; queued: number }
-  /** The shard's input is in the scratch, and these streams too (after a resume). `lineages` lets the report say why. */
+  /** The shard's input is in the scratch (or not needed), and these streams too, valid under the line's present revision. */
   | { type: 'loaded'; shardId: string; known: KnownStream[] }
   | { type: 'loadFailed'; shardId: string; error: WireError }
   | { type: 'slotHello'; slot: number; stage: string; step: string }
@@ -83,27 +141,31 @@ export type LineEvent =
   | { type: 'slotLost'; slot: number; error: WireError }
   | { type: 'swapFailed'; slot: number; step: string; error: WireError }
   | { type: 'runCommitted'; slot: number; runId: string }
+  /** Also how a cancelled run ends. */
   | { type: 'runFailed'; slot: number; runId: string; error: WireError }
   | { type: 'delivered'; shardId: string }
   | { type: 'deliverFailed'; shardId: string; error: WireError }
   /** The coordinator took complete or fail: the shard is no longer ours. */
   | { type: 'ended'; shardId: string }
   | { type: 'leaseLost'; shardId: string; reason: string }
-  | { type: 'revised'; revision: number; stages: readonly ResolvedStage[]; known: Map<string, KnownStream[]> }
-  | { type: 'drain' }
+  /** `known`: per shard the streams that are valid under the new revision; `input` need not be named. */
+  | { type: 'revised'; pipeline: LinePipeline; known: Map<string, KnownStream[]> }
+  /** Take nothing new; at `deadlineMs`, if there is one, give back what is still here. */
+  | { type: 'drain'; deadlineMs?: number | undefined }
   | { type: 'paused'; paused: boolean };
 
 export type LineEffect =
   /** Ask the coordinator for up to `max` shards; `wait`: long poll. Ends with `leased` or `leaseRequestEnded`. */
   | { type: 'lease'; max: number; wait: boolean }
-  /** Restore what can be, load the rest. Ends with `loaded` or `loadFailed`. */
+  /** Restore what can be, load the rest. Ends with `loaded` or `loadFailed`, unless the shard is freed before. */
   | { type: 'load'; shardId: string }
   | { type: 'swap'; slot: number; stage: string; step: string; replaces: string | undefined }
   | { type: 'start'; slot: number; shardId: string; stage: string; runId: string; attempt: number; readySinceMs: number }
+  /** `kill`: end the slot's process now (it comes back and says hello); else ask, and expect `runFailed`. */
   | { type: 'cancelRun'; slot: number; runId: string; reason: string; kill: boolean }
   /** A stream is sealed: the policy may want a checkpoint. */
   | { type: 'stageDone'; shardId: string; stage: string }
-  /** No stage that is still to run reads this stream, and it is no result. */
+  /** Nothing that is still to run reads this stream as it is, and it is no result: drop it when its checkpoint no longer needs it. */
   | { type: 'release'; shardId: string; stream: string }
   | { type: 'deliver'; shardId: string }
   | { type: 'complete'; shardId: string }

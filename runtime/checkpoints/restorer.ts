@@ -1,0 +1,106 @@
+/**
+ * Puts streams of one checkpoint into a scratch.
+ *
+ * A segment keeps its name where the scratch has none of that name, else it gets a free one; a segment that several
+ * streams stand on is placed once. Every byte is held against its checksum on the way.
+ */
+import { noBytes, type BytesByMedium, type SegmentRecord } from '../contracts/block.js';
+import { PodlineError } from '../contracts/errors.js';
+import type { Scratch } from '../scratch/types.js';
+import type { Copier } from './copier.js';
+import { readProgress, type CheckpointManifest, type StoredStream } from './manifest.js';
+import { placeWords, type ShardFolder } from './shard-folder.js';
+import { renameSegments } from './snapshot.js';
+
+export interface RestoreTarget {
+  scratch: Scratch;
+  shardId: string;
+  folder: ShardFolder;
+  copier: Copier;
+  manifest: CheckpointManifest;
+  manifestName: string;
+  /** Told of each segment that is in its place now. */
+  placed(segment: string, file: string, path: string): void;
+}
+
+export class Restorer {
+  readonly bytes: BytesByMedium = noBytes();
+  /** Segment of the scratch by file of the checkpoint. */
+  readonly #segments = new Map<string, string>();
+
+  constructor(private readonly target: RestoreTarget) {}
+
+  /** Throws PDL_CHECKPOINT_CORRUPT, PDL_SCRATCH_FULL; the scratch then has nothing of the stream. */
+  async restore(stream: string): Promise<void> {
+    const { manifest, manifestName, scratch, shardId } = this.target;
+    const stored = manifest.streams.find(({ record }) => record.stream === stream);
+    if (stored === undefined) throw new PodlineError('PDL_CHECKPOINT_CORRUPT', `${manifestName} holds no stream ${stream}`);
+    if (scratch.stream(shardId, stream) !== undefined) await scratch.dropStream(shardId, stream);
+    const fresh: { record: SegmentRecord; file: string }[] = [];
+    const there = new Set(scratch.segments(shardId).map(({ id }) => id));
+    for (const file of new Set(Object.values(stored.files))) {
+      const placed = this.#segments.get(file);
+      if (placed !== undefined && there.has(placed)) continue;
+      const info = this.#file(file);
+      const id = freeName(info.segment, info.stream, there);
+      there.add(id);
+      this.#segments.set(file, id);
+      fresh.push({ file, record: { id, stream: info.stream, path: '', medium: 'memory', committedBytes: info.bytes, ended: false } });
+    }
+    await this.#put(stored, fresh);
+  }
+
+  async #put(stored: StoredStream, fresh: readonly { record: SegmentRecord; file: string }[]): Promise<void> {
+    const { scratch, shardId, placed } = this.target;
+    const files = new Map(fresh.map(({ record, file }) => [record.id, file]));
+    const paths = new Map<string, string>();
+    const rename = (segment: string): string => this.#segments.get(stored.files[segment] ?? '') ?? segment;
+    await scratch.restoreStream(
+      shardId,
+      {
+        stream: stored.record,
+        segments: fresh.map(({ record }) => record),
+        blocks: stored.blocks.map((block) => renameSegments(block, rename)),
+        ...(stored.progress === undefined ? {} : { progress: readProgress(stored.progress) }),
+      },
+      async (segment, path) => {
+        const file = files.get(segment.id);
+        if (file === undefined) throw new PodlineError('PDL_INTERNAL', `segment ${segment.id} is not one that is restored`);
+        await this.#copy(file, segment, path);
+        paths.set(segment.id, path);
+      },
+    );
+    for (const [segment, path] of paths) placed(segment, files.get(segment) ?? '', path);
+  }
+
+  async #copy(file: string, segment: SegmentRecord, path: string): Promise<void> {
+    const { copier, folder } = this.target;
+    const { pieces, bytes } = this.#file(file);
+    const answer = await copier.run({
+      kind: 'load',
+      source: folder.file(file),
+      target: path,
+      pieces: pieces.map(([offset, length, crc32]) => [offset, length, crc32]),
+    });
+    if (!answer.ok) {
+      if (answer.code === 'ENOSPC') throw new PodlineError('PDL_SCRATCH_FULL', `no room for segment ${segment.id} of a checkpoint: ${answer.message}`);
+      // A file that cannot be read is worth no more than one that is wrong.
+      throw new PodlineError('PDL_CHECKPOINT_CORRUPT', `${placeWords[folder.place]}: ${answer.message}`, { place: folder.file(file) });
+    }
+    this.bytes[folder.place].read += bytes;
+    this.bytes[segment.medium].written += bytes;
+  }
+
+  #file(name: string): CheckpointManifest['files'][string] {
+    const file = this.target.manifest.files[name];
+    if (file === undefined) throw new PodlineError('PDL_CHECKPOINT_CORRUPT', `${this.target.manifestName} names no file ${name}`);
+    return file;
+  }
+}
+
+function freeName(wanted: string, stream: string, taken: ReadonlySet<string>): string {
+  if (!taken.has(wanted)) return wanted;
+  let number = 0;
+  while (taken.has(`${stream}.${String(number)}`)) number += 1;
+  return `${stream}.${String(number)}`;
+}

@@ -1,0 +1,24 @@
+/** Labels, annotations, container names and paths of a line's pod: what planner, driver and manifests must agree on. */
+
+export const labels = {
+  app: 'app.kubernetes.io/name',
+  managedBy: 'app.kubernetes.io/managed-by',
+  pipeline: 'podline.dev/pipeline',
+} as const;
+
+/** What a slot's container finds in PODLINE_STAGE and PODLINE_STEP: the kubelet reads them anew at each start of the container. */
+export const stageAnnotation = (slot: number): string => `podline.dev/slot-${String(slot)}.stage`;
+export const stepAnnotation = (slot: number): string => `podline.dev/slot-${String(slot)}.step`;
+
+export const agentContainer = 'agent';
+export const slotContainer = (slot: number): string => `slot-${String(slot)}`;
+
+/** Mount points inside the containers, the same in agent and slots. */
+export const podPaths = {
+  scratch: '/podline-scratch',
+  run: '/podline-run',
+  socket: '/podline-run/agent.sock',
+  ssd: '/podline-ssd',
+  volume: '/podline-volume',
+  temporary: '/tmp',
+} as const;

@@ -1,0 +1,110 @@
+/**
+ * Which shards come onto a line: when to ask for leases, for how many, and when there is room to load one.
+ *
+ * A line takes all its residents through the stages that are loaded before these are swapped out. A shard that comes when the
+ * first stage is gone would make it come back for that shard alone; so new ones are asked for only while a first stage is in
+ * a slot or on its way there, or all stages fit, or nobody else is here.
+ */
+import { limits } from '../contracts/limits.js';
+import { freeWhatEnded, letGo } from './endings.js';
+import type { LineEffect, LineState } from './types.js';
+import type { Lease } from '../contracts/line-api.js';
+
+const leasesMax = 256;
+
+export function takeLeases(state: LineState, leases: readonly { lease: Lease; needBytes: number }[], queued: number, nowMs: number, effects: LineEffect[]): void {
+  answerLease(state, queued, leases.length === 0, nowMs);
+  for (const { lease, needBytes } of leases) {
+    state.needBytesSeen = Math.max(state.needBytesSeen ?? 0, needBytes);
+    takeLease(state, lease, needBytes, nowMs, effects);
+  }
+}
+
+/** A request has ended; `nothing`: it brought no shard. */
+export function answerLease(state: LineState, queued: number, nothing: boolean, nowMs: number): void {
+  state.leasing = false;
+  state.queued = queued;
+  state.leaseNotBeforeMs = nothing ? state.leaseAskedAtMs + limits.leaseAgainMs : nowMs;
+}
+
+/** A shard that is here already was leased again, as after a restart of the coordinator: it goes on under the new epoch. */
+function takeLease(state: LineState, lease: Lease, needBytes: number, nowMs: number, effects: LineEffect[]): void {
+  const resident = state.residents.get(lease.shardId);
+  if (resident === undefined) admit(state, lease, needBytes, nowMs);
+  else if (lease.epoch <= resident.lease.epoch) return;
+  else if (resident.phase !== 'ending' && lease.resumeFrom === resident.lease.resumeFrom) resident.lease = lease;
+  else {
+    letGo(state, lease.shardId, 'the shard was leased again', nowMs, effects);
+    resident.next = { lease, needBytes };
+  }
+}
+
+function admit(state: LineState, lease: Lease, needBytes: number, nowMs: number): void {
+  state.residents.set(lease.shardId, {
+    lease,
+    phase: 'queued',
+    stages: new Map(),
+    needBytes,
+    admittedAtMs: nowMs,
+    released: new Set(),
+    deliveries: 0,
+    deliverAtMs: undefined,
+    letGo: false,
+  });
+}
+
+/** Frees what has ended and takes in what was leased again meanwhile. */
+export function turnOver(state: LineState, nowMs: number, effects: LineEffect[]): void {
+  for (const { lease, needBytes } of freeWhatEnded(state, effects)) admit(state, lease, needBytes, nowMs);
+}
+
+/** Loads queued residents, oldest first, while their needs fit into the scratch together; a lone one always. */
+export function loadWhatFits(state: LineState, effects: LineEffect[]): void {
+  let usedBytes = 0;
+  let loaded = 0;
+  for (const resident of state.residents.values()) {
+    if (resident.phase === 'queued') continue;
+    usedBytes += resident.needBytes;
+    loaded += 1;
+  }
+  if (loaded === state.residents.size) return;
+  for (const resident of state.residents.values()) {
+    if (resident.phase !== 'queued') continue;
+    if (loaded > 0 && usedBytes + resident.needBytes > state.config.scratchBytesMax) return;
+    resident.phase = 'loading';
+    usedBytes += resident.needBytes;
+    loaded += 1;
+    effects.push({ type: 'load', shardId: resident.lease.shardId });
+  }
+}
+
+/** One request at a time; it waits at the coordinator only when this line has nothing else to do. */
+export function askForLeases(state: LineState, nowMs: number, effects: LineEffect[]): void {
+  if (!mayAsk(state) || state.leaseNotBeforeMs > nowMs) return;
+  const max = roomForLeases(state);
+  if (max < 1) return;
+  state.leasing = true;
+  state.leaseAskedAtMs = nowMs;
+  effects.push({ type: 'lease', max, wait: state.residents.size === 0 });
+}
+
+/** Whether there would be a request but for time and memory. */
+export function mayAsk(state: LineState): boolean {
+  if (state.leasing || state.draining || state.paused || state.residents.size >= state.config.residentsMax) return false;
+  return state.residents.size === 0 || allStagesFit(state) || isEntryHeld(state);
+}
+
+/** Shards that may come, by their number and by the memory that the largest one so far needed. The first comes alone, to be measured. */
+export function roomForLeases(state: LineState): number {
+  const { residents, config, needBytesSeen } = state;
+  const places = Math.min(config.residentsMax - residents.size, leasesMax);
+  if (needBytesSeen === undefined) return residents.size === 0 ? Math.min(1, places) : 0;
+  let usedBytes = 0;
+  for (const resident of residents.values()) usedBytes += resident.needBytes;
+  const fitting = Math.floor((config.scratchBytesMax - usedBytes) / Math.max(1, needBytesSeen));
+  return Math.min(places, residents.size === 0 ? Math.max(1, fitting) : fitting);
+}
+
+export const allStagesFit = (state: LineState): boolean => state.graph.order.length <= state.slots.length;
+
+const isEntryHeld = (state: LineState): boolean => state.slots.some((slot) => slot.phase !== 'empty' && state.graph.entries.includes(slot.stage));

@@ -1,0 +1,95 @@
+/**
+ * A new revision of the pipeline while shards are on the line: each stage stands anew by what is still valid. Runs whose stage and
+ * inputs are as before go on; others are cancelled. Shards that are being delivered, or end, keep what they were taken in under.
+ */
+import { inputStream } from '../contracts/block.js';
+import type { ResolvedStage } from '../contracts/manifest.js';
+import { addDemand, countDemand } from './demand.js';
+import { cancelRun } from './endings.js';
+import { buildGraph, readersOf, type Graph } from './graph.js';
+import { deliverIfDone, makeReady, planStages, releaseIfRead } from './residents.js';
+import type { KnownStream, LineEffect, LinePipeline, LineState, ResidentState, StageState } from './types.js';
+
+/** An older revision than the line's changes nothing. Throws as `buildGraph` does, before anything is changed. */
+export function revise(state: LineState, pipeline: LinePipeline, known: ReadonlyMap<string, readonly KnownStream[]>, nowMs: number, effects: LineEffect[]): void {
+  if (pipeline.revision <= state.revision) return;
+  const before = state.graph;
+  state.graph = buildGraph(pipeline.stages, pipeline.spec.result.stages);
+  state.revision = pipeline.revision;
+  state.troubles.clear();
+  for (const [shardId, resident] of state.residents) {
+    if (resident.phase === 'stages') reviseResident(state, before, resident, known.get(shardId) ?? [], nowMs, effects);
+  }
+  for (const [index, slot] of state.slots.entries()) {
+    if (slot.phase === 'empty' || isSameWork(before.stages.get(slot.stage), state.graph.stages.get(slot.stage))) continue;
+    // The stage that it holds is of yesterday. A run of it was cancelled above, or belongs to nobody: the next swap ends its process.
+    state.slots[index] = { phase: 'empty' };
+  }
+  countDemand(state);
+  for (const resident of state.residents.values()) {
+    if (resident.phase !== 'stages') continue;
+    for (const stage of state.graph.order) makeReady(state, resident, stage, nowMs);
+    if (isInputMissing(state, resident)) {
+      addDemand(state, resident, -1);
+      resident.phase = 'loading';
+      resident.released.clear();
+      effects.push({ type: 'load', shardId: resident.lease.shardId });
+      continue;
+    }
+    for (const stream of [inputStream, ...(known.get(resident.lease.shardId) ?? []).map((stream) => stream.stream)]) releaseIfRead(state, resident, stream, effects);
+    deliverIfDone(resident, effects);
+  }
+}
+
+function reviseResident(state: LineState, before: Graph<ResolvedStage>, resident: ResidentState, known: readonly KnownStream[], nowMs: number, effects: LineEffect[]): void {
+  const { shardId } = resident.lease;
+  const sealed = new Set(known.filter((stream) => stream.sealed).map((stream) => stream.stream));
+  const old = resident.stages;
+  const goOn = new Map<string, StageState>();
+  for (const [index, slot] of state.slots.entries()) {
+    if (slot.phase !== 'running' || slot.cancelled || slot.shardId !== shardId) continue;
+    const stage = state.graph.stages.get(slot.stage);
+    const at = old.get(slot.stage);
+    const inputsStand = stage?.after.every((stream) => stream === inputStream || sealed.has(stream)) === true;
+    if (at !== undefined && inputsStand && isSameWork(before.stages.get(slot.stage), stage)) goOn.set(slot.stage, at);
+    else cancelRun(state, index, `stage "${slot.stage}" is another one since revision ${String(state.revision)}`, nowMs, effects);
+  }
+  resident.stages = planStages(state, sealed, goOn);
+  for (const [stage, at] of resident.stages) {
+    const was = old.get(stage);
+    if (at.phase === 'done' && was?.phase === 'done') resident.stages.set(stage, was);
+    if (at.phase !== 'done') resident.released.delete(stage);
+    // Its tries count on: a revision of another stage is no reason to begin again.
+    if (at.phase === 'waiting' && was?.phase === 'ready' && isSameWork(before.stages.get(stage), state.graph.stages.get(stage))) {
+      if (inputsAreDone(state, resident, stage)) resident.stages.set(stage, was);
+    }
+  }
+}
+
+const inputsAreDone = (state: LineState, resident: ResidentState, stage: string): boolean =>
+  (state.graph.stages.get(stage)?.after ?? []).every((stream) => stream === inputStream || resident.stages.get(stream)?.phase === 'done');
+
+/** `input` was released, and a stage that reads it is to run again. */
+const isInputMissing = (state: LineState, resident: ResidentState): boolean =>
+  resident.released.has(inputStream) && readersOf(state.graph, inputStream).some((stage) => resident.stages.get(stage)?.phase === 'ready');
+
+/** Whether a process that holds the one can do the work of the other, and a stream of the one is a stream of the other. */
+export function isSameWork(a: ResolvedStage | undefined, b: ResolvedStage | undefined): boolean {
+  if (a === undefined || b === undefined) return false;
+  const work = (stage: ResolvedStage): string =>
+    JSON.stringify([
+      stage.version,
+      stage.after,
+      stage.combine,
+      stage.parameters,
+      stage.module,
+      stage.command,
+      stage.image,
+      stage.executor,
+      stage.stdio,
+      stage.output,
+      stage.workers,
+      stage.cwd,
+    ]);
+  return work(a) === work(b);
+}

@@ -1,0 +1,121 @@
+/**
+ * Runs: which stage begins on which shard, and what becomes of the shard when a run ends.
+ *
+ * The oldest shard goes first. Between stages, while not all of them fit into the slots, the one with the longest way to go
+ * goes first: all residents pass it early, and its slot is free for the next stage while the later ones still work. Where all
+ * fit, the oldest shard goes first whatever its stage, and leaves soonest.
+ */
+import type { WireError } from '../contracts/errors.js';
+import { allStagesFit } from './admission.js';
+import { backoffMs } from './backoff.js';
+import { moveStage } from './demand.js';
+import { failShard } from './endings.js';
+import { stageIsDone } from './residents.js';
+import type { LineEffect, LineState, ResidentState, StageState } from './types.js';
+
+interface Candidate {
+  slot: number;
+  stage: string;
+  resident: ResidentState;
+  ready: StageState & { phase: 'ready' };
+  /** Order of admission, and stages still to go on the longest way. */
+  age: number;
+  remaining: number;
+}
+
+/** Starts what can start: slots that hold a stage and have nothing to do, cpu-bound ones as far as there are cores. */
+export function startRuns(state: LineState, nowMs: number, effects: LineEffect[]): void {
+  const candidates = candidatesOf(state, nowMs);
+  if (candidates.length === 0) return;
+  const byAge = allStagesFit(state);
+  candidates.sort((a, b) => (byAge ? a.age - b.age || b.remaining - a.remaining : b.remaining - a.remaining || a.age - b.age) || a.slot - b.slot);
+  let coresFree = state.config.cores - cpuBoundRuns(state);
+  for (const candidate of candidates) {
+    if (state.graph.stages.get(candidate.stage)?.bound === 'cpu') {
+      if (coresFree < 1) continue;
+      coresFree -= 1;
+    }
+    start(state, candidate, nowMs, effects);
+  }
+}
+
+export const cpuBoundRuns = (state: LineState): number =>
+  state.slots.filter((slot) => slot.phase === 'running' && state.graph.stages.get(slot.stage)?.bound !== 'io').length;
+
+/** The oldest shards that are ready, one for each idle slot. */
+function candidatesOf(state: LineState, nowMs: number): Candidate[] {
+  const idle = new Map<string, number[]>();
+  for (const [index, slot] of state.slots.entries()) {
+    if (slot.phase !== 'idle' || (state.demand.get(slot.stage)?.ready ?? 0) === 0) continue;
+    const slots = idle.get(slot.stage);
+    if (slots === undefined) idle.set(slot.stage, [index]);
+    else slots.push(index);
+  }
+  const candidates: Candidate[] = [];
+  for (const [stage, slots] of idle) {
+    const remaining = state.graph.remaining.get(stage) ?? 0;
+    let age = 0;
+    for (const resident of state.residents.values()) {
+      const slot = slots[0];
+      if (slot === undefined) break;
+      const ready = resident.phase === 'stages' ? resident.stages.get(stage) : undefined;
+      if (ready?.phase === 'ready' && ready.notBeforeMs <= nowMs) {
+        candidates.push({ slot, stage, resident, ready, age, remaining });
+        slots.shift();
+      }
+      age += 1;
+    }
+  }
+  return candidates;
+}
+
+function start(state: LineState, { slot: index, stage, resident, ready }: Candidate, nowMs: number, effects: LineEffect[]): void {
+  const slot = state.slots[index];
+  if (slot?.phase !== 'idle') return;
+  state.counter += 1;
+  const runId = `${state.instance}-r${state.counter}`;
+  const timeoutMs = state.graph.stages.get(stage)?.timeoutMs;
+  const { shardId } = resident.lease;
+  state.slots[index] = {
+    phase: 'running',
+    stage,
+    step: slot.step,
+    shardId,
+    runId,
+    sinceMs: nowMs,
+    deadlineMs: timeoutMs === undefined ? undefined : nowMs + timeoutMs,
+    cancelled: false,
+  };
+  moveStage(state, resident, stage, { phase: 'running', slot: index, runId, attempt: ready.attempt });
+  effects.push({ type: 'start', slot: index, shardId, stage, runId, attempt: ready.attempt, readySinceMs: ready.sinceMs });
+}
+
+export function endRunCommitted(state: LineState, index: number, runId: string, nowMs: number, effects: LineEffect[]): void {
+  const slot = state.slots[index];
+  if (slot?.phase !== 'running' || slot.runId !== runId) return;
+  state.slots[index] = { phase: 'idle', stage: slot.stage, step: slot.step, sinceMs: nowMs };
+  if (slot.cancelled) return;
+  const resident = state.residents.get(slot.shardId);
+  if (resident !== undefined) stageIsDone(state, resident, slot.stage, nowMs, effects);
+}
+
+export function endRunFailed(state: LineState, index: number, runId: string, error: WireError, nowMs: number, effects: LineEffect[]): void {
+  const slot = state.slots[index];
+  if (slot?.phase !== 'running' || slot.runId !== runId) return;
+  state.slots[index] = { phase: 'idle', stage: slot.stage, step: slot.step, sinceMs: nowMs };
+  if (!slot.cancelled) failRun(state, slot.shardId, slot.stage, error, nowMs, effects);
+}
+
+/** A run that was wanted has failed: again after a back-off, or the shard fails. The slot is the caller's matter. */
+export function failRun(state: LineState, shardId: string, stage: string, error: WireError, nowMs: number, effects: LineEffect[]): void {
+  const resident = state.residents.get(shardId);
+  const at = resident?.stages.get(stage);
+  if (resident?.phase !== 'stages' || at?.phase !== 'running') return;
+  const retries = state.graph.stages.get(stage)?.retries ?? 0;
+  if (error.retry === 'never' || at.attempt > retries) {
+    failShard(state, shardId, error, stage, nowMs, effects);
+    return;
+  }
+  const notBeforeMs = nowMs + backoffMs(state.config.stageBackoff, at.attempt);
+  moveStage(state, resident, stage, { phase: 'ready', sinceMs: nowMs, attempt: at.attempt + 1, notBeforeMs, error });
+}

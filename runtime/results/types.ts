@@ -1,0 +1,37 @@
+/** What the agent hands to the delivery of a shard, and gets back. */
+import type { BytesByMedium } from '../contracts/block.js';
+import type { Pipeline } from '../contracts/manifest.js';
+import type { ShardResult } from '../contracts/shard.js';
+import type { Lineages } from '../line/types.js';
+import type { Scratch, ScratchOptions } from '../scratch/types.js';
+
+export type ResultFormat = 'parquet' | 'arrow' | 'csv' | 'ndjson';
+
+export interface DeliverRequest {
+  /** How the delivery's thread opens the scratch for itself; its role there is `stage`. */
+  scratchOptions: Omit<ScratchOptions, 'role'>;
+  shardId: string;
+  shardKey: string;
+  pipeline: Pick<Pipeline, 'name' | 'revision'>;
+  lineages: Lineages;
+  /** Sealed streams that are the result. */
+  resultStages: readonly string[];
+  /** Absolute; the shard's folder is made in it. */
+  resultDir: string;
+  /** Of tables; bytes and files are written as they are. */
+  format: ResultFormat;
+  epoch: number;
+  signal?: AbortSignal | undefined;
+}
+
+export interface Delivered {
+  result: ShardResult;
+  bytes: BytesByMedium;
+  /** The result was there before: same shard, same lineages, and its checksums hold. */
+  already: boolean;
+}
+
+/** A delivery that has the scratch open already; what the thread runs. */
+export interface WriteResultRequest extends Omit<DeliverRequest, 'scratchOptions'> {
+  scratch: Scratch;
+}

@@ -1,0 +1,174 @@
+/**
+ * The index of a scratch: an LMDB environment that agent and shims open at once. The only file here that knows LMDB.
+ *
+ * Owns: keys, encoding, transactions, snapshots. Leaves to others: what the records mean and which belong together.
+ *
+ * Invariants
+ *  1. Whatever belongs together is written by one `transact`: all of it is there after a crash of the writer, or nothing.
+ *  2. Values are MessagePack, each complete in itself: no structure is shared between processes.
+ *  3. Every read outside of a transaction sees what was committed before it, by whichever process: a snapshot that
+ *     LMDB keeps for the turn of the event loop would hide a commit that a message on a socket has just announced.
+ *  4. No sync: the scratch does not outlive a reboot (see `mark.ts`), and a killed process takes nothing of the page cache with it.
+ *
+ * Keys are arrays: [family, shard, …]; `mark` and `usage` are single.
+ */
+import { open, type Key, type RootDatabase } from 'lmdb';
+import { Packr } from 'msgpackr';
+import type { BlockRecord, RunRecord, ShardRecordInScratch, StageProgress, StreamRecord } from '../contracts/block.js';
+import { PodlineError } from '../contracts/errors.js';
+
+export interface MarkEntry {
+  format: number;
+  mark: string;
+  bootId: string;
+}
+export interface UsageEntry {
+  usedBytes: number;
+  peakBytes: number;
+  spilledBytes: number;
+}
+/** A segment as the index has it; its path follows from `place`. */
+export interface SegmentEntry {
+  id: string;
+  stream: string;
+  place: 'dir' | 'spill';
+  committedBytes: number;
+  /** What it counts in the usage: committed, and what its writer has asked for ahead. */
+  reservedBytes: number;
+  ended: boolean;
+}
+
+interface Families {
+  shard: { key: [shard: string]; value: ShardRecordInScratch };
+  stream: { key: [shard: string, stream: string]; value: StreamRecord };
+  block: { key: [shard: string, stream: string, seq: number]; value: BlockRecord };
+  segment: { key: [shard: string, segment: string]; value: SegmentEntry };
+  /** A block of `stream` refers to `segment`, which thereby stays. */
+  ref: { key: [shard: string, segment: string, stream: string]; value: 1 };
+  run: { key: [shard: string, stage: string]; value: RunRecord };
+  progress: { key: [shard: string, stage: string]; value: StageProgress };
+  mark: { key: []; value: MarkEntry };
+  usage: { key: []; value: UsageEntry };
+}
+type Family = keyof Families;
+type KeyOf<F extends Family> = Families[F]['key'];
+type ValueOf<F extends Family> = Families[F]['value'];
+
+export interface IndexReads {
+  get<F extends Family>(family: F, ...key: KeyOf<F>): ValueOf<F> | undefined;
+  /** Entries below a prefix in the order of their keys; blocks may be limited to seq in [from, to). */
+  list<F extends Family>(family: F, prefix: readonly string[], from?: number, to?: number): { key: KeyOf<F>; value: ValueOf<F> }[];
+}
+export interface IndexTransaction extends IndexReads {
+  put<F extends Family>(family: F, value: ValueOf<F>, ...key: KeyOf<F>): void;
+  remove<F extends Family>(family: F, ...key: KeyOf<F>): void;
+}
+
+/** Address space, not memory: the file grows with its content. Room for some hundred thousand blocks. */
+const mapBytes = 1024 * 1024 * 1024;
+/** Pages that are made once and given free in the index, so that on a full disk there are some left to forget streams with. */
+const ballastBytes = 1024 * 1024;
+const noSpace = [28 /* ENOSPC */, -30792 /* MDB_MAP_FULL */, 122 /* EDQUOT */];
+
+export class IndexStore implements IndexReads {
+  readonly #db: RootDatabase<Buffer>;
+  readonly #packr = new Packr({ useRecords: true, copyBuffers: true, int64AsType: 'number' });
+  readonly #inside: IndexTransaction;
+  #closing: Promise<void> | undefined;
+  #depth = 0;
+
+  /** Opens or creates the environment in `dir`. Throws LMDB's error when what lies there is not readable. */
+  constructor(dir: string) {
+    this.#db = open<Buffer>({ path: dir, noSync: true, encoding: 'binary', mapSize: mapBytes, maxReaders: 510, cache: false });
+    this.#db.readerCheck();
+    this.#inside = {
+      get: (family, ...key) => this.#get(family, key),
+      list: (family, prefix, from, to) => this.#list(family, prefix, from, to),
+      put: (family, value, ...key) => {
+        this.#db.putSync(keyOf(family, key), this.#packr.pack(value));
+      },
+      remove: (family, ...key) => {
+        this.#db.removeSync(keyOf(family, key));
+      },
+    };
+  }
+
+  /** Puts `mark` into a fresh index, and ballast beside it. */
+  begin(mark: MarkEntry): void {
+    const ballast = ['ballast'];
+    this.#db.putSync(ballast, Buffer.alloc(ballastBytes));
+    this.#db.removeSync(ballast);
+    this.transact((txn) => {
+      txn.put('mark', mark);
+    });
+  }
+
+  /**
+   * Runs `action` in a write transaction, alone among all processes; when it throws, nothing is changed. Keep it short: other
+   * writers wait. Throws PDL_SCRATCH_FULL when the index cannot grow.
+   */
+  transact<T>(action: (txn: IndexTransaction) => T): T {
+    this.#checkOpen();
+    this.#depth += 1;
+    try {
+      return this.#db.transactionSync(() => action(this.#inside));
+    } catch (error) {
+      const code = (error as { code?: unknown }).code;
+      if (typeof code === 'number' && noSpace.includes(code)) {
+        throw new PodlineError('PDL_SCRATCH_FULL', 'there is no room for the index of the scratch', { cause: error });
+      }
+      throw error;
+    } finally {
+      this.#depth -= 1;
+    }
+  }
+
+  get<F extends Family>(family: F, ...key: KeyOf<F>): ValueOf<F> | undefined {
+    this.#renew();
+    return this.#get(family, key);
+  }
+
+  list<F extends Family>(family: F, prefix: readonly string[], from?: number, to?: number): { key: KeyOf<F>; value: ValueOf<F> }[] {
+    this.#renew();
+    return this.#list(family, prefix, from, to);
+  }
+
+  /** Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#db.close();
+    return this.#closing;
+  }
+
+  #checkOpen(): void {
+    if (this.#closing) throw new PodlineError('PDL_SCRATCH_CLOSED', 'the scratch is closed');
+  }
+
+  /** Invariant 3. */
+  #renew(): void {
+    this.#checkOpen();
+    if (this.#depth === 0) this.#db.resetReadTxn();
+  }
+
+  #get<F extends Family>(family: F, key: KeyOf<F>): ValueOf<F> | undefined {
+    const bytes = this.#db.getBinaryFast(keyOf(family, key));
+    return bytes && this.#unpack(bytes);
+  }
+
+  #list<F extends Family>(family: F, prefix: readonly string[], from?: number, to?: number): { key: KeyOf<F>; value: ValueOf<F> }[] {
+    const start = keyOf(family, from === undefined ? prefix : [...prefix, from]);
+    const entries: { key: KeyOf<F>; value: ValueOf<F> }[] = [];
+    for (const { key, value } of this.#db.getRange({ start, snapshot: false })) {
+      const parts = key as unknown[];
+      if (parts[0] !== family || prefix.some((part, index) => parts[index + 1] !== part)) break;
+      if (to !== undefined && Number(parts.at(-1)) >= to) break;
+      entries.push({ key: parts.slice(1) as KeyOf<F>, value: this.#unpack(value) });
+    }
+    return entries;
+  }
+
+  #unpack<T>(bytes: Uint8Array): T {
+    return this.#packr.unpack(bytes) as T;
+  }
+}
+
+const keyOf = (family: Family, key: readonly unknown[]): Key => [family, ...(key as string[])];

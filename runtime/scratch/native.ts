@@ -1,0 +1,64 @@
+/**
+ * The native part, if there is one for this machine: memory maps as ArrayBuffers and the file calls that Node lacks.
+ *
+ * Owns: choosing and loading the prebuilt addon. Nothing needs it: `native.reason` says why it is absent, and reads
+ * are then copies.
+ */
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { env } from '../contracts/env.js';
+import { packageRoot } from '../platform/entries.js';
+
+export interface NativeFunctions {
+  /** Private, writable map of [offset, offset + length) of an open file; `offset` is a multiple of the page size. Throws with `code`. */
+  map(fd: number, offset: number, length: number): ArrayBuffer;
+  /** Detaches the buffer and unmaps it; false when it is no live mapping. */
+  unmap(buffer: ArrayBuffer): boolean;
+  /** madvise: see `advice`. */
+  advise(buffer: ArrayBuffer, offset: number, length: number, advice: number): void;
+  /** Copies between files inside the kernel where that is possible; fewer bytes only at the end of the source. Throws with `code`. */
+  copyRange(fdIn: number, offsetIn: number, fdOut: number, offsetOut: number, length: number): number;
+  /** Gives pages back; the size of the file stays. Throws with `code` where the file system cannot. */
+  punchHole(fd: number, offset: number, length: number): void;
+}
+
+/** Values for `advise`. */
+export const advice = { sequential: 2, willNeed: 3, dontNeed: 4 } as const;
+
+export type Native = { functions: NativeFunctions; reason?: undefined } | { functions?: undefined; reason: string };
+
+let loaded: Native | undefined;
+
+/** The native part, loaded once per thread, or the reason in words why there is none. Not influenced by PODLINE_MMAP. */
+export function loadNative(): Native {
+  loaded ??= load();
+  return loaded;
+}
+
+/** How a scratch reads unless it is told: `mmap` where the native part loads and PODLINE_MMAP is not `off`; and why. */
+export function defaultReads(): { reads: 'mmap' | 'pread'; reason: string } {
+  if (process.env[env.mmap] === 'off') return { reads: 'pread', reason: `${env.mmap} is off` };
+  const native = loadNative();
+  return native.functions ? { reads: 'mmap', reason: 'the native part is loaded' } : { reads: 'pread', reason: native.reason };
+}
+
+function load(): Native {
+  const require = createRequire(import.meta.url);
+  const reasons: string[] = [];
+  // A prebuild for the other libc does not link, so that trying is a surer test than asking which libc this is.
+  for (const libc of ['glibc', 'musl']) {
+    const name = `${process.platform}-${process.arch}-${libc}.node`;
+    const path = join(packageRoot, 'native', 'prebuilds', name);
+    if (!existsSync(path)) {
+      reasons.push(`there is no prebuild ${name}`);
+      continue;
+    }
+    try {
+      return { functions: require(path) as NativeFunctions };
+    } catch (error) {
+      reasons.push(`${name} does not load: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+  return { reason: reasons.join('; ') };
+}

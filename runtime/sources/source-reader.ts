@@ -1,0 +1,187 @@
+/**
+ * One source, opened for reading: a file, an http(s) address or bytes in memory, behind one face that counts.
+ *
+ * Owns: the handle, the counting of bytes by medium and of passes over the content. Leaves formats to the readers.
+ *
+ * Invariants
+ *  1. Every byte that is read is counted once, at the medium that it came from.
+ *  2. `passes` counts how often the content was begun anew: 1 for a reader that goes forward only, whatever
+ *     footers and headers (`metadata`) it looked at on the side.
+ *  3. A read gives exactly the range that was asked for, or throws: a source that shrinks is told, not guessed at.
+ *  4. An identity is size and time of change (file), or ETag, Last-Modified and length (http).
+ */
+import { open, type FileHandle } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { noBytes, type BytesByMedium, type Medium } from '../contracts/block.js';
+import { PodlineError } from '../contracts/errors.js';
+
+/** Content is streamed in pieces of this size: large enough that a call costs nothing against it, small enough to hold two. */
+export const pieceBytes = 1024 * 1024;
+
+export interface SourceStat {
+  /** Absent where a server does not say. */
+  sizeBytes: number | undefined;
+  identity: string;
+}
+
+export interface SourceReader {
+  readonly uri: string;
+  /** How errors call it: the file's name, or the address without query and credentials. */
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly identity: string;
+  readonly counts: ReadCounts;
+  /** Exactly the bytes [from, to). Throws PDL_SOURCE_UNREADABLE when the source is shorter. */
+  readAt(from: number, to: number, purpose?: 'content' | 'metadata'): Promise<Buffer>;
+  /** The bytes [from, to) in pieces, in order; a piece is valid until the next one is asked for. */
+  stream(from: number, to: number): AsyncIterable<Buffer>;
+  /** Idempotent. */
+  close(): Promise<void>;
+}
+
+export class ReadCounts {
+  readonly bytes: BytesByMedium = noBytes();
+  #passes = 0;
+  #highest = -1;
+
+  get passes(): number {
+    return this.#passes;
+  }
+
+  /** Bytes [from, to) came from `medium`. */
+  count(medium: Medium, from: number, to: number, purpose: 'content' | 'metadata' = 'content'): void {
+    if (to <= from) return;
+    this.bytes[medium].read += to - from;
+    if (purpose === 'metadata') return;
+    if (from < this.#highest || this.#passes === 0) {
+      this.#passes += 1;
+      this.#highest = to;
+    } else {
+      this.#highest = Math.max(this.#highest, to);
+    }
+  }
+}
+
+export const fileIdentity = (found: { size: bigint; mtimeNs: bigint }): string => `size ${String(found.size)}, changed ${String(found.mtimeNs / 1_000_000n)}`;
+
+export function fileError(uri: string, thrown: unknown): PodlineError {
+  if (thrown instanceof PodlineError) return thrown;
+  const code = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined;
+  if (code === 'ENOENT' || code === 'ENOTDIR') return new PodlineError('PDL_SOURCE_MISSING', `${uri} is not there`, { place: uri, cause: thrown });
+  if (code === 'EACCES' || code === 'EPERM') {
+    return new PodlineError('PDL_SOURCE_UNREADABLE', `${uri} may not be read`, { place: uri, cause: thrown, hint: 'Give the user of Podline the right to read it.' });
+  }
+  return PodlineError.from(thrown, 'PDL_SOURCE_UNREADABLE', { place: uri });
+}
+
+export function shorter(name: string, wanted: number, got: number): PodlineError {
+  return new PodlineError('PDL_SOURCE_UNREADABLE', `${name} ends at byte ${String(got)}; bytes up to ${String(wanted)} were expected`, {
+    place: name,
+    hint: 'The source is truncated or was replaced while it was read: restore it and submit it again.',
+  });
+}
+
+/** A file. Reads beside one another are allowed. */
+export class FileSource implements SourceReader {
+  readonly name: string;
+  readonly counts = new ReadCounts();
+  #closed: Promise<void> | undefined;
+
+  private constructor(
+    readonly uri: string,
+    private readonly handle: FileHandle,
+    readonly sizeBytes: number,
+    readonly identity: string,
+    private readonly signal: AbortSignal | undefined,
+  ) {
+    this.name = basename(uri);
+  }
+
+  static async open(uri: string, signal?: AbortSignal): Promise<FileSource> {
+    let handle: FileHandle | undefined;
+    try {
+      handle = await open(uri, 'r');
+      const found = await handle.stat({ bigint: true });
+      if (!found.isFile()) throw new PodlineError('PDL_SOURCE_UNREADABLE', `${uri} is not a file`, { place: uri });
+      return new FileSource(uri, handle, Number(found.size), fileIdentity(found), signal);
+    } catch (thrown) {
+      await handle?.close();
+      throw fileError(uri, thrown);
+    }
+  }
+
+  async readAt(from: number, to: number, purpose: 'content' | 'metadata' = 'content'): Promise<Buffer> {
+    // Not from Buffer's pool: readers put typed arrays over it, which must be aligned.
+    const into = Buffer.from(new ArrayBuffer(Math.max(to - from, 0)));
+    const got = await this.#fill(into, from);
+    this.counts.count('ssd', from, from + got, purpose);
+    if (got < into.length) throw shorter(this.name, to, from + got);
+    return into;
+  }
+
+  async *stream(from: number, to: number): AsyncGenerator<Buffer> {
+    const buffer = Buffer.from(new ArrayBuffer(Math.min(pieceBytes, Math.max(to - from, 0))));
+    for (let at = from; at < to; ) {
+      const piece = buffer.subarray(0, Math.min(buffer.length, to - at));
+      const got = await this.#fill(piece, at);
+      this.counts.count('ssd', at, at + got);
+      if (got < piece.length) throw shorter(this.name, to, at + got);
+      at += got;
+      yield piece;
+    }
+  }
+
+  async #fill(into: Buffer, from: number): Promise<number> {
+    let got = 0;
+    try {
+      while (got < into.length) {
+        this.signal?.throwIfAborted();
+        const { bytesRead } = await this.handle.read(into, got, into.length - got, from + got);
+        if (bytesRead === 0) break;
+        got += bytesRead;
+      }
+    } catch (thrown) {
+      if (this.signal?.aborted === true) throw thrown;
+      throw fileError(this.uri, thrown);
+    }
+    return got;
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.handle.close();
+    return this.#closed;
+  }
+}
+
+/** Bytes that are in memory already, e.g. an inline payload: reading them costs no medium. */
+export class BytesSource implements SourceReader {
+  readonly counts = new ReadCounts();
+  readonly sizeBytes: number;
+  readonly identity: string;
+
+  constructor(
+    readonly uri: string,
+    private readonly bytes: Buffer,
+  ) {
+    this.sizeBytes = bytes.length;
+    this.identity = `inline ${String(bytes.length)}`;
+  }
+
+  get name(): string {
+    return this.uri;
+  }
+
+  readAt(from: number, to: number): Promise<Buffer> {
+    if (to > this.sizeBytes) return Promise.reject(shorter(this.name, to, this.sizeBytes));
+    return Promise.resolve(Buffer.from(this.bytes.buffer.slice(this.bytes.byteOffset + from, this.bytes.byteOffset + to) as ArrayBuffer));
+  }
+
+  // eslint-disable-next-line @typescript-eslint/require-await -- the interface is asynchronous
+  async *stream(from: number, to: number): AsyncGenerator<Buffer> {
+    for (let at = from; at < to; at += pieceBytes) yield this.bytes.subarray(at, Math.min(at + pieceBytes, to));
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}

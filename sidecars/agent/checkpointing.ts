@@ -1,0 +1,84 @@
+/** When something is worth a checkpoint, the agent has it written here, behind the back of the stages. */
+import { PodlineError } from '../../runtime/contracts/errors.js';
+import { checkpointPlaces, decideCheckpoints, type Cadence, type CheckpointPlace, type PlaceState, type StreamToKeep } from '../../runtime/line/checkpoint-policy.js';
+import { neededStreams } from '../../runtime/line/resume.js';
+import type { CheckpointCadence } from '../../runtime/contracts/manifest.js';
+import { parseDurationMs } from '../../runtime/config/units.js';
+import type { Agent } from './agent.js';
+import type { Resident } from './resident.js';
+
+const cadenceOf = (given: CheckpointCadence): Cadence => (typeof given === 'object' && 'every' in given ? { everyMs: parseDurationMs(given.every) } : given);
+
+/** Asks the policy and starts what it wants. Returns at once; what fails is told, and the line goes on without it. */
+export function checkpointNow(agent: Agent, shardId: string): void {
+  const resident = agent.residents.get(shardId);
+  if (resident === undefined || resident.completed) return;
+  const streams = streamsToKeep(agent, resident);
+  const places = Object.fromEntries(checkpointPlaces.map((place) => [place, placeState(agent, resident, place)]));
+  for (const decision of decideCheckpoints(streams, places, agent.options.nowMs())) {
+    agent.options.logger.debug({ shardId, place: decision.place, streams: decision.streams, why: decision.why }, 'checkpoint');
+    void write(agent, resident, decision.place, decision.streams, decision.why);
+  }
+}
+
+/** What is committed goes to the SSD, whatever the policy waits for, before the line ends. */
+export async function finalCheckpoint(agent: Agent, resident: Resident): Promise<void> {
+  const place = placeState(agent, resident, 'ssd');
+  if (place.cadence === 'never') return;
+  const changed = streamsToKeep(agent, resident).filter((stream) => {
+    const written = place.written.get(stream.stream);
+    return written === undefined || written.blocks < stream.blocks || written.sealed !== stream.sealed;
+  });
+  if (changed.length > 0) {
+    const names = changed.map((stream) => stream.stream);
+    await write(agent, resident, 'ssd', names, 'the line ends');
+  }
+}
+
+/** Streams that a resume would want, as they stand in the scratch. */
+function streamsToKeep(agent: Agent, resident: Resident): StreamToKeep[] {
+  const { shardId } = resident.lease;
+  const held = new Map(agent.options.scratch.streams(shardId).map((stream) => [stream.stream, stream]));
+  const needed = neededStreams(agent.pipeline.stages, agent.results, (stream) => held.get(stream)?.sealed === true);
+  return [...held.values()]
+    .filter((stream) => needed.has(stream.stream) && stream.lineage.digest === resident.lineages.get(stream.stream)?.digest)
+    .map((stream) => ({
+      stream: stream.stream,
+      sealed: stream.sealed,
+      blocks: stream.blocks,
+      bytes: stream.bytes,
+      workMs: resident.report.workMsOf(stream.stream),
+    }));
+}
+
+function placeState(agent: Agent, resident: Resident, place: CheckpointPlace): PlaceState {
+  const { checkpoints } = agent.pipeline.spec;
+  const state = agent.options.checkpoints.state(resident.lease.shardId, place);
+  return { ...state, lastAtMs: Math.max(state.lastAtMs, resident.takenInAtMs), cadence: cadenceOf(place === 'ssd' ? checkpoints.ssd : checkpoints.major) };
+}
+
+async function write(agent: Agent, resident: Resident, place: CheckpointPlace, streams: readonly string[], why: string): Promise<void> {
+  const { shardId, epoch } = resident.lease;
+  try {
+    const written = await agent.options.checkpoints.write({
+      place,
+      shardId,
+      pipeline: agent.pipeline,
+      scratch: agent.options.scratch,
+      streams,
+      results: agent.results,
+      lineages: resident.lineages,
+      epoch,
+      retain: agent.pipeline.spec.checkpoints.retain,
+      workMs: Object.fromEntries(streams.map((stream) => [stream, resident.report.workMsOf(stream)])),
+    });
+    resident.report.checkpointed(place, written.bytes);
+    agent.note('checkpoint.written', shardId, { place, streams: written.streams, bytes: written.writtenBytes, ms: written.ms, why });
+  } catch (thrown) {
+    const error = PodlineError.from(thrown, 'PDL_CHECKPOINT_FULL');
+    // A shard that has left the line needs no checkpoint; everything else is told, and the line goes on without it.
+    if (!agent.residents.has(shardId)) return;
+    agent.options.logger.warn({ shardId, place, code: error.code, err: error.message }, 'a checkpoint was not written');
+    agent.note('checkpoint.failed', shardId, { place, code: error.code, message: error.message, hint: error.hint });
+  }
+}

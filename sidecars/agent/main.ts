@@ -1,0 +1,101 @@
+/**
+ * Entry point of a line's agent: reads its environment, composes, and ends cleanly.
+ *
+ * SIGTERM (a pod that is drained, a local run that stops) checkpoints what is committed and gives the leases back.
+ * A cut lifeline (the coordinator was killed) ends at once: scratch and checkpoints are as good as they are.
+ */
+import { availableParallelism } from 'node:os';
+import { randomBytes } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { env } from '../../runtime/contracts/env.js';
+import type { Pipeline } from '../../runtime/contracts/manifest.js';
+import { LineClient } from '../../runtime/api/line-client.js';
+import { openCheckpoints } from '../../runtime/checkpoints/checkpoints.js';
+import { parseQuantity } from '../../runtime/config/units.js';
+import { watchLifeline } from '../../runtime/platform/lifeline.js';
+import { readEnv, readEnvNumber, readToken } from '../../runtime/platform/read-env.js';
+import { openScratch } from '../../runtime/scratch/scratch.js';
+import type { ScratchOptions } from '../../runtime/scratch/types.js';
+import { createLogger } from '../../runtime/telemetry/logger.js';
+import { Agent } from './agent.js';
+import { ShimServer } from './shim-server.js';
+
+const nowMs = (): number => performance.now();
+const line = readEnv(env.line);
+const instance = process.env[env.instance] ?? randomBytes(6).toString('hex');
+const slots = readEnvNumber(env.slots);
+const logger = createLogger({ name: 'agent', line });
+
+let stop: (() => Promise<void>) | undefined;
+let ending = false;
+const end = (why: string, clean: boolean): void => {
+  if (ending) return;
+  ending = true;
+  logger.info({ why }, 'the agent ends');
+  const cleanly = clean && stop !== undefined ? stop() : Promise.resolve();
+  void cleanly
+    .catch((thrown: unknown) => {
+      logger.error({ err: String(thrown) }, 'did not end cleanly');
+    })
+    .finally(() => process.exit(0));
+};
+process.on('SIGTERM', () => {
+  end('SIGTERM', true);
+});
+process.on('SIGINT', () => {
+  // Ctrl-C reaches the whole group on a laptop: who started this process ends it in its own order.
+});
+watchLifeline(() => {
+  end('the coordinator is gone', false);
+});
+
+const client = new LineClient({ url: readEnv(env.coordinatorUrl), token: await readToken(), line, logger, instance });
+const scratchDir = readEnv(env.scratchDir);
+const ssdDir = readEnv(env.ssdDir);
+const volumeDir = process.env[env.volumeDir];
+
+await mkdir(scratchDir, { recursive: true, mode: 0o700 });
+// The pipeline, and with it the bound of the scratch, comes with the answer; what is resident is said once the scratch is open.
+const welcome = await client.hello({ pipeline: readEnv(env.pipeline), instance, node: readEnv(env.node), slots, residents: [] });
+const pipeline = welcome.pipeline as Pipeline;
+const scratchOptions: ScratchOptions = {
+  dir: scratchDir,
+  spillDir: join(ssdDir, 'spill', line),
+  sizeBytesMax: parseQuantity(pipeline.spec.scratch.size),
+  medium: process.env[env.scratchMedium] === 'ssd' ? 'ssd' : 'memory',
+  role: 'owner',
+};
+const scratch = await openScratch(scratchOptions);
+const checkpoints = openCheckpoints({ ssdDir, ...(volumeDir === undefined ? {} : { volumeDir }), logger, nowMs });
+const cores = Math.max(1, Math.floor(pipeline.spec.resources.cpu === undefined ? availableParallelism() : parseQuantity(pipeline.spec.resources.cpu)));
+const agent = new Agent({ line, instance, node: readEnv(env.node), slots, cores, scratch, scratchOptions, checkpoints, client, pipeline, logger, nowMs });
+
+const socketPath = readEnv(env.socket);
+await mkdir(dirname(socketPath), { recursive: true, mode: 0o700 });
+const shims = new ShimServer(
+  socketPath,
+  slots,
+  {
+    hello: (slot, hello) => {
+      agent.shimSaidHello(slot, hello);
+    },
+    message: (slot, message) => {
+      agent.shimSaid(slot, message);
+    },
+    gone: (slot) => {
+      agent.shimGone(slot);
+    },
+  },
+  logger,
+);
+stop = async () => {
+  await agent.end();
+  await shims.close();
+  await checkpoints.close();
+  await scratch.close();
+  client.close();
+};
+await shims.listen();
+agent.start(shims);
+logger.info({ slots, cores, reads: scratch.reads, scratch: scratchDir }, 'the agent is there');

@@ -1,0 +1,127 @@
+/**
+ * What happened to one shard under one lease, collected as it happens: what becomes of `ShardReport`.
+ *
+ * Owns the counting only. Times in ms; bytes by medium; `why` in the words of the resume plan and of failures.
+ */
+import { addBytes, noBytes, type BytesByMedium } from '../../runtime/contracts/block.js';
+import type { ShardReport, StageReport } from '../../runtime/contracts/shard.js';
+import type { RunEnded } from '../../runtime/contracts/shim-protocol.js';
+import type { ResolvedStage } from '../../runtime/contracts/manifest.js';
+import type { Recovery } from '../../runtime/checkpoints/types.js';
+
+export class ShardReportBuilder {
+  readonly #stages = new Map<string, StageReport>();
+  readonly #checkpoints = { ssd: 0, major: 0, bytes: noBytes() };
+  readonly #delivery = noBytes();
+  readonly #restored = noBytes();
+  #load: ShardReport['load'] = { outcome: 'restored', rows: 0, ms: 0, sourceReads: 0, bytes: noBytes() };
+  #resumedFrom: ShardReport['resumedFrom'] = 'source';
+  #swaps = 0;
+  #scratchPeakBytes = 0;
+
+  constructor(stages: readonly ResolvedStage[]) {
+    for (const stage of stages) this.#stages.set(stage.name, emptyStage(stage));
+  }
+
+  /** The graph changed while the shard is on the line: stages that are new get a line of their own. */
+  revise(stages: readonly ResolvedStage[]): void {
+    for (const stage of stages) if (!this.#stages.has(stage.name)) this.#stages.set(stage.name, emptyStage(stage));
+    const named = new Set(stages.map((stage) => stage.name));
+    for (const name of this.#stages.keys()) if (!named.has(name)) this.#stages.delete(name);
+  }
+
+  recovered(recovery: Recovery): void {
+    this.#resumedFrom = recovery.resumedFrom;
+    addBytes(this.#restored, recovery.bytes);
+    for (const decision of recovery.plan.decisions) {
+      const stage = this.#stages.get(decision.stream);
+      if (stage === undefined) continue;
+      stage.why = decision.why;
+      if (decision.action === 'skip') stage.outcome = 'skipped';
+      else if (decision.action !== 'make' && decision.sealed) stage.outcome = 'restored';
+    }
+  }
+
+  loaded(load: Omit<ShardReport['load'], 'outcome'>): void {
+    this.#load = { ...load, outcome: 'read' };
+  }
+
+  swapped(stage: string, ms: number): void {
+    this.#swaps += 1;
+    const report = this.#stages.get(stage);
+    if (report !== undefined) report.swapMs += ms;
+  }
+
+  started(stage: string, slot: number, handoverMs: number, attempt: number, why: string | undefined): void {
+    const report = this.#stages.get(stage);
+    if (report === undefined) return;
+    report.outcome = 'ran';
+    report.runs += 1;
+    report.slot = slot;
+    // Of several runs, the first tells what the line costs; the others are repairs.
+    if (attempt === 1 && report.runs === 1) report.handoverMs = handoverMs;
+    if (why !== undefined) report.why = why;
+  }
+
+  ended(stage: string, run: Pick<RunEnded, 'startMs' | 'workMs' | 'blocks' | 'rows' | 'bytes'>): void {
+    const report = this.#stages.get(stage);
+    if (report === undefined) return;
+    if (report.runs === 1) report.handoverMs += run.startMs;
+    report.workMs += run.workMs;
+    report.blocksRun += run.blocks;
+    addBytes(report.bytes, run.bytes);
+  }
+
+  sealed(stage: string, blocks: number, rows: number): void {
+    const report = this.#stages.get(stage);
+    if (report !== undefined) Object.assign(report, { blocks, rows });
+  }
+
+  checkpointed(place: 'ssd' | 'volume', bytes: BytesByMedium): void {
+    this.#checkpoints[place === 'ssd' ? 'ssd' : 'major'] += 1;
+    addBytes(this.#checkpoints.bytes, bytes);
+  }
+
+  delivered(bytes: BytesByMedium): void {
+    addBytes(this.#delivery, bytes);
+  }
+
+  scratchUsed(peakBytes: number): void {
+    this.#scratchPeakBytes = Math.max(this.#scratchPeakBytes, peakBytes);
+  }
+
+  workMsOf(stage: string): number {
+    return this.#stages.get(stage)?.workMs ?? this.#load.ms;
+  }
+
+  build(): ShardReport {
+    const stages = [...this.#stages.values()];
+    const bytes = noBytes();
+    for (const part of [this.#load.bytes, this.#restored, this.#checkpoints.bytes, this.#delivery, ...stages.map((stage) => stage.bytes)]) addBytes(bytes, part);
+    return {
+      stages,
+      load: this.#load,
+      checkpoints: this.#checkpoints,
+      resumedFrom: this.#resumedFrom,
+      bytes,
+      swaps: this.#swaps,
+      scratchPeakBytes: this.#scratchPeakBytes,
+    };
+  }
+}
+
+const emptyStage = (stage: ResolvedStage): StageReport => ({
+  stage: stage.name,
+  outcome: 'skipped',
+  why: '',
+  runs: 0,
+  blocksRun: 0,
+  blocks: 0,
+  rows: 0,
+  bytes: noBytes(),
+  workMs: 0,
+  swapMs: 0,
+  handoverMs: 0,
+  slot: -1,
+  executor: stage.executor,
+});

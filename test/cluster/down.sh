@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Ends the cluster and removes its state: every process that carries its mark, its pods, links, cgroups and rules, and nothing
+# else. May be run at any time, also after a run that died half-way.  usage: down.sh
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+[ "$(id -u)" = 0 ] || die "root is needed"
+shopt -s nullglob
+for folder in "$state"/nodes/*/; do end_node "$(basename "$folder")"; done
+control=$(marked)
+if [ -n "$control" ]; then
+  # shellcheck disable=SC2086
+  end_wait=3 end TERM $control 2>/dev/null || end KILL $(marked) || say "some processes have not ended"
+fi
+for cgroup in /sys/fs/cgroup/pids/podline-node* /sys/fs/cgroup/podline-node*; do end_node "${cgroup##*/podline-node}"; done
+if [ -x "$bin/kube-proxy" ] && [ -n "$(iptables-save 2>/dev/null | grep '^:KUBE-PROXY-CANARY')" ]; then
+  "$bin/kube-proxy" --cleanup >/dev/null 2>&1 || say "rules of kube-proxy are left in iptables"
+fi
+for link in podline-m podline0; do ip link del "$link" 2>/dev/null || true; done
+rm -rf /var/lib/cni/results/podline-node* 2>/dev/null || true
+# Mounts die with the nodes' namespaces; one that is left here would make rm reach into it.
+! grep -q " $state/" /proc/mounts || { grep " $state/" /proc/mounts | awk '{print $2}' | sort -r | xargs -r -n1 umount -l; }
+rm -rf "${state:?}"

@@ -1,0 +1,111 @@
+/**
+ * What a test needs of the machine, and what happens where the machine has not got it.
+ *
+ * `needs('redis-server').it('…', …)` runs the test where the need is met; elsewhere the test is skipped, and its
+ * title says what is missing and how to get it. With PODLINE_FORBID_SKIP=1 (CI) it fails instead: a test that is
+ * skipped everywhere proves nothing.
+ */
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { describe, it } from 'vitest';
+
+/** `undefined` when the need is met, else why not and the way out. */
+type Probe = () => string | undefined;
+
+function onPath(program: string): boolean {
+  for (const folder of (process.env['PATH'] ?? '').split(delimiter)) {
+    try {
+      accessSync(join(folder, program), constants.X_OK);
+      return true;
+    } catch {
+      continue;
+    }
+  }
+  return false;
+}
+
+const programs =
+  (hint: string, ...names: string[]): Probe =>
+  () => {
+    const missing = names.filter((name) => !onPath(name));
+    return missing.length === 0 ? undefined : `no ${missing.join(', ')} on the PATH: ${hint}`;
+  };
+
+const root: Probe = () => (process.getuid?.() === 0 ? undefined : 'not root: run the tests as root');
+
+const tmpfsMagic = 0x01021994;
+const tmpfs: Probe = () => {
+  try {
+    accessSync('/dev/shm', constants.W_OK);
+    return statfsSync('/dev/shm').type === tmpfsMagic ? undefined : '/dev/shm is not a tmpfs: mount one there';
+  } catch {
+    return 'no /dev/shm that can be written: mount a tmpfs there';
+  }
+};
+
+/** The Python that tests and examples use. */
+export const python = process.env['PODLINE_PYTHON'] ?? 'python3';
+const pythonWith =
+  (module: string): Probe =>
+  () =>
+    spawnSync(python, ['-c', `import ${module}`], { stdio: 'ignore' }).status === 0
+      ? undefined
+      : `${python} cannot import ${module}: pip install ${module}, or name another Python in PODLINE_PYTHON`;
+
+const clusterPackages =
+  'apt-get install containerd runc containernetworking-plugins etcd-server iproute2 iptables conntrack socat docker-registry skopeo';
+const cluster: Probe = () =>
+  root() ??
+  (process.platform === 'linux' ? undefined : 'not Linux: the test cluster runs on Linux only') ??
+  programs(clusterPackages, 'containerd', 'runc', 'etcd', 'ip', 'iptables', 'conntrack', 'socat', 'docker-registry', 'skopeo', 'nsenter')() ??
+  programs('install Go, a C compiler, openssl and Python 3', 'go', 'gcc', 'openssl', 'python3')() ??
+  (existsSync('/usr/lib/cni/bridge') ? undefined : 'no /usr/lib/cni/bridge: apt-get install containernetworking-plugins');
+
+const probes = {
+  root,
+  tmpfs,
+  cluster,
+  python3: programs('install Python 3', python),
+  'python3+pyarrow': pythonWith('pyarrow'),
+  'redis-server': programs('apt-get install redis-server', 'redis-server'),
+  /** A C compiler, to build the native part. */
+  cc: programs('install gcc', 'gcc'),
+} satisfies Record<string, Probe>;
+
+export type Need = keyof typeof probes;
+
+const known = new Map<Need, string | undefined>();
+
+/** Why a need is not met here; `undefined` when it is. Probed once per process. */
+export function missing(need: Need): string | undefined {
+  if (!known.has(need)) known.set(need, probes[need]());
+  return known.get(need);
+}
+
+const skipForbidden = process.env['PODLINE_FORBID_SKIP'] === '1';
+
+export interface Needing {
+  it(title: string, run: () => void | Promise<void>, timeoutMs?: number): void;
+  describe(title: string, suite: () => void): void;
+}
+
+/** `it` and `describe` that run where all of `wanted` is met, and else skip by name, or fail under PODLINE_FORBID_SKIP=1. */
+export function needs(...wanted: Need[]): Needing {
+  const reasons = wanted.flatMap((need) => {
+    const reason = missing(need);
+    return reason === undefined ? [] : [`needs ${need}: ${reason}`];
+  });
+  if (reasons.length === 0) return { it, describe };
+  const why = reasons.join('; ');
+  if (skipForbidden) {
+    const fail = (title: string): void => {
+      it(title, () => {
+        throw new Error(`${why} (PODLINE_FORBID_SKIP=1 makes this a failure)`);
+      });
+    };
+    return { it: fail, describe: fail };
+  }
+  const skip = (title: string): void => it.skip(`${title} [${why}]`, () => undefined);
+  return { it: skip, describe: skip };
+}
