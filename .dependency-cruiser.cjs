@@ -81,7 +81,14 @@ module.exports = {
       name: 'coordinator-agent-and-shim-meet-in-contracts',
       severity: 'error',
       from: { path: '^sidecars/' },
-      to: { path: '^runtime/(coordinator|journal|local|cluster|cli|dashboard)/|^runtime/api/(?!client)' },
+      to: { path: '^runtime/(coordinator|journal|local|cluster|cli|dashboard)/|^runtime/api/(?!(line-)?client)' },
+    },
+    {
+      name: 'clients-know-contracts-only',
+      comment: 'A client of the API is imported where no coordinator is.',
+      severity: 'error',
+      from: { path: '^runtime/api/(line-)?client\\.ts$' },
+      to: { path: '^(runtime|sidecars)/', pathNot: '^runtime/(contracts|platform)/|^runtime/api/(?!server)' },
     },
     {
       name: 'agent-and-shim-apart',

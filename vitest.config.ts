@@ -11,6 +11,7 @@ const project = (name: string, options: { testTimeout: number; order: number; se
     hookTimeout: options.testTimeout,
     sequence: { groupOrder: options.order },
     ...(options.serial === true ? { fileParallelism: false } : {}),
+    ...(name === 'cluster' ? { globalSetup: './test/cluster/global-setup.ts' } : {}),
   },
 });
 

@@ -39,17 +39,21 @@ function isInstalled() {
   );
 }
 
+/**
+ * `npm install --no-save` rather than `npm ci`: it takes the locked versions too and leaves the lock file alone, but it does not refuse
+ * a lock file in which the prebuilt packages of other platforms are missing, as they are where a registry does not carry them.
+ */
 function install() {
-  console.error('podline: installing packages (npm ci)');
+  console.error('podline: installing packages (npm install)');
   const npm = process.env.npm_execpath;
-  const args = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
+  const args = ['install', '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
   const run = npm?.endsWith('.js') ? [process.execPath, [npm, ...args]] : ['npm', args];
   const { status, error } = spawnSync(run[0], run[1], {
     cwd: root,
     stdio: ['ignore', 2, 2],
     shell: process.platform === 'win32',
   });
-  if (status !== 0) fail(`npm ci failed${error ? `: ${error.message}` : ''}. Check the network and try again.`);
+  if (status !== 0) fail(`npm install failed${error ? `: ${error.message}` : ''}. Check the network and try again.`);
 }
 
 function sourceDigest() {

@@ -173,6 +173,14 @@ class LineCheckpoints implements Checkpoints {
     }
   }
 
+  async leave(shardId: string): Promise<void> {
+    this.#startedMs.delete(shardId);
+    for (const place of checkpointPlaces) {
+      await this.#places.get(keyOf(shardId, place))?.tail;
+      this.#places.delete(keyOf(shardId, place));
+    }
+  }
+
   close(): Promise<void> {
     this.#closing ??= (async () => {
       await Promise.all([...this.#places.values()].map((at) => at.tail));

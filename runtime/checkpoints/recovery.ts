@@ -19,7 +19,7 @@ export interface RecoveryRequest {
   /** Its name. */
   pipeline: string;
   stages: readonly Pick<ResolvedStage, 'name' | 'after'>[];
-  results: readonly string[];
+  results: Iterable<string>;
   lineages: Lineages;
   /** Holds the shard already (`putShard`). */
   scratch: Scratch;
@@ -41,7 +41,7 @@ export async function recover(request: RecoveryRequest): Promise<Recovery> {
   const restored = new Map<string, StreamDecision>();
   for (let tries = 0; tries < triesMax; tries += 1) {
     const held = { scratch: scratchHolding(scratch, shardId), ...(await checkpoints.inventory(pipeline, shardId)) };
-    const plan = planResume({ stages, results, wanted: request.lineages, held, resumeFrom: tries === 0 ? request.resumeFrom : undefined });
+    const plan = planResume({ stages, results, wanted: request.lineages, held, resumeFrom: request.resumeFrom });
     for (const { why } of plan.refused) refused.add(why);
     for (const stream of plan.drop) await scratch.dropStream(shardId, stream);
     const wanted = plan.decisions.filter((decision) => decision.action === 'restore');

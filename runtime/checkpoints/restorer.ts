@@ -1,9 +1,10 @@
 /**
  * Puts streams of one checkpoint into a scratch.
  *
- * A segment keeps its name where the scratch has none of that name, else it gets a free one; a segment that several
- * streams stand on is placed once. Every byte is held against its checksum on the way.
+ * A segment that the scratch holds already is not placed again, so that one that several streams stand on is placed once.
+ * Every byte is held against its checksum on the way.
  */
+import { randomBytes } from 'node:crypto';
 import { noBytes, type BytesByMedium, type SegmentRecord } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { Scratch } from '../scratch/types.js';
@@ -35,17 +36,18 @@ export class Restorer {
     const { manifest, manifestName, scratch, shardId } = this.target;
     const stored = manifest.streams.find(({ record }) => record.stream === stream);
     if (stored === undefined) throw new PodlineError('PDL_CHECKPOINT_CORRUPT', `${manifestName} holds no stream ${stream}`);
-    if (scratch.stream(shardId, stream) !== undefined) await scratch.dropStream(shardId, stream);
     const fresh: { record: SegmentRecord; file: string }[] = [];
-    const there = new Set(scratch.segments(shardId).map(({ id }) => id));
+    const there = new Map(scratch.segments(shardId).map(({ id, committedBytes }) => [id, committedBytes]));
     for (const file of new Set(Object.values(stored.files))) {
-      const placed = this.#segments.get(file);
-      if (placed !== undefined && there.has(placed)) continue;
-      const info = this.#file(file);
-      const id = freeName(info.segment, info.stream, there);
-      there.add(id);
+      const { segment, stream: owner, bytes, ended } = this.#file(file);
+      const name = this.#segments.get(file) ?? segment;
+      const heldBytes = there.get(name);
+      // A name never means other bytes; what is too short of it is an older copy, which others stand on.
+      const id = heldBytes === undefined || heldBytes >= bytes ? name : `${owner}.0-${randomBytes(4).toString('hex')}`;
       this.#segments.set(file, id);
-      fresh.push({ file, record: { id, stream: info.stream, path: '', medium: 'memory', committedBytes: info.bytes, ended: false } });
+      if (there.has(id)) continue;
+      there.set(id, bytes);
+      fresh.push({ file, record: { id, stream: owner, path: '', medium: 'memory', committedBytes: bytes, ended } });
     }
     await this.#put(stored, fresh);
   }
@@ -96,11 +98,4 @@ export class Restorer {
     if (file === undefined) throw new PodlineError('PDL_CHECKPOINT_CORRUPT', `${this.target.manifestName} names no file ${name}`);
     return file;
   }
-}
-
-function freeName(wanted: string, stream: string, taken: ReadonlySet<string>): string {
-  if (!taken.has(wanted)) return wanted;
-  let number = 0;
-  while (taken.has(`${stream}.${String(number)}`)) number += 1;
-  return `${stream}.${String(number)}`;
 }

@@ -56,13 +56,18 @@ export class ShardFolder {
   async read(name: string): Promise<CheckpointManifest> {
     const manifest = decodeManifest(await readFile(this.file(name), 'utf8'), `${placeWords[this.place]}: ${name}`);
     for (const [file, { bytes, segment }] of Object.entries(manifest.files)) {
-      const there = await sizeOf(this.file(file));
-      if (there === undefined || there < bytes) {
-        const what = there === undefined ? 'is missing' : `has ${String(there)} bytes instead of ${String(bytes)}`;
-        throw new PodlineError('PDL_CHECKPOINT_CORRUPT', `${placeWords[this.place]}: ${name} is not used: its copy of segment ${segment}, ${file}, ${what}`);
-      }
+      const what = await this.faultOf(file, bytes);
+      if (what === undefined) continue;
+      throw new PodlineError('PDL_CHECKPOINT_CORRUPT', `${placeWords[this.place]}: ${name} is not used: its copy of segment ${segment}, ${file}, ${what}`);
     }
     return manifest;
+  }
+
+  /** Why a file cannot be one of so many bytes; undefined when it can. */
+  async faultOf(file: string, bytes: number): Promise<string | undefined> {
+    const there = await sizeOf(this.file(file));
+    if (there === undefined) return 'is missing';
+    return there < bytes ? `has ${String(there)} bytes instead of ${String(bytes)}` : undefined;
   }
 
   /** The newest manifest that is whole and not `excluded`, and why newer ones are not used. */

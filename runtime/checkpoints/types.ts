@@ -35,7 +35,7 @@ export interface WriteRequest {
   /** Streams to take as they are committed now; those of the checkpoint before are carried over while they are still needed. */
   streams: readonly string[];
   /** Streams that are the result. */
-  results: readonly string[];
+  results: Iterable<string>;
   /** Lineages that are wanted now: what has another is not carried over. */
   lineages: Lineages;
   epoch: number;
@@ -92,6 +92,8 @@ export interface Checkpoints {
   restore(request: RestoreRequest): Promise<Restored>;
   /** Removes what both places hold of a shard: it is finished. Waits for its writes. */
   forget(pipeline: string, shardId: string): Promise<void>;
+  /** The line has the shard no more: what is known of it is let go, what was written stays. Waits for its writes. */
+  leave(shardId: string): Promise<void>;
   /** Waits for writes under way. Idempotent. */
   close(): Promise<void>;
 }

@@ -137,6 +137,7 @@ export class ShardWriter {
       // Looked at each time: the place may have gone since.
       await this.folder.enter(epoch);
       this.#enteredEpoch = epoch;
+      await this.#lookAgain();
       this.#last ??= (await this.folder.newest(excluded)).found;
       const bytes = noBytes();
       const carried = this.#carriedOver(taken);
@@ -156,6 +157,17 @@ export class ShardWriter {
       const failure = asCheckpointError(error, place, this.folder.root);
       if (failure.code === 'PDL_CHECKPOINT_FULL') await this.#makeRoom(epoch);
       throw failure;
+    }
+  }
+
+  /** Forgets files that somebody has taken away since the last write, and the manifest with them. */
+  async #lookAgain(): Promise<void> {
+    const files = new Map([...this.#known.values()].map(({ name, bytes }) => [name, bytes]));
+    for (const [name, { bytes }] of Object.entries(this.#last?.manifest.files ?? {})) files.set(name, files.get(name) ?? bytes);
+    for (const [name, bytes] of files) {
+      if ((await this.folder.faultOf(name, bytes)) === undefined) continue;
+      this.#forgetFile(name);
+      if (this.#last?.manifest.files[name] !== undefined) this.#last = undefined;
     }
   }
 
@@ -189,7 +201,10 @@ export class ShardWriter {
   async #storeSegment(segment: OpenSegment, request: WriteRequest, bytes: Written['bytes']): Promise<string> {
     const { id, stream, medium } = segment.record;
     const known = this.#knownCopy(segment);
-    if (known !== undefined && known.bytes >= segment.to) return known.name;
+    if (known !== undefined && known.bytes >= segment.to) {
+      known.ended = isEnded(segment.record, known.bytes);
+      return known.name;
+    }
     const grown = known?.mine === true ? known : undefined;
     const from = grown?.bytes ?? 0;
     const name = grown?.name ?? this.folder.nameSegment(id, request.epoch);
@@ -210,7 +225,7 @@ export class ShardWriter {
     bytes[medium].read += segment.to - from;
     bytes[request.place].written += segment.to - from;
     const all: Piece[] = [...(grown?.pieces ?? []), ...pieces];
-    this.#known.set(id, { name, segment: id, stream, bytes: segment.to, ended: false, pieces: all, mine: true, identity: segment.identity });
+    this.#known.set(id, { name, segment: id, stream, bytes: segment.to, ended: isEnded(segment.record, segment.to), pieces: all, mine: true, identity: segment.identity });
     return name;
   }
 
@@ -267,6 +282,9 @@ export class ShardWriter {
     for (const [segment, file] of this.#known) if (file.name === name) this.#known.delete(segment);
   }
 }
+
+/** Whether a copy of so many bytes is the whole of a segment to which nothing will be added. */
+const isEnded = (segment: SegmentRecord, bytes: number): boolean => segment.ended && bytes === segment.committedBytes;
 
 /** Whether a resume from what is taken and `others` would want the stream. */
 function isNeeded(taken: Taken, stream: string, others: readonly StoredStream[]): boolean {

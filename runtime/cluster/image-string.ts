@@ -19,9 +19,13 @@ const tagLengthMax = 128;
 
 /** Takes an image string apart. Throws PDL_SWAP_FAILED when it is none. */
 export function parseImageName(image: string): ImageName {
-  const match = /^((?:[A-Za-z0-9.-]+(?::\d+)?\/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)(?::([A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@(sha256:[0-9a-f]{64}))?$/.exec(image);
+  const match =
+    /^((?:[A-Za-z0-9.-]+(?::\d+)?\/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)(?::([A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@(sha256:[0-9a-f]{64}))?$/.exec(
+      image,
+    );
   const repository = match?.[1];
-  if (repository === undefined) throw new PodlineError('PDL_SWAP_FAILED', `\`${image}\` is not the name of an image`, { retry: 'never' });
+  if (repository === undefined)
+    throw new PodlineError('PDL_SWAP_FAILED', `\`${image}\` is not the name of an image`, { retry: 'never' });
   return { repository, tag: match?.[2], digest: match?.[3] };
 }
 

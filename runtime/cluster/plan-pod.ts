@@ -64,7 +64,14 @@ interface VolumeMount {
 const constant = (name: string, value: string): EnvVar => ({ name, value });
 const field = (name: string, fieldPath: string): EnvVar => ({ name, valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath } } });
 
-function container(name: string, image: string, entry: string, variables: EnvVar[], mounts: VolumeMount[], memory: { requestBytes: number; limitBytes: number }): Record<string, unknown> {
+function container(
+  name: string,
+  image: string,
+  entry: string,
+  variables: EnvVar[],
+  mounts: VolumeMount[],
+  memory: { requestBytes: number; limitBytes: number },
+): Record<string, unknown> {
   return {
     name,
     image,
@@ -82,13 +89,18 @@ function container(name: string, image: string, entry: string, variables: EnvVar
 /** The object to create. Throws PDL_SWAP_FAILED when the image is not pinned by digest. */
 export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<string, unknown> {
   if (parseImageName(options.image).digest === undefined) {
-    throw new PodlineError('PDL_SWAP_FAILED', `the image \`${options.image}\` of the lines is not pinned by digest`, { retry: 'never' });
+    throw new PodlineError('PDL_SWAP_FAILED', `the image \`${options.image}\` of the lines is not pinned by digest`, {
+      retry: 'never',
+    });
   }
   const { spec } = pipeline;
   const scratchBytes = parseBytes(spec.scratch.size) + indexBytes;
   const inMemory = spec.scratch.medium === 'Memory';
   const writtenBytes = inMemory ? scratchBytes : 0;
-  const stageBytes = Math.max(defaultStageBytes, ...pipeline.stages.map((stage) => (stage.resources.memory === undefined ? 0 : parseBytes(stage.resources.memory))));
+  const stageBytes = Math.max(
+    defaultStageBytes,
+    ...pipeline.stages.map((stage) => (stage.resources.memory === undefined ? 0 : parseBytes(stage.resources.memory))),
+  );
   const selector = { [labels.app]: 'podline-line', [labels.pipeline]: pipeline.name };
 
   const shared = [
@@ -123,7 +135,11 @@ export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<s
     [
       ...mounts,
       { name: 'volume', mountPath: podPaths.volume },
-      ...folders.map((folder, number) => ({ name: `folder-${String(number)}`, mountPath: folder.path, readOnly: folder.readOnly })),
+      ...folders.map((folder, number) => ({
+        name: `folder-${String(number)}`,
+        mountPath: folder.path,
+        readOnly: folder.readOnly,
+      })),
     ],
     { requestBytes: agentBytes + writtenBytes, limitBytes: agentBytes + writtenBytes },
   );
@@ -183,11 +199,27 @@ export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<s
             { name: 'run', ...memory(runFolderBytes) },
             { name: 'temporary', emptyDir: {} },
             { name: 'ssd', ...hostPath(options.ssdHostPath, 'Directory') },
-            { name: 'volume', ...('claim' in options.volume ? { persistentVolumeClaim: { claimName: options.volume.claim } } : hostPath(options.volume.hostPath, 'Directory')) },
+            {
+              name: 'volume',
+              ...('claim' in options.volume
+                ? { persistentVolumeClaim: { claimName: options.volume.claim } }
+                : hostPath(options.volume.hostPath, 'Directory')),
+            },
             ...folders.map((folder, number) => ({ name: `folder-${String(number)}`, ...hostPath(folder.path, 'Directory') })),
           ],
         },
       },
     },
+  };
+}
+
+/** The headless service that gives each line a stable name: `<line>.<name>.<namespace>`. */
+export function planService(pipeline: Pipeline, options: Pick<LinePodOptions, 'name' | 'namespace'>): Record<string, unknown> {
+  const selector = { [labels.app]: 'podline-line', [labels.pipeline]: pipeline.name };
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: options.name, namespace: options.namespace, labels: { ...selector, [labels.managedBy]: 'podline' } },
+    spec: { clusterIP: 'None', publishNotReadyAddresses: true, selector },
   };
 }

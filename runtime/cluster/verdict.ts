@@ -20,6 +20,8 @@ export interface PodView {
   uid: string;
   resourceVersion: string;
   deleting: boolean;
+  /** The status speaks of the specification as it is now, not of one before. */
+  statusIsCurrent: boolean;
   annotations: Record<string, string>;
   ip: string | undefined;
   node: string | undefined;
@@ -34,20 +36,32 @@ const starting = new Set(['CreateContainerError', 'RunContainerError', 'StartErr
 export function containerFault(pod: PodView, containerName: string): PodlineError | undefined {
   const container = pod.containers.find(({ name }) => name === containerName);
   const waiting = container?.waiting;
-  if (container === undefined || waiting === undefined) return undefined;
+  if (!pod.statusIsCurrent || container === undefined || waiting === undefined) return undefined;
   const place = `pod ${pod.name}, container ${containerName}`;
   const detail = waiting.message === '' ? '' : `: ${waiting.message}`;
   if (pulling.has(waiting.reason)) {
-    return new PodlineError('PDL_SWAP_FAILED', `${waiting.reason}: the image cannot be pulled${detail}`, { place, hint: 'Check that the registry has the image and that the node may pull it.' });
+    return new PodlineError('PDL_SWAP_FAILED', `${waiting.reason}: the image cannot be pulled${detail}`, {
+      place,
+      hint: 'Check that the registry has the image and that the node may pull it.',
+    });
   }
-  if (neverPassing.has(waiting.reason)) return new PodlineError('PDL_SWAP_FAILED', `${waiting.reason}${detail}`, { place, retry: 'never' });
-  if (starting.has(waiting.reason)) return new PodlineError('PDL_SWAP_FAILED', `${waiting.reason}: the container cannot be started${detail}`, { place });
+  if (neverPassing.has(waiting.reason))
+    return new PodlineError('PDL_SWAP_FAILED', `${waiting.reason}${detail}`, { place, retry: 'never' });
+  if (starting.has(waiting.reason))
+    return new PodlineError('PDL_SWAP_FAILED', `${waiting.reason}: the container cannot be started${detail}`, { place });
   if (waiting.reason === 'CrashLoopBackOff') {
     if (container.ended?.reason === 'OOMKilled') {
-      return new PodlineError('PDL_STAGE_MEMORY', `OOMKilled: the container went over its memory limit, ${String(container.restartCount)} times by now`, { place });
+      return new PodlineError(
+        'PDL_STAGE_MEMORY',
+        `OOMKilled: the container went over its memory limit, ${String(container.restartCount)} times by now`,
+        { place },
+      );
     }
     const code = container.ended === undefined ? '' : `, the last time with exit code ${String(container.ended.exitCode)}`;
-    return new PodlineError('PDL_SWAP_FAILED', `CrashLoopBackOff: the shim ended by itself${code}`, { place, hint: 'Read the log of the container.' });
+    return new PodlineError('PDL_SWAP_FAILED', `CrashLoopBackOff: the shim ended by itself${code}`, {
+      place,
+      hint: 'Read the log of the container.',
+    });
   }
   return undefined;
 }

@@ -75,31 +75,58 @@ export interface SchemaNode {
 }
 
 /** One issue of zod, whatever it was nested in, as findings. `valueAt` reads the value that stands at a path. */
-export function findingsOf(issue: $ZodIssue, schema: SchemaNode, valueAt: (path: FieldPath) => unknown, base: FieldPath = []): Finding[] {
+export function findingsOf(
+  issue: $ZodIssue,
+  schema: SchemaNode,
+  valueAt: (path: FieldPath) => unknown,
+  base: FieldPath = [],
+): Finding[] {
   const at: FieldPath = [...base, ...(issue.path as (string | number)[])];
   const value = valueAt(at);
   switch (issue.code) {
     case 'unrecognized_keys': {
       const known = keysAt(schema, at);
-      return issue.keys.map((key) => ({ at: [...at, key], key: true, message: `the key \`${key}\` is not known`, hint: knownHint(key, known) }));
+      return issue.keys.map((key) => ({
+        at: [...at, key],
+        key: true,
+        message: `the key \`${key}\` is not known`,
+        hint: knownHint(key, known),
+      }));
     }
     case 'invalid_value': {
       const allowed = issue.values.map(String);
       if (value === undefined) return [missing(at, oneOf(allowed))];
       const near = typeof value === 'string' ? nearest(value, allowed) : undefined;
-      return [{ at, message: `${show(value)} is not allowed`, hint: near === undefined || allowed.length === 1 ? `Write ${oneOf(allowed)}.` : `Did you mean \`${near}\`? Allowed: ${allowed.join(', ')}.` }];
+      return [
+        {
+          at,
+          message: `${show(value)} is not allowed`,
+          hint:
+            near === undefined || allowed.length === 1
+              ? `Write ${oneOf(allowed)}.`
+              : `Did you mean \`${near}\`? Allowed: ${allowed.join(', ')}.`,
+        },
+      ];
     }
     case 'invalid_union':
       return ofUnion(issue.errors, schema, valueAt, at, value);
     case 'invalid_type':
       if (value === undefined) return [missing(at, article(issue.expected))];
-      return [{ at, message: `${show(value)} is not ${article(issue.expected)}`, hint: `Write ${article(issue.expected)} here.` }];
+      return [
+        { at, message: `${show(value)} is not ${article(issue.expected)}`, hint: `Write ${article(issue.expected)} here.` },
+      ];
     case 'too_small':
     case 'too_big': {
       const bound = issue.code === 'too_small' ? `at least ${String(issue.minimum)}` : `at most ${String(issue.maximum)}`;
       const what = issue.origin === 'string' ? 'characters' : issue.origin === 'array' ? 'entries' : '';
       const counted = what === '' ? bound : `${bound} ${what}`;
-      return [{ at, message: what === '' ? `${show(value)} is not ${bound}` : `${show(value)} does not have ${counted}`, hint: `Give ${counted}.` }];
+      return [
+        {
+          at,
+          message: what === '' ? `${show(value)} is not ${bound}` : `${show(value)} does not have ${counted}`,
+          hint: `Give ${counted}.`,
+        },
+      ];
     }
     case 'invalid_format':
       return [{ at, message: `${show(value)} ${issue.message}`, hint: '' }];
@@ -109,8 +136,17 @@ export function findingsOf(issue: $ZodIssue, schema: SchemaNode, valueAt: (path:
 }
 
 /** Of the branches of a union, the one that was meant: the only one whose outer type fits. Otherwise all of them in one line. */
-function ofUnion(branches: readonly (readonly $ZodIssue[])[], schema: SchemaNode, valueAt: (path: FieldPath) => unknown, at: FieldPath, value: unknown): Finding[] {
-  const meant = branches.filter((issues) => !issues.some((issue) => issue.path.length === 0 && (issue.code === 'invalid_type' || issue.code === 'invalid_value')));
+function ofUnion(
+  branches: readonly (readonly $ZodIssue[])[],
+  schema: SchemaNode,
+  valueAt: (path: FieldPath) => unknown,
+  at: FieldPath,
+  value: unknown,
+): Finding[] {
+  const meant = branches.filter(
+    (issues) =>
+      !issues.some((issue) => issue.path.length === 0 && (issue.code === 'invalid_type' || issue.code === 'invalid_value')),
+  );
   if (meant.length === 1) return meant[0]!.flatMap((issue) => findingsOf(issue, schema, valueAt, at));
   const expected = branches.flat().flatMap((issue) => {
     if (issue.path.length > 0) return [];
@@ -121,7 +157,13 @@ function ofUnion(branches: readonly (readonly $ZodIssue[])[], schema: SchemaNode
   const choice = [...new Set(expected)].join(', or ');
   if (value === undefined) return [missing(at, choice)];
   const keys = keysAt(schema, at);
-  return [{ at, message: `${show(value)} is not allowed`, hint: choice !== '' ? `Write ${choice}.` : keys.length > 0 ? `Write one of the keys ${keys.join(', ')}.` : '' }];
+  return [
+    {
+      at,
+      message: `${show(value)} is not allowed`,
+      hint: choice !== '' ? `Write ${choice}.` : keys.length > 0 ? `Write one of the keys ${keys.join(', ')}.` : '',
+    },
+  ];
 }
 
 const missing = (at: FieldPath, expected: string): Finding => ({
@@ -136,15 +178,25 @@ export function knownHint(word: string, known: readonly string[]): string {
   return near === undefined ? `Known here: ${known.join(', ')}.` : `Did you mean \`${near}\`?`;
 }
 
-const oneOf = (allowed: readonly string[]): string => (allowed.length === 1 ? `\`${allowed[0]!}\`` : `one of ${allowed.map((word) => `\`${word}\``).join(', ')}`);
+const oneOf = (allowed: readonly string[]): string =>
+  allowed.length === 1 ? `\`${allowed[0]!}\`` : `one of ${allowed.map((word) => `\`${word}\``).join(', ')}`;
 
 const article = (type: string): string =>
-  ({ int: 'a whole number', number: 'a number', string: 'text', boolean: 'true or false', object: 'a map of keys', record: 'a map of keys', array: 'a list', null: 'nothing' })[type] ?? type;
+  ({
+    int: 'a whole number',
+    number: 'a number',
+    string: 'text',
+    boolean: 'true or false',
+    object: 'a map of keys',
+    record: 'a map of keys',
+    array: 'a list',
+    null: 'nothing',
+  })[type] ?? type;
 
 /** A value as it may stand in a message: short. */
 export function show(value: unknown): string {
   if (value === null) return 'nothing';
-  const text = typeof value === 'string' ? value : (JSON.stringify(value) as string | undefined) ?? String(value);
+  const text = typeof value === 'string' ? value : ((JSON.stringify(value) as string | undefined) ?? typeof value);
   return `\`${text.length > 60 ? `${text.slice(0, 57)}…` : text}\``;
 }
 

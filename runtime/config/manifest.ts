@@ -43,9 +43,13 @@ export function parseManifest(text: string, file: string): { manifest: PipelineM
   if (document === undefined) return { manifest: undefined, faults };
   const raw: unknown = document.toJS();
   const parsed = pipelineSchema.safeParse(raw);
-  const valueAt = (path: FieldPath): unknown => path.reduce<unknown>((value, part) => (value as Record<string, unknown> | undefined | null)?.[part], raw);
+  const valueAt = (path: FieldPath): unknown =>
+    path.reduce<unknown>((value, part) => (value as Record<string, unknown> | undefined | null)?.[part], raw);
   const schema = manifestJsonSchema();
-  const findings = [...(parsed.success ? [] : parsed.error.issues.flatMap((issue) => findingsOf(issue, schema, valueAt))), ...checkManifest(raw)];
+  const findings = [
+    ...(parsed.success ? [] : parsed.error.issues.flatMap((issue) => findingsOf(issue, schema, valueAt))),
+    ...checkManifest(raw),
+  ];
   const located = inOrder(withoutDoubles(findings.map(locate)));
   const sound = parsed.success && located.every((fault) => fault.severity === 'warning');
   return { manifest: sound ? parsed.data : undefined, faults: located };
@@ -53,11 +57,15 @@ export function parseManifest(text: string, file: string): { manifest: PipelineM
 
 async function inspect(file: string): Promise<{ manifest: PipelineManifest | undefined; faults: Fault[] }> {
   const text = await readFile(file, 'utf8').catch((error: unknown) => {
-    throw new PodlineError('PDL_USAGE', `the manifest ${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`, {
-      place: file,
-      hint: 'Name the YAML file of a pipeline.',
-      cause: error,
-    });
+    throw new PodlineError(
+      'PDL_USAGE',
+      `the manifest ${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+      {
+        place: file,
+        hint: 'Name the YAML file of a pipeline.',
+        cause: error,
+      },
+    );
   });
   const { manifest, faults } = parseManifest(text, file);
   const absent = await missingModules(text, file);
@@ -66,7 +74,9 @@ async function inspect(file: string): Promise<{ manifest: PipelineManifest | und
 
 /** The schema and the checks may see the same fault; the one with a hint is kept. */
 const withoutDoubles = (faults: Fault[]): Fault[] => [
-  ...new Map(faults.toSorted((a, b) => a.hint.length - b.hint.length).map((fault) => [`${fault.path} ${fault.message}`, fault])).values(),
+  ...new Map(
+    faults.toSorted((a, b) => a.hint.length - b.hint.length).map((fault) => [`${fault.path} ${fault.message}`, fault]),
+  ).values(),
 ];
 
 const inOrder = (faults: Fault[]): Fault[] => faults.sort((a, b) => a.line - b.line || a.column - b.column);
@@ -84,7 +94,14 @@ async function missingModules(text: string, file: string): Promise<Fault[]> {
       () => false,
     );
     if (isThere) return [];
-    return [locate({ at: ['spec', 'stages', index, 'uses'], message: `there is no file ${path}`, hint: 'The path is relative to the manifest.', code: 'PDL_STAGE_LOAD' })];
+    return [
+      locate({
+        at: ['spec', 'stages', index, 'uses'],
+        message: `there is no file ${path}`,
+        hint: 'The path is relative to the manifest.',
+        code: 'PDL_STAGE_LOAD',
+      }),
+    ];
   });
   return (await Promise.all(looked)).flat();
 }
@@ -97,7 +114,7 @@ interface ParsedYaml {
 
 function parseYaml(text: string, file: string): ParsedYaml {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: true });
   const position = (offset: number): { line: number; column: number } => {
     const { line, col } = lines.linePos(offset);
     return { line: Math.max(1, line), column: Math.max(1, col) };
@@ -112,17 +129,15 @@ function parseYaml(text: string, file: string): ParsedYaml {
     code: finding.code ?? 'PDL_MANIFEST_INVALID',
   });
   if (document.errors.length === 0) return { document, faults: [], locate };
-  const faults = document.errors.map(
-    (error): Fault => ({
-      file,
-      ...position(error.pos[0]),
-      path: '',
-      message: error.message,
-      hint: error.code === 'MULTIPLE_DOCS' ? 'Put each pipeline into a file of its own.' : 'Mend the YAML of this line.',
-      severity: 'error',
-      code: 'PDL_MANIFEST_SYNTAX',
-    }),
-  );
+  const faults = document.errors.map((error): Fault => ({
+    file,
+    ...position(error.pos[0]),
+    path: '',
+    message: error.message,
+    hint: error.code === 'MULTIPLE_DOCS' ? 'Put each pipeline into a file of its own.' : 'Mend the YAML of this line.',
+    severity: 'error',
+    code: 'PDL_MANIFEST_SYNTAX',
+  }));
   return { document: undefined, faults, locate };
 }
 
@@ -130,7 +145,8 @@ function parseYaml(text: string, file: string): ParsedYaml {
 function offsetOf(document: Document, { at, key }: Finding): number {
   const parent = at.length === 0 ? undefined : document.getIn(at.slice(0, -1), true);
   const pair = isMap(parent) ? parent.items.find((item) => isScalar(item.key) && item.key.value === at.at(-1)) : undefined;
-  if (pair !== undefined && isPair(pair) && isNode(pair.key) && (key === true || !isNode(pair.value))) return pair.key.range?.[0] ?? 0;
+  if (pair !== undefined && isPair(pair) && isNode(pair.key) && (key === true || !isNode(pair.value)))
+    return pair.key.range?.[0] ?? 0;
   for (let length = at.length; length >= 0; length -= 1) {
     const node = length === 0 ? document.contents : document.getIn(at.slice(0, length), true);
     if (isNode(node) && node.range) return node.range[0];

@@ -23,7 +23,8 @@ function editDistance(from: string, to: string): number {
     for (let j = 1; j <= to.length; j += 1) {
       const replaced = last[j - 1]! + (from[i - 1] === to[j - 1] ? 0 : 1);
       let distance = Math.min(replaced, last[j]! + 1, row[j - 1]! + 1);
-      if (i > 1 && j > 1 && from[i - 1] === to[j - 2] && from[i - 2] === to[j - 1]) distance = Math.min(distance, beforeLast[j - 2]! + 1);
+      if (i > 1 && j > 1 && from[i - 1] === to[j - 2] && from[i - 2] === to[j - 1])
+        distance = Math.min(distance, beforeLast[j - 2]! + 1);
       row.push(distance);
     }
     beforeLast = last;

@@ -19,7 +19,9 @@ const factorOf = {
 export function parseDurationMs(text: string): number {
   const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text);
   if (match === null) {
-    throw new PodlineError('PDL_MANIFEST_INVALID', `\`${text}\` is not a duration`, { hint: 'Write a number and ms, s, m, h or d: 250ms, 90s, 10m, 2h.' });
+    throw new PodlineError('PDL_MANIFEST_INVALID', `\`${text}\` is not a duration`, {
+      hint: 'Write a number and ms, s, m, h or d: 250ms, 90s, 10m, 2h.',
+    });
   }
   return Number(match[1]) * msOf[match[2] as keyof typeof msOf];
 }
@@ -29,7 +31,9 @@ export function parseQuantity(quantity: string | number): number {
   if (typeof quantity === 'number') return quantity;
   const match = /^(\d+(?:\.\d+)?)(m|k|M|G|T|Ki|Mi|Gi|Ti)?$/.exec(quantity);
   if (match === null) {
-    throw new PodlineError('PDL_MANIFEST_INVALID', `\`${quantity}\` is not a quantity`, { hint: 'Write it as in Kubernetes: 512Mi, 2Gi, 500m.' });
+    throw new PodlineError('PDL_MANIFEST_INVALID', `\`${quantity}\` is not a quantity`, {
+      hint: 'Write it as in Kubernetes: 512Mi, 2Gi, 500m.',
+    });
   }
   const suffix = match[2] as keyof typeof factorOf | undefined;
   return Number(match[1]) * (suffix === undefined ? 1 : factorOf[suffix]);

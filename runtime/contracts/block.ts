@@ -12,7 +12,9 @@
  *  2. A block, the progress of its stage and the bytes it occupies change in one LMDB transaction.
  *  3. A segment has one writer, the run that made it; a later run of the same stage opens a segment of its own.
  *  4. A commit is refused unless its run id is the current one of its stage.
- *  5. Offsets and lengths are bytes; every buffer of a table starts at a multiple of 64 within its segment.
+ *  5. Offsets and lengths are bytes; every buffer of a table that Podline writes starts at a multiple of 64 within its segment. In
+ *     an adopted file buffers lie where its writer put them (`SegmentRecord.ended`, Arrow: multiples of 8).
+ *  6. The extents of a segment's blocks follow each other from byte 0 without gaps up to `committedBytes`.
  */
 
 /** Physical types of columns, each Arrow's layout of the same name. `dictionary` is int32 codes into utf8 values. */
@@ -79,7 +81,7 @@ export interface BlockRecord {
   rows: number;
   /** Table only. */
   columns: ColumnRef[];
-  /** bytes and files: the payload. */
+  /** bytes and files: the payload; an empty one lies in segment `''` (none) and has no extent. */
   payload?: BufferRef | undefined;
   /** files: the name of the file that the payload continues. */
   file?: string | undefined;

@@ -2,7 +2,7 @@
  * Every error that Podline shows to a person, in one catalogue.
  *
  * Owns: the codes, what each means and what to do about it. `docs/errors.md` is generated from it, and
- * `test/unit/errors.test.ts` holds the two together. An error keeps its code, place and hint across
+ * `test/tidy/errors.test.ts` holds the two together. An error keeps its code, place and hint across
  * threads, sockets and HTTP: see `toWire` and `fromWire`.
  *
  * Invariants
@@ -58,6 +58,7 @@ export const errorCatalogue = {
   // --- coordinator --------------------------------------------------------------------------
   PDL_WORKDIR_BUSY: entry(409, 'later', 'Another coordinator works in this work directory', 'Use another --work-dir, or end the process that is named.'),
   PDL_RUN_UNFINISHED: entry(409, 'never', 'The work directory holds an unfinished run', 'Use --resume to go on with it, or `podline clean` to give it up.'),
+  PDL_LINE_UNKNOWN: entry(404, 'later', 'The coordinator does not know this line', 'A line says hello again; for a person: list the lines and check the name.'),
   PDL_PIPELINE_UNKNOWN: entry(404, 'never', 'There is no such pipeline', 'List the pipelines and check the name.'),
   PDL_SHARD_UNKNOWN: entry(404, 'never', 'There is no such shard', 'List the shards of the pipeline and check the id.'),
   PDL_SHARD_STATE: entry(409, 'never', 'The shard is in a state that does not allow this', 'Look at the state that is named.'),

@@ -8,6 +8,16 @@ export const limits = {
   submitBatchMax: 10_000,
   requestBytesMax: 16 * 1024 * 1024,
   listPageMax: 1_000,
+  /** Lines that one coordinator knows; each has at most one request for leases waiting. */
+  linesMax: 16_384,
+  /** Leases of a shard that may end with the loss of their line before the shard is held to be the reason. */
+  lostLeasesMax: 100,
+  /** Submissions that a stream of them puts into one transaction. */
+  submitGroupMax: 256,
+  /** Calls to the coordinator that an agent or client makes before it gives up, and the longest pause between two. */
+  callTriesMax: 8,
+  callPauseMaxMs: 2_000,
+  keyBytesMax: 1_600,
   eventsKept: 100_000,
   eventStreamsMax: 256,
   /** Events that wait for a slow reader of the event stream before it is cut off. */

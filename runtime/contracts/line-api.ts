@@ -24,7 +24,7 @@ export const lineWelcomeSchema = z.object({
 });
 
 /** POST …/leases: long poll; answers at once when there is work, else when there is, or after `waitMs` with none. */
-export const leaseRequestSchema = z.object({ max: z.int().min(1).max(256), waitMs: z.int().min(0).max(60_000), residents: z.array(z.string()).max(1024) });
+export const leaseRequestSchema = z.object({ max: z.int().min(1).max(256), waitMs: z.int().min(0).max(60_000), residents: z.array(z.string()).max(1024), instance: z.string().optional().describe('Of the agent that asks; the client fills it in.') });
 export const leaseSchema = z.object({
   shardId: z.string(),
   key: z.string(),
@@ -50,6 +50,8 @@ export const slotViewSchema = z.object({ slot: z.int(), stage: z.string().option
 export type SlotView = z.infer<typeof slotViewSchema>;
 export const heartbeatSchema = z.object({
   instance: z.string(),
+  /** Of the pipeline that it works by; without it, the one last sent counts as taken. */
+  revision: z.int().optional(),
   shards: z.array(shardProgressSchema),
   slots: z.array(slotViewSchema),
   scratch: z.object({ usedBytes: z.number(), sizeBytesMax: z.number(), spilledBytes: z.number(), reads: z.enum(['mmap', 'pread']) }),

@@ -95,6 +95,7 @@ const checkpointsSchema = z
     ssd: checkpointCadence.default('stage').describe('When committed blocks are copied to the SSD of the node.'),
     major: checkpointCadence.default('never').describe('When they are copied to the persistent volume too.'),
     retain: z.int().min(1).max(100).default(2).describe('Manifests of a shard that are kept per place.'),
+    keepCompleted: z.boolean().default(false).describe('Keep the checkpoints of completed shards, so that a stage can be run again on them.'),
   })
   .prefault({});
 

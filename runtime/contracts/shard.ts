@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { errorCatalogue, type ErrorCode, type WireError } from './errors.js';
 import { inputFormats } from './manifest.js';
-import type { BytesByMedium } from './block.js';
+import { columnTypes, type BytesByMedium } from './block.js';
 
 const range = z.tuple([z.int().nonnegative(), z.int().nonnegative()]);
 
@@ -12,7 +12,9 @@ export const shardSourceSchema = z.union([
     format: z.enum(inputFormats),
     rows: range.optional().describe('Rows [from, to) of the source.'),
     bytes: range.optional().describe('Bytes [from, to) of the source; whole records.'),
-    header: z.array(z.string()).optional().describe('csv with a byte range: the column names.'),
+    header: z.array(z.string()).optional().describe('csv and ndjson with a byte range: the column names.'),
+    delimiter: z.string().length(1).optional().describe('csv with a byte range: what stands between fields.'),
+    types: z.record(z.string(), z.enum(columnTypes)).optional().describe('csv and ndjson with a byte range: types as the head of the source suggests them, so that all parts agree.'),
     identity: z.string().optional().describe('Size and time, or ETag, when it was split; the lineage of `input` is made of it.'),
   }),
   z.strictObject({ inline: z.unknown(), format: z.enum(inputFormats) }),

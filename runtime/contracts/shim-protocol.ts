@@ -26,8 +26,7 @@ import { wireErrorSchema, bytesByMediumSchema } from './shard.js';
 import type { Lineage, StreamKind } from './block.js';
 import type { Parameters, ResolvedStage } from './manifest.js';
 
-export const shimProtocolVersion = 1;
-export const shimFrameBytesMax = 4 * 1024 * 1024;
+export { shimFrameBytesMax, shimProtocolVersion } from './shim-frames.js';
 
 export interface RunRequest {
   runId: string;

@@ -56,6 +56,10 @@ export function freeWhatEnded(state: LineState, effects: LineEffect[]): NonNulla
 export function beginEnding(state: LineState, resident: ResidentState, reason: string, nowMs: number, effects: LineEffect[]): void {
   if (resident.phase === 'stages') addDemand(state, resident, -1);
   resident.phase = 'ending';
+  cancelRunsOf(state, resident, reason, nowMs, effects);
+}
+
+export function cancelRunsOf(state: LineState, resident: ResidentState, reason: string, nowMs: number, effects: LineEffect[]): void {
   for (const [index, slot] of state.slots.entries()) {
     if (slot.phase === 'running' && slot.shardId === resident.lease.shardId) cancelRun(state, index, reason, nowMs, effects);
   }

@@ -116,6 +116,7 @@ function take(state: LineState, event: LineEvent, nowMs: number, effects: LineEf
       return;
     case 'ended':
     case 'leaseLost':
+      if (event.epoch !== undefined && event.epoch < (state.residents.get(event.shardId)?.lease.epoch ?? 0)) return;
       letGo(state, event.shardId, event.type === 'ended' ? 'the shard has ended' : event.reason, nowMs, effects);
       return;
     case 'revised':

@@ -25,7 +25,6 @@ export function takeLoaded(state: LineState, shardId: string, known: readonly Kn
   resident.stages = planStages(state, sealed);
   resident.phase = 'stages';
   addDemand(state, resident, 1);
-  for (const stage of state.graph.entries) makeReady(state, resident, stage, nowMs);
   for (const stage of state.graph.order) makeReady(state, resident, stage, nowMs);
   for (const stream of [inputStream, ...known.map((stream) => stream.stream)]) releaseIfRead(state, resident, stream, effects);
   deliverIfDone(resident, effects);

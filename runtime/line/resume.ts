@@ -44,7 +44,7 @@ export interface Holding {
 export interface ResumeQuestion {
   stages: readonly Pick<ResolvedStage, 'name' | 'after'>[];
   /** Streams that are the result. */
-  results: readonly string[];
+  results: Iterable<string>;
   wanted: Lineages;
   held: Partial<Record<HoldingPlace, Holding>>;
   /** This stage, and what follows it, runs again whatever is held. */
@@ -103,7 +103,7 @@ export function planResume(question: ResumeQuestion): ResumePlan {
  */
 export function neededStreams(
   stages: readonly Pick<ResolvedStage, 'name' | 'after'>[],
-  results: readonly string[],
+  results: Iterable<string>,
   isSealed: (stream: string) => boolean,
 ): Set<string> {
   const inputs = new Map(stages.map((stage) => [stage.name, stage.after]));

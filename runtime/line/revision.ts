@@ -5,7 +5,7 @@
 import { inputStream } from '../contracts/block.js';
 import type { ResolvedStage } from '../contracts/manifest.js';
 import { addDemand, countDemand } from './demand.js';
-import { cancelRun } from './endings.js';
+import { cancelRun, cancelRunsOf } from './endings.js';
 import { buildGraph, readersOf, type Graph } from './graph.js';
 import { deliverIfDone, makeReady, planStages, releaseIfRead } from './residents.js';
 import type { KnownStream, LineEffect, LinePipeline, LineState, ResidentState, StageState } from './types.js';
@@ -21,9 +21,10 @@ export function revise(state: LineState, pipeline: LinePipeline, known: Readonly
     if (resident.phase === 'stages') reviseResident(state, before, resident, known.get(shardId) ?? [], nowMs, effects);
   }
   for (const [index, slot] of state.slots.entries()) {
-    if (slot.phase === 'empty' || isSameWork(before.stages.get(slot.stage), state.graph.stages.get(slot.stage))) continue;
-    // The stage that it holds is of yesterday. A run of it was cancelled above, or belongs to nobody: the next swap ends its process.
-    state.slots[index] = { phase: 'empty' };
+    if (slot.phase === 'empty' || isSameProcess(before.stages.get(slot.stage), state.graph.stages.get(slot.stage))) continue;
+    // The stage that it holds is of yesterday: what is swapped in next ends its process. A run of it was cancelled above.
+    if (slot.phase === 'running') slot.stale = true;
+    else state.slots[index] = { phase: 'empty' };
   }
   countDemand(state);
   for (const resident of state.residents.values()) {
@@ -32,6 +33,7 @@ export function revise(state: LineState, pipeline: LinePipeline, known: Readonly
     if (isInputMissing(state, resident)) {
       addDemand(state, resident, -1);
       resident.phase = 'loading';
+      cancelRunsOf(state, resident, 'its shard is loaded again', nowMs, effects);
       resident.released.clear();
       effects.push({ type: 'load', shardId: resident.lease.shardId });
       continue;
@@ -73,23 +75,17 @@ const inputsAreDone = (state: LineState, resident: ResidentState, stage: string)
 const isInputMissing = (state: LineState, resident: ResidentState): boolean =>
   resident.released.has(inputStream) && readersOf(state.graph, inputStream).some((stage) => resident.stages.get(stage)?.phase === 'ready');
 
-/** Whether a process that holds the one can do the work of the other, and a stream of the one is a stream of the other. */
-export function isSameWork(a: ResolvedStage | undefined, b: ResolvedStage | undefined): boolean {
+/** Whether a run of the one makes what a run of the other would, from the same inputs. */
+function isSameWork(a: ResolvedStage | undefined, b: ResolvedStage | undefined): boolean {
   if (a === undefined || b === undefined) return false;
-  const work = (stage: ResolvedStage): string =>
-    JSON.stringify([
-      stage.version,
-      stage.after,
-      stage.combine,
-      stage.parameters,
-      stage.module,
-      stage.command,
-      stage.image,
-      stage.executor,
-      stage.stdio,
-      stage.output,
-      stage.workers,
-      stage.cwd,
-    ]);
-  return work(a) === work(b);
+  const work = (stage: ResolvedStage): string => JSON.stringify([stage.after, stage.combine, stage.parameters]);
+  return isSameProcess(a, b) && work(a) === work(b);
+}
+
+/** Whether a process that was given the one can run the other: what a run gets with its start may differ. */
+function isSameProcess(a: ResolvedStage | undefined, b: ResolvedStage | undefined): boolean {
+  if (a === undefined || b === undefined) return false;
+  const { version, module, command, image, executor, stdio, output, workers, cwd } = b;
+  const given = JSON.stringify([version, module, command, image, executor, stdio, output, workers, cwd]);
+  return given === JSON.stringify([a.version, a.module, a.command, a.image, a.executor, a.stdio, a.output, a.workers, a.cwd]);
 }

@@ -11,7 +11,7 @@ import { backoffMs } from './backoff.js';
 import { moveStage } from './demand.js';
 import { failShard } from './endings.js';
 import { stageIsDone } from './residents.js';
-import type { LineEffect, LineState, ResidentState, StageState } from './types.js';
+import type { LineEffect, LineState, ResidentState, SlotState, StageState } from './types.js';
 
 interface Candidate {
   slot: number;
@@ -59,7 +59,7 @@ function candidatesOf(state: LineState, nowMs: number): Candidate[] {
       const slot = slots[0];
       if (slot === undefined) break;
       const ready = resident.phase === 'stages' ? resident.stages.get(stage) : undefined;
-      if (ready?.phase === 'ready' && ready.notBeforeMs <= nowMs) {
+      if (ready?.phase === 'ready' && ready.notBeforeMs <= nowMs && !isStillRunning(state, resident.lease.shardId, stage)) {
         candidates.push({ slot, stage, resident, ready, age, remaining });
         slots.shift();
       }
@@ -68,6 +68,10 @@ function candidatesOf(state: LineState, nowMs: number): Candidate[] {
   }
   return candidates;
 }
+
+/** A cancelled run of the same stage on the same shard has not ended yet. */
+const isStillRunning = (state: LineState, shardId: string, stage: string): boolean =>
+  state.slots.some((slot) => slot.phase === 'running' && slot.shardId === shardId && slot.stage === stage);
 
 function start(state: LineState, { slot: index, stage, resident, ready }: Candidate, nowMs: number, effects: LineEffect[]): void {
   const slot = state.slots[index];
@@ -85,6 +89,7 @@ function start(state: LineState, { slot: index, stage, resident, ready }: Candid
     sinceMs: nowMs,
     deadlineMs: timeoutMs === undefined ? undefined : nowMs + timeoutMs,
     cancelled: false,
+    stale: false,
   };
   moveStage(state, resident, stage, { phase: 'running', slot: index, runId, attempt: ready.attempt });
   effects.push({ type: 'start', slot: index, shardId, stage, runId, attempt: ready.attempt, readySinceMs: ready.sinceMs });
@@ -93,18 +98,21 @@ function start(state: LineState, { slot: index, stage, resident, ready }: Candid
 export function endRunCommitted(state: LineState, index: number, runId: string, nowMs: number, effects: LineEffect[]): void {
   const slot = state.slots[index];
   if (slot?.phase !== 'running' || slot.runId !== runId) return;
-  state.slots[index] = { phase: 'idle', stage: slot.stage, step: slot.step, sinceMs: nowMs };
+  state.slots[index] = afterRun(slot, nowMs);
   if (slot.cancelled) return;
   const resident = state.residents.get(slot.shardId);
-  if (resident !== undefined) stageIsDone(state, resident, slot.stage, nowMs, effects);
+  if (resident?.phase === 'stages') stageIsDone(state, resident, slot.stage, nowMs, effects);
 }
 
 export function endRunFailed(state: LineState, index: number, runId: string, error: WireError, nowMs: number, effects: LineEffect[]): void {
   const slot = state.slots[index];
   if (slot?.phase !== 'running' || slot.runId !== runId) return;
-  state.slots[index] = { phase: 'idle', stage: slot.stage, step: slot.step, sinceMs: nowMs };
+  state.slots[index] = afterRun(slot, nowMs);
   if (!slot.cancelled) failRun(state, slot.shardId, slot.stage, error, nowMs, effects);
 }
+
+const afterRun = (slot: SlotState & { phase: 'running' }, nowMs: number): SlotState =>
+  slot.stale ? { phase: 'empty' } : { phase: 'idle', stage: slot.stage, step: slot.step, sinceMs: nowMs };
 
 /** A run that was wanted has failed: again after a back-off, or the shard fails. The slot is the caller's matter. */
 export function failRun(state: LineState, shardId: string, stage: string, error: WireError, nowMs: number, effects: LineEffect[]): void {

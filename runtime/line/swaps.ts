@@ -13,7 +13,7 @@ import { limits } from '../contracts/limits.js';
 import { backoffMs } from './backoff.js';
 import { failShard, wireError } from './endings.js';
 import { failRun } from './runs.js';
-import type { LineEffect, LineState } from './types.js';
+import type { LineEffect, LineState, SlotState } from './types.js';
 
 export interface PlannedSwap {
   slot: number;
@@ -37,13 +37,14 @@ export function isExpected(state: LineState, index: number, stage: string, step:
   const slot = state.slots[index];
   if (slot === undefined) return false;
   if (slot.phase === 'empty') return state.graph.stages.has(stage) && !step.startsWith(`${state.instance}-s`) && step.endsWith(`-${versionMark(state, stage)}`);
-  return slot.step === step && slot.stage === stage;
+  return slot.step === step && slot.stage === stage && !(slot.phase === 'running' && slot.stale);
 }
 
 /** A container is there, for the first time or again: it is about to load its stage. A run that it had is over. */
 export function takeHello(state: LineState, hello: { slot: number; stage: string; step: string }, nowMs: number, effects: LineEffect[]): void {
   const { slot: index, stage, step } = hello;
   const slot = state.slots[index];
+  if (slot?.phase === 'running' && slot.stale && slot.step === step) state.slots[index] = { phase: 'empty' };
   if (slot === undefined || !isExpected(state, index, stage, step)) return;
   if (slot.phase === 'running' && !slot.cancelled) {
     const error = wireError('PDL_STAGE_DIED', `the slot of stage "${stage}" came back without the end of its run`, `stages.${stage}`);
@@ -78,21 +79,24 @@ export function loseSlot(state: LineState, index: number, error: WireError, nowM
     state.slots[index] = isGivenUp(state, stage) ? { phase: 'empty' } : { phase: 'lost', stage, step, sinceMs: nowMs };
     return;
   }
-  state.slots[index] = { phase: 'lost', stage, step, sinceMs: nowMs };
+  state.slots[index] = slot.phase === 'running' ? withoutContainer(slot, nowMs) : { phase: 'lost', stage, step, sinceMs: nowMs };
   if (slot.phase === 'running' && !slot.cancelled) failRun(state, slot.shardId, stage, error, nowMs, effects);
 }
+
+const withoutContainer = (slot: SlotState & { phase: 'running' }, nowMs: number): SlotState =>
+  slot.stale ? { phase: 'empty' } : { phase: 'lost', stage: slot.stage, step: slot.step, sinceMs: nowMs };
 
 /** Runs, swaps and lost containers whose time is over. */
 export function expireSlots(state: LineState, nowMs: number, effects: LineEffect[]): void {
   for (const [index, slot] of state.slots.entries()) {
     const untilMs = slotDeadlineMs(state, index);
     if (slot.phase === 'empty' || untilMs === undefined || untilMs > nowMs) continue;
-    const { stage, step } = slot;
+    const { stage } = slot;
     if (slot.phase === 'running') {
       const tookMs = nowMs - slot.sinceMs;
       const error = wireError('PDL_STAGE_TIMEOUT', `stage "${stage}" ran ${String(tookMs)} ms, longer than its time limit`, `stages.${stage}.timeout`);
       const reason = slot.cancelled ? 'the run did not end when it was asked to' : error.message;
-      state.slots[index] = { phase: 'lost', stage, step, sinceMs: nowMs };
+      state.slots[index] = withoutContainer(slot, nowMs);
       effects.push({ type: 'cancelRun', slot: index, runId: slot.runId, reason, kill: true });
       if (!slot.cancelled) failRun(state, slot.shardId, stage, error, nowMs, effects);
       continue;

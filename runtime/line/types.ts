@@ -39,7 +39,10 @@ export type SlotState =
   /** Asked for; `loading` once its shim has said hello, until it says ready. `tries` counts this stage's failed swaps before. */
   | { phase: 'swapping'; stage: string; step: string; sinceMs: number; tries: number; loading: boolean }
   | { phase: 'idle'; stage: string; step: string; sinceMs: number }
-  /** `cancelled`: the run is no longer wanted; the slot is free when its end is heard of, or killed at `deadlineMs`. */
+  /**
+   * `cancelled`: the run is no longer wanted; the slot is free when its end is heard of, or killed at `deadlineMs`.
+   * `stale`: the process holds the stage of an older revision, and is not used again.
+   */
   | {
       phase: 'running';
       stage: string;
@@ -49,6 +52,7 @@ export type SlotState =
       sinceMs: number;
       deadlineMs: number | undefined;
       cancelled: boolean;
+      stale: boolean;
     }
   /** The container is away although nobody asked for a swap: it comes back by itself (kubelet, local driver) and says hello. */
   | { phase: 'lost'; stage: string; step: string; sinceMs: number };
@@ -145,9 +149,10 @@ export type LineEvent =
   | { type: 'runFailed'; slot: number; runId: string; error: WireError }
   | { type: 'delivered'; shardId: string }
   | { type: 'deliverFailed'; shardId: string; error: WireError }
-  /** The coordinator took complete or fail: the shard is no longer ours. */
-  | { type: 'ended'; shardId: string }
-  | { type: 'leaseLost'; shardId: string; reason: string }
+  /** The coordinator took complete or fail under this epoch: the shard is no longer ours. */
+  | { type: 'ended'; shardId: string; epoch?: number | undefined }
+  /** `epoch` here and above: of the lease that is over. The shard may have been leased again meanwhile: then the news changes nothing. */
+  | { type: 'leaseLost'; shardId: string; reason: string; epoch?: number | undefined }
   /** `known`: per shard the streams that are valid under the new revision; `input` need not be named. */
   | { type: 'revised'; pipeline: LinePipeline; known: Map<string, KnownStream[]> }
   /** Take nothing new; at `deadlineMs`, if there is one, give back what is still here. */

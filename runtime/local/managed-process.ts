@@ -62,7 +62,8 @@ export class ManagedProcess {
       stdio: ['pipe', log.fd, log.fd],
     });
     this.#child = child;
-    child.stdin.on('error', () => undefined);
+    // The lifeline is never written to; that the child closed its end is no error of ours.
+    child.stdin?.on('error', () => undefined);
     this.#exited = new Promise((resolve) => {
       const over = (code: number | null, signal: NodeJS.Signals | null): void => {
         if (this.#child !== child) return;

@@ -15,13 +15,15 @@ export interface DeliverRequest {
   pipeline: Pick<Pipeline, 'name' | 'revision'>;
   lineages: Lineages;
   /** Sealed streams that are the result. */
-  resultStages: readonly string[];
+  resultStages: Iterable<string>;
   /** Absolute; the shard's folder is made in it. */
   resultDir: string;
   /** Of tables; bytes and files are written as they are. */
   format: ResultFormat;
   epoch: number;
   signal?: AbortSignal | undefined;
+  /** What the result directory counts as in `bytes`; `ssd` where nothing is said. */
+  resultMedium?: 'ssd' | 'volume' | undefined;
 }
 
 export interface Delivered {
@@ -32,6 +34,7 @@ export interface Delivered {
 }
 
 /** A delivery that has the scratch open already; what the thread runs. */
-export interface WriteResultRequest extends Omit<DeliverRequest, 'scratchOptions'> {
+export interface WriteResultRequest extends Omit<DeliverRequest, 'scratchOptions' | 'signal'> {
   scratch: Scratch;
+  signal?: Pick<AbortSignal, 'aborted'> | undefined;
 }

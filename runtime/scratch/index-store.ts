@@ -10,18 +10,15 @@
  *     LMDB keeps for the turn of the event loop would hide a commit that a message on a socket has just announced.
  *  4. No sync: the scratch does not outlive a reboot (see `mark.ts`), and a killed process takes nothing of the page cache with it.
  *
- * Keys are arrays: [family, shard, …]; `mark` and `usage` are single.
+ * Keys are arrays: [family, shard, …]; `usage` is single.
  */
+import { closeSync, openSync, readSync } from 'node:fs';
+import { join } from 'node:path';
 import { open, type Key, type RootDatabase } from 'lmdb';
 import { Packr } from 'msgpackr';
 import type { BlockRecord, RunRecord, ShardRecordInScratch, StageProgress, StreamRecord } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
 
-export interface MarkEntry {
-  format: number;
-  mark: string;
-  bootId: string;
-}
 export interface UsageEntry {
   usedBytes: number;
   peakBytes: number;
@@ -47,7 +44,6 @@ interface Families {
   ref: { key: [shard: string, segment: string, stream: string]; value: 1 };
   run: { key: [shard: string, stage: string]; value: RunRecord };
   progress: { key: [shard: string, stage: string]; value: StageProgress };
-  mark: { key: []; value: MarkEntry };
   usage: { key: []; value: UsageEntry };
 }
 type Family = keyof Families;
@@ -77,9 +73,29 @@ export class IndexStore implements IndexReads {
   #closing: Promise<void> | undefined;
   #depth = 0;
 
-  /** Opens or creates the environment in `dir`. Throws LMDB's error when what lies there is not readable. */
+  /**
+   * Why the environment in `dir` must not be opened; undefined when it may be. Looks at both meta pages (magic and version, 24 bytes
+   * into a page of 4,096): LMDB's binding crashes on a file that is not its own instead of saying so.
+   */
+  static faultIn(dir: string): string | undefined {
+    const page = 4096;
+    const head = Buffer.alloc(2 * page);
+    try {
+      const fd = openSync(join(dir, 'data.mdb'), 'r');
+      try {
+        if (readSync(fd, head, 0, head.length, 0) < head.length) return 'its index is cut off';
+      } finally {
+        closeSync(fd);
+      }
+    } catch (error) {
+      return `its index cannot be read (${(error as NodeJS.ErrnoException).code ?? String(error)})`;
+    }
+    return [0, page].every((at) => head.readUInt32LE(at + 24) === 0xbeefc0de && head.readUInt32LE(at + 28) === 2) ? undefined : 'its index is unreadable';
+  }
+
+  /** Opens or creates the environment in `dir`; `faultIn` must have been asked about one that exists. */
   constructor(dir: string) {
-    this.#db = open<Buffer>({ path: dir, noSync: true, encoding: 'binary', mapSize: mapBytes, maxReaders: 510, cache: false });
+    this.#db = open<Buffer>({ path: dir, noSync: true, encoding: 'binary', pageSize: 4096, mapSize: mapBytes, maxReaders: 510, cache: false });
     this.#db.readerCheck();
     this.#inside = {
       get: (family, ...key) => this.#get(family, key),
@@ -93,14 +109,11 @@ export class IndexStore implements IndexReads {
     };
   }
 
-  /** Puts `mark` into a fresh index, and ballast beside it. */
-  begin(mark: MarkEntry): void {
+  /** Puts ballast into a fresh index. */
+  begin(): void {
     const ballast = ['ballast'];
     this.#db.putSync(ballast, Buffer.alloc(ballastBytes));
     this.#db.removeSync(ballast);
-    this.transact((txn) => {
-      txn.put('mark', mark);
-    });
   }
 
   /**

@@ -1,24 +1,44 @@
 /**
- * The mark of a scratch: random, made with its index. A scratch with another mark is another one, and what was known of the first
- * is gone. It carries the boot id too: the index is never synced, so that one from before a reboot is not believed.
+ * The mark of a scratch: random, made with its index, in a file beside it. A scratch with another mark is another one, and what was
+ * known of the first is gone.
+ *
+ * It is read before LMDB is: a damaged index would not raise an error there but SIGSEGV, so that nothing is opened that was not
+ * finished, is of another format, or (the index is never synced) comes from before a reboot.
  */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import type { MarkEntry } from './index-store.js';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { writeFileAtomically } from '../platform/files.js';
 
 /** Of keys, values and files; another format is not read but begun anew. */
 const format = 1;
+const markSchema = z.object({ format: z.number(), mark: z.string(), bootId: z.string() });
 
-export function newMark(): MarkEntry {
-  return { format, mark: randomBytes(12).toString('hex'), bootId: bootId() };
+/** The mark in `dir`, or why what lies there cannot be gone on with. */
+export function readMark(dir: string): { mark: string } | { fault: string } {
+  let text: string;
+  try {
+    text = readFileSync(join(dir, 'mark.json'), 'utf8');
+  } catch (error) {
+    return { fault: `there is no mark (${(error as NodeJS.ErrnoException).code ?? 'unreadable'})` };
+  }
+  let found: z.infer<typeof markSchema>;
+  try {
+    found = markSchema.parse(JSON.parse(text));
+  } catch {
+    return { fault: 'its mark is unreadable' };
+  }
+  if (found.format !== format) return { fault: `it is of format ${String(found.format)}, this is ${String(format)}` };
+  if (found.bootId !== bootId()) return { fault: 'it was made before this machine was booted' };
+  return { mark: found.mark };
 }
 
-/** Why a mark cannot be gone on with; undefined when it can. */
-export function faultOfMark(mark: MarkEntry | undefined): string | undefined {
-  if (!mark) return 'it has no mark';
-  if (mark.format !== format) return `it is of format ${String(mark.format)}, this is ${String(format)}`;
-  if (mark.bootId !== bootId()) return 'it was made before this machine was booted';
-  return undefined;
+/** Writes a new mark; to be the last step of making a scratch. */
+export async function writeMark(dir: string): Promise<string> {
+  const mark = randomBytes(12).toString('hex');
+  await writeFileAtomically(join(dir, 'mark.json'), JSON.stringify({ format, mark, bootId: bootId() }));
+  return mark;
 }
 
 function bootId(): string {

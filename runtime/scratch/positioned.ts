@@ -68,7 +68,8 @@ export async function checksumRange(fd: number, offset: number, length: number):
   const piece = Buffer.allocUnsafe(Math.min(length, 4 * 1024 * 1024));
   let sum = 0;
   for (let done = 0; done < length; ) {
-    const { bytesRead } = await readAsync(fd, piece, 0, Math.min(piece.length, length - done), offset + done);
+    const wanted = Math.min(piece.length, length - done);
+    const bytesRead = wanted < asyncFromBytes ? readSync(fd, piece, 0, wanted, offset + done) : (await readAsync(fd, piece, 0, wanted, offset + done)).bytesRead;
     if (bytesRead === 0) throw new RangeError(`the file ends at byte ${String(offset + done)}, before ${String(offset + length)}`);
     sum = crc32(piece.subarray(0, bytesRead), sum);
     done += bytesRead;

@@ -43,7 +43,7 @@ export type ColumnToWrite = { name: string; data: ColumnData } | { name: string;
 export interface ScratchOptions {
   /** Folder of the line: `index/` (LMDB), `shards/<id>/<segment>`. */
   dir: string;
-  /** Where segments go that do not fit: `<spillDir>/<shard>/<segment>`. */
+  /** Where segments go that do not fit: `<spillDir>/<shard>/<segment>`. Of this scratch alone: what it does not know there is removed. */
   spillDir: string;
   /** Bound of the committed and reserved bytes in `dir`. */
   sizeBytesMax: number;
@@ -56,7 +56,7 @@ export interface ScratchOptions {
 }
 
 export interface ScratchUsage {
-  /** Bytes in `dir`, reservations included. */
+  /** Bytes of segments in `dir`, in whole pages, reservations included; the index itself (a few MiB) is not counted. */
   usedBytes: number;
   sizeBytesMax: number;
   spilledBytes: number;
@@ -65,6 +65,8 @@ export interface ScratchUsage {
 
 export interface Scratch {
   readonly dir: string;
+  /** Random, made with the index: under another mark, what was known of an earlier scratch in the same folder is gone. */
+  readonly mark: string;
   readonly reads: 'mmap' | 'pread';
   usage(): ScratchUsage;
 
@@ -105,8 +107,9 @@ export interface Scratch {
   verifyStream(shardId: string, stream: string): Promise<void>;
 
   /**
-   * Opens a stream for appending under a run. An existing unsealed stream with the same lineage goes on behind its last block, in a
-   * segment of its own; with another lineage it is replaced. Throws PDL_RUN_FENCED.
+   * Opens a stream for appending under the current run of its stage (see `beginRun`). An existing unsealed stream with the same lineage goes on behind its last block, in a
+   * segment of its own; a sealed one stays sealed (`seal` returns it, appending throws); with another lineage, kind or schema it is
+   * replaced. Throws PDL_RUN_FENCED.
    */
   openWriter(request: WriterRequest): Promise<StreamWriter>;
   /** A reader over the streams of one shard. */
@@ -122,6 +125,8 @@ export interface WriterRequest {
   schema: ColumnSchema[];
   lineage: Lineage;
   run: RunRecord;
+  /** Replaces what an earlier run left unsealed, although its lineage is the same: for writers that cannot go on in the middle. */
+  fresh?: boolean | undefined;
 }
 
 /** One appender of one stream. Calls must not overlap: the writer serialises them and commits in call order. */
@@ -141,7 +146,8 @@ export interface StreamWriter {
   appendFile(name: string, piece: Uint8Array, progress?: StageProgress): Promise<BlockRecord>;
   /**
    * Takes a whole Arrow IPC file or stream that lies in the same file system (a command's output) over as a segment, by rename, without
-   * copying; one block per record batch. Throws PDL_FORMAT_UNSUPPORTED (compressed bodies, types that Podline has not).
+   * copying; one block per record batch, none (and the file stays) when it has none. The columns must be those of the stream, in any
+   * order: see `arrowSchemaInPlace`. Throws PDL_FORMAT_UNSUPPORTED (compressed bodies, types that Podline has not).
    */
   adoptArrow(path: string, progress?: StageProgress): Promise<BlockRecord[]>;
   /** Progress without output, e.g. a block that a filter emptied. */

@@ -206,7 +206,7 @@ class HttpSource implements SourceReader {
       const before = at;
       let broken: unknown;
       try {
-        for await (const chunk of response.body ?? []) {
+        for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
           const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
           const start = position;
           position += bytes.length;

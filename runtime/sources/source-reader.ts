@@ -176,7 +176,6 @@ export class BytesSource implements SourceReader {
     return Promise.resolve(Buffer.from(this.bytes.buffer.slice(this.bytes.byteOffset + from, this.bytes.byteOffset + to) as ArrayBuffer));
   }
 
-  // eslint-disable-next-line @typescript-eslint/require-await -- the interface is asynchronous
   async *stream(from: number, to: number): AsyncGenerator<Buffer> {
     for (let at = from; at < to; at += pieceBytes) yield this.bytes.subarray(at, Math.min(at + pieceBytes, to));
   }

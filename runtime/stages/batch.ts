@@ -1,24 +1,19 @@
 /**
  * A block as a stage sees it: columns are mapped when they are asked for.
  *
- * Invariants
- *  1. Dictionaries that lie in the same place are the same object in all batches of a run, so that their strings are decoded once.
- *  2. `isInput` knows every buffer that was given out: none of them may be transferred to another thread.
+ * Invariant
+ *  1. `isInput` knows every buffer that was given out: none of them may be transferred to another thread.
  */
 import type { BlockRecord, ColumnRef } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { StageDeclaration } from '../contracts/manifest.js';
-import type { ShardReader, Utf8Data } from '../scratch/types.js';
+import type { ShardReader } from '../scratch/types.js';
 import { columnOf, type AnyColumn } from './columns.js';
 import type { Batch, ColumnsIn, ColumnSpecs } from './define.js';
 import { checkNulls } from './schema.js';
 
-/** Dictionaries kept decoded in one run. */
-const dictionariesMax = 64;
-
 /** Makes the batches of one run in one thread. */
 export class BatchSource {
-  readonly #words = new Map<string, Utf8Data>();
   readonly #inputs = new WeakSet<ArrayBufferLike>();
 
   constructor(
@@ -42,16 +37,8 @@ export class BatchSource {
   #map(ref: ColumnRef, block: BlockRecord): AnyColumn {
     checkNulls(this.stage, this.declaration, ref, block.seq);
     const data = this.reader.column(ref, block.rows);
-    for (const view of [data.values, data.validity, data.offsets]) if (view !== undefined) this.#inputs.add(view.buffer);
-    if (ref.dictionary !== undefined && data.dictionary !== undefined) {
-      const { segment, offset } = ref.dictionary.values;
-      const key = `${segment}:${offset}:${ref.dictionary.length}`;
-      const known = this.#words.get(key);
-      if (known !== undefined) return columnOf({ ...data, dictionary: known }, ref);
-      if (this.#words.size >= dictionariesMax) this.#words.clear();
-      this.#words.set(key, data.dictionary);
-      this.#inputs.add(data.dictionary.values.buffer).add(data.dictionary.offsets.buffer);
-    }
+    const { values, validity, offsets, dictionary } = data;
+    for (const view of [values, validity, offsets, dictionary?.values, dictionary?.offsets]) if (view !== undefined) this.#inputs.add(view.buffer);
     return columnOf(data, ref);
   }
 }

@@ -10,6 +10,7 @@ import { RunWork, type Answer, type ReadBytes } from './work.js';
 export class InlineWorkers implements Workers {
   readonly depth = 1;
   #work: RunWork | undefined;
+  #pending: Promise<unknown> | undefined;
 
   constructor(
     private readonly stage: string,
@@ -22,19 +23,30 @@ export class InlineWorkers implements Workers {
   }
 
   work(block: BlockRecord): Promise<Answer> {
-    return this.#work?.work(block) ?? Promise.reject(new PodlineError('PDL_INTERNAL', 'a block came outside of a run'));
+    if (this.#work === undefined) return Promise.reject(new PodlineError('PDL_INTERNAL', 'a block came outside of a run'));
+    const answer = this.#work.work(block);
+    const settled = answer.catch(() => undefined).then(() => {
+      if (this.#pending === settled) this.#pending = undefined;
+    });
+    this.#pending = settled;
+    return answer;
   }
 
   async end(): Promise<ReadBytes> {
     const bytes = this.#work?.bytes ?? { memory: 0, ssd: 0, network: { read: 0, written: 0 } };
-    this.#work?.close();
-    this.#work = undefined;
+    this.#release();
     return bytes;
   }
 
-  close(): Promise<void> {
-    this.#work?.close();
+  async close(): Promise<void> {
+    this.#release();
+  }
+
+  /** An async stage that was cancelled may still read its block: the memory under it stays mapped until it has ended. */
+  #release(): void {
+    const work = this.#work;
     this.#work = undefined;
-    return Promise.resolve();
+    if (this.#pending === undefined) work?.close();
+    else void this.#pending.then(() => work?.close());
   }
 }

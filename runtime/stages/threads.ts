@@ -8,6 +8,7 @@
  *  2. When a thread ends, all that it owed is settled with an error; the next run begins with a new one in its place.
  *  3. Arrays of an answer are transferred: the thread that made them has them no longer. Input arrays never are.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import type { BlockRecord } from '../contracts/block.js';
 import { PodlineError, type WireError } from '../contracts/errors.js';
@@ -51,7 +52,7 @@ export class ThreadPool implements Workers {
   #threads: StageThread[] = [];
   #voice: RunVoice | undefined;
   #signal: AbortSignal | undefined;
-  #cancelTimer: NodeJS.Timeout | undefined;
+  #closed = false;
   readonly #onAbort = (): void => this.#cancel();
 
   constructor(
@@ -88,7 +89,7 @@ export class ThreadPool implements Workers {
 
   async end(): Promise<ReadBytes> {
     this.#signal?.removeEventListener('abort', this.#onAbort);
-    clearTimeout(this.#cancelTimer);
+    await this.#settle();
     const total: ReadBytes = { memory: 0, ssd: 0, network: { read: 0, written: 0 } };
     for (const thread of this.#threads) {
       thread.post({ type: 'end' });
@@ -98,14 +99,14 @@ export class ThreadPool implements Workers {
       total.network.written += thread.bytes.network.written;
       thread.forgetBytes();
     }
-    // A thread that still works on a block of this run must not meet the next run with it.
-    await Promise.all(this.#threads.filter((thread) => thread.pending > 0).map((thread) => thread.close()));
     this.#voice = undefined;
+    // What was lost is made good while the slot is parked.
+    if (!this.#closed && this.#threads.some((thread) => !thread.alive)) void this.warm().catch(() => undefined);
     return total;
   }
 
   async close(): Promise<void> {
-    clearTimeout(this.#cancelTimer);
+    this.#closed = true;
     this.#signal?.removeEventListener('abort', this.#onAbort);
     await Promise.all(this.#threads.map((thread) => thread.close()));
     this.#threads = [];
@@ -113,9 +114,17 @@ export class ThreadPool implements Workers {
 
   #cancel(): void {
     for (const thread of this.#threads) thread.post({ type: 'cancel' });
-    this.#cancelTimer = setTimeout(() => {
-      for (const thread of this.#threads) if (thread.pending > 0) void thread.close();
-    }, cancelGraceMs);
+  }
+
+  /** A thread that still works on a block must not meet the next run with it: it gets a moment to end it, then it is ended. */
+  async #settle(): Promise<void> {
+    const busy = this.#threads.filter((thread) => thread.pending > 0);
+    if (busy.length === 0) return;
+    for (const thread of busy) thread.post({ type: 'cancel' });
+    const grace = new AbortController();
+    await Promise.race([Promise.all(busy.map((thread) => thread.idle())), delay(cancelGraceMs, undefined, { signal: grace.signal }).catch(() => undefined)]);
+    grace.abort();
+    await Promise.all(busy.filter((thread) => thread.pending > 0).map((thread) => thread.close()));
   }
 }
 
@@ -128,6 +137,7 @@ class StageThread {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, { resolve: (answer: Answer) => void; reject: (error: unknown) => void }>();
   #tickets = 0;
+  readonly #onIdle: (() => void)[] = [];
   #failure: PodlineError | undefined;
   #onWarm: { resolve: () => void; reject: (error: unknown) => void } | undefined;
 
@@ -165,6 +175,12 @@ class StageThread {
     });
   }
 
+  /** Resolves when nothing is owed any more. */
+  idle(): Promise<void> {
+    if (this.#waiting.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#onIdle.push(resolve));
+  }
+
   forgetBytes(): void {
     this.bytes = nothingRead();
   }
@@ -185,11 +201,11 @@ class StageThread {
       case 'answer':
         this.bytes = message.bytes;
         this.#waiting.get(message.ticket)?.resolve(message.answer);
-        this.#waiting.delete(message.ticket);
+        this.#settled(message.ticket);
         return;
       case 'failed':
         this.#waiting.get(message.ticket)?.reject(PodlineError.fromWire(message.error));
-        this.#waiting.delete(message.ticket);
+        this.#settled(message.ticket);
         return;
       case 'log':
         this.voice.log(message.level, message.message);
@@ -198,6 +214,11 @@ class StageThread {
         this.voice.note(message.note);
         return;
     }
+  }
+
+  #settled(ticket: number): void {
+    this.#waiting.delete(ticket);
+    if (this.#waiting.size === 0) for (const resolve of this.#onIdle.splice(0)) resolve();
   }
 
   #lose(thrown: unknown): void {
@@ -215,5 +236,6 @@ class StageThread {
     this.#onWarm?.reject(this.#failure);
     for (const { reject } of this.#waiting.values()) reject(this.#failure);
     this.#waiting.clear();
+    for (const resolve of this.#onIdle.splice(0)) resolve();
   }
 }

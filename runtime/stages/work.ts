@@ -11,10 +11,10 @@ import { PodlineError } from '../contracts/errors.js';
 import type { ShardReader, Scratch } from '../scratch/types.js';
 import { BatchSource } from './batch.js';
 import { RunContext, type RunSetup, type RunVoice } from './context.js';
-import type { DefinedStage } from './define.js';
+import type { DefinedStage, StageFunctions } from './define.js';
 import { stageError } from './failure.js';
 import { describe, fault, tableOutput, type TableOutput } from './output.js';
-import { runRows } from './rows.js';
+import { RowForm } from './rows.js';
 import { checkParameters } from './schema.js';
 
 export type Answer = ({ kind: 'table' } & TableOutput) | { kind: 'bytes'; payload: Uint8Array } | { kind: 'partial'; state: unknown };
@@ -66,7 +66,7 @@ export class RunWork {
         return { kind: 'table', ...tableOutput(this.stage, declaration, block, batch, result) };
       }
       if (functions.row !== undefined) {
-        return { kind: 'table', ...runRows(this.stage, declaration, block, this.batches.batch(block), ctx, functions.row) };
+        return { kind: 'table', ...rowFormOf(this.stage, this.defined, functions.row).run(block, this.batches.batch(block), ctx) };
       }
       if (functions.aggregate !== undefined) {
         const start = functions.aggregate.start(this.context);
@@ -99,4 +99,13 @@ export class RunWork {
     this.#reader = undefined;
     this.#batches = undefined;
   }
+}
+
+const rowForms = new WeakMap<DefinedStage, RowForm>();
+
+/** One for as long as the stage is loaded: what the engine has learned of its objects is worth keeping between shards. */
+function rowFormOf(stage: string, defined: DefinedStage, row: NonNullable<StageFunctions['row']>): RowForm {
+  let form = rowForms.get(defined);
+  if (form === undefined) rowForms.set(defined, (form = new RowForm(stage, defined.declaration, row)));
+  return form;
 }

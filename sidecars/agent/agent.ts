@@ -82,7 +82,7 @@ export class Agent {
   }
 
   get results(): readonly string[] {
-    return this.#graph.results;
+    return [...this.#graph.results];
   }
 
   start(shims: ShimServer): void {
@@ -403,7 +403,7 @@ export class Agent {
         shardKey: resident.lease.key,
         pipeline: this.#pipeline,
         lineages: resident.lineages,
-        resultStages: this.#graph.results,
+        resultStages: this.results,
         resultDir: resident.lease.resultDir,
         format: this.#pipeline.spec.result.format,
         epoch: resident.lease.epoch,
@@ -456,7 +456,7 @@ export class Agent {
     this.residents.delete(shardId);
     resident?.gone.abort();
     for (const run of [...this.#runs.values()]) if (run.shardId === shardId) this.#runs.delete(run.runId);
-    if (resident?.completed === true) await this.options.checkpoints.forget(this.#pipeline.name, shardId);
+    if (resident?.completed === true && !this.#pipeline.spec.checkpoints.keepCompleted) await this.options.checkpoints.forget(this.#pipeline.name, shardId);
     await this.options.scratch.dropShard(shardId);
   }
 

@@ -12,8 +12,15 @@ if [ -n "$control" ]; then
   end_wait=3 end TERM $control 2>/dev/null || end KILL $(marked) || say "some processes have not ended"
 fi
 for cgroup in /sys/fs/cgroup/pids/podline-node* /sys/fs/cgroup/podline-node*; do end_node "${cgroup##*/podline-node}"; done
-if [ -x "$bin/kube-proxy" ] && [ -n "$(iptables-save 2>/dev/null | grep '^:KUBE-PROXY-CANARY')" ]; then
-  "$bin/kube-proxy" --cleanup >/dev/null 2>&1 || say "rules of kube-proxy are left in iptables"
+# Rules of kube-proxy and kubelet; the nodes' other than 0 went with their networks.
+if [ -n "$(iptables-save 2>/dev/null | grep '^:KUBE-')" ]; then
+  [ ! -x "$bin/kube-proxy" ] || "$bin/kube-proxy" --cleanup >/dev/null 2>&1 || true
+  for tables in iptables ip6tables; do
+    for chain in INPUT OUTPUT; do "$tables" -D "$chain" -j KUBE-FIREWALL 2>/dev/null || true; done
+    for chain in filter/KUBE-FIREWALL {filter,nat,mangle}/KUBE-{KUBELET-CANARY,IPTABLES-HINT}; do
+      "$tables" -t "${chain%/*}" -F "${chain#*/}" 2>/dev/null && "$tables" -t "${chain%/*}" -X "${chain#*/}" 2>/dev/null || true
+    done
+  done
 fi
 for link in podline-m podline0; do ip link del "$link" 2>/dev/null || true; done
 rm -rf /var/lib/cni/results/podline-node* 2>/dev/null || true

@@ -3,10 +3,12 @@
 # into the cluster's registry, and prints the name by which pods pull it, pinned by digest. The lower layers stay the same
 # from one image to the next: a change of one stage sends one small layer.
 # usage: image.sh NAME [STAGES_DIR]       (NAME without a tag, e.g. podline/flights; dist/ must be built)
+# PODLINE_IMAGE_DIST names another folder in the place of dist/, without packages: for tests that need containers of their own.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 name=${1:?usage: image.sh NAME [STAGES_DIR]} stages=${2:-} root=$(cd "$here/../.." && pwd)
-[ -d "$root/dist/sidecars" ] || die "$root/dist is not built: npm run build"
+dist=${PODLINE_IMAGE_DIST:-$root/dist}
+[ -d "$dist/sidecars" ] || die "$dist is not built: npm run build"
 
 node=$(readlink -f "$(node -p process.execPath)")
 base=("$node:/usr/local/bin/node")
@@ -16,11 +18,14 @@ for library in libdl.so.2 libpthread.so.0 libstdc++.so.6 libgcc_s.so.1; do
   path=$(ldconfig -p | awk -v l="$library" '$1 == l && /x86-64|AArch64/ {print $NF; exit}')
   [ -z "$path" ] || [[ " ${base[*]} " == *":$path "* ]] || base+=("$path:$path")
 done
-packages=()
-while read -r folder; do packages+=("$root/$folder:/podline/$folder"); done < <(node "$here/runtime-packages.mjs" "$root")
-layers=(--layer "${base[@]}" --layer "${packages[@]}" --layer "$root/package.json:/podline/package.json" "$root/dist:/podline/dist")
-[ ! -d "$root/native/prebuilds" ] || layers+=(--layer "$root/native/prebuilds:/podline/native/prebuilds")
-[ ! -d "$root/native/build" ] || layers+=(--layer "$root/native/build:/podline/native/build")
+layers=(--layer "${base[@]}")
+if [ -z "${PODLINE_IMAGE_DIST:-}" ]; then
+  packages=()
+  while read -r folder; do packages+=("$root/$folder:/podline/$folder"); done < <(node "$here/runtime-packages.mjs" "$root")
+  layers+=(--layer "${packages[@]}")
+  for native in "$root"/native/{prebuilds,build}; do [ ! -d "$native" ] || layers+=(--layer "$native:/podline/native/${native##*/}"); done
+fi
+layers+=(--layer "$root/package.json:/podline/package.json" "$dist:/podline/dist")
 [ -z "$stages" ] || layers+=(--layer "$stages:/podline/stages")
 digest=$("$here/mkimage.py" push "$registry" "$name:latest" --entrypoint '["node", "/podline/dist/sidecars/shim/main.js"]' \
   --env NODE_ENV=production --env PODLINE_STAGES_DIR=/podline/stages --user 10001:10001 --workdir /podline "${layers[@]}")

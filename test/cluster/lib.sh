@@ -17,7 +17,7 @@ kruise_image=local/kruise:${kruise_version#v}
 # One network for all nodes: 10.88.0.1 is this machine (API server, registry, and whatever a test listens with),
 # 10.88.0.1N node N. Pods of node N are 10.244.N.0/24; services 10.96.0.0/16.
 machine_ip=10.88.0.1
-registry=$machine_ip:5000      # as this machine pushes
+registry=$machine_ip:15000     # as this machine pushes
 registry_name=registry.local:5000 # as pods name it
 etcd=http://127.0.0.1:23790
 kubeconfig=$state/admin.kubeconfig

@@ -10,7 +10,7 @@ n=$2 name=node$2 folder=$state/nodes/$2
 [ "$1" = join ] || die "usage: node.sh join N | kill N"
 healthy || die "the cluster is not up: run up first"
 end_node "$n" # what an earlier node of that number left
-rm -rf "${folder:?}"/{root,containerd,kubelet,run}; mkdir -p "$folder"/{containerd,kubelet,cni,ssd}
+rm -rf "${folder:?}"/{containerd,kubelet,cni}; mkdir -p "$folder"/{containerd,kubelet,cni,ssd}; chmod 1777 "$folder/ssd"
 
 # The holder keeps the node's namespaces; all else of the node enters them.
 private=--mount; [ "$n" = 0 ] || private="--mount --net"

@@ -6,12 +6,12 @@ set -euo pipefail
 [ "$(id -u)" = 0 ] || die "root is needed for containers, cgroups and links"
 if healthy; then say "is up already"; exit 0; fi
 "$here/down.sh"
-for port in 6443 5000; do
+for port in 6443 "${registry##*:}"; do
   [ -z "$(ss -Hltn "( sport = :$port )" | grep -E "(0\.0\.0\.0|\*|\[::\]|$machine_ip):$port")" ] || die "port $port is taken by another program: end it first"
 done
 
 mkdir -p "$state"/{pki,log,etcd,registry,volume,nodes}
-chmod 755 "$state"
+chmod 755 "$state"; chmod 1777 "$state/volume"
 ip link add podline-m type bridge; ip addr add "$machine_ip/24" dev podline-m; ip link set podline-m up
 sysctl -qw net.ipv4.ip_forward=1
 

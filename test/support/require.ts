@@ -2,7 +2,7 @@
  * What a test needs of the machine, and what happens where the machine has not got it.
  *
  * `needs('redis-server').it('…', …)` runs the test where the need is met; elsewhere the test is skipped, and its
- * title says what is missing and how to get it. With PODLINE_FORBID_SKIP=1 (CI) it fails instead: a test that is
+ * title says what is missing and how to get it. With PODLINE_TEST_SKIPS=forbid (CI) it fails instead: a test that is
  * skipped everywhere proves nothing.
  */
 import { spawnSync } from 'node:child_process';
@@ -58,7 +58,19 @@ const clusterPackages =
 const cluster: Probe = () =>
   root() ??
   (process.platform === 'linux' ? undefined : 'not Linux: the test cluster runs on Linux only') ??
-  programs(clusterPackages, 'containerd', 'runc', 'etcd', 'ip', 'iptables', 'conntrack', 'socat', 'docker-registry', 'skopeo', 'nsenter')() ??
+  programs(
+    clusterPackages,
+    'containerd',
+    'runc',
+    'etcd',
+    'ip',
+    'iptables',
+    'conntrack',
+    'socat',
+    'docker-registry',
+    'skopeo',
+    'nsenter',
+  )() ??
   programs('install Go, a C compiler, openssl and Python 3', 'go', 'gcc', 'openssl', 'python3')() ??
   (existsSync('/usr/lib/cni/bridge') ? undefined : 'no /usr/lib/cni/bridge: apt-get install containernetworking-plugins');
 
@@ -83,14 +95,14 @@ export function missing(need: Need): string | undefined {
   return known.get(need);
 }
 
-const skipForbidden = process.env['PODLINE_FORBID_SKIP'] === '1';
+const skipForbidden = process.env['PODLINE_TEST_SKIPS'] === 'forbid';
 
 export interface Needing {
   it(title: string, run: () => void | Promise<void>, timeoutMs?: number): void;
   describe(title: string, suite: () => void): void;
 }
 
-/** `it` and `describe` that run where all of `wanted` is met, and else skip by name, or fail under PODLINE_FORBID_SKIP=1. */
+/** `it` and `describe` that run where all of `wanted` is met, and else skip by name, or fail under PODLINE_TEST_SKIPS=forbid. */
 export function needs(...wanted: Need[]): Needing {
   const reasons = wanted.flatMap((need) => {
     const reason = missing(need);
@@ -98,14 +110,11 @@ export function needs(...wanted: Need[]): Needing {
   });
   if (reasons.length === 0) return { it, describe };
   const why = reasons.join('; ');
-  if (skipForbidden) {
-    const fail = (title: string): void => {
-      it(title, () => {
-        throw new Error(`${why} (PODLINE_FORBID_SKIP=1 makes this a failure)`);
-      });
-    };
-    return { it: fail, describe: fail };
-  }
-  const skip = (title: string): void => it.skip(`${title} [${why}]`, () => undefined);
-  return { it: skip, describe: skip };
+  const stand = (title: string): void => {
+    it(title, (context) => {
+      if (skipForbidden) throw new Error(`${why} (PODLINE_TEST_SKIPS=forbid makes this a failure)`);
+      context.skip(why);
+    });
+  };
+  return { it: stand, describe: stand };
 }

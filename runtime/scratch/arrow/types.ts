@@ -1,5 +1,5 @@
 /** Podline's column types as Arrow's: physical width, typed array, and the type union of Schema.fbs. */
-import type { ColumnType } from '../../contracts/block.js';
+import { columnTypes, type ColumnType } from '../../contracts/block.js';
 
 /** Schema.fbs, union Type: the members that can appear here or are named when they are refused. */
 export const arrowTypeIds = {
@@ -92,7 +92,7 @@ export function valueBytes(type: ColumnType, rows: number): number | undefined {
 export function columnTypeOf(type: ArrowType): ColumnType | undefined {
   switch (type.is) {
     case 'int':
-      return `${type.signed ? 'int' : 'uint'}${String(type.bits)}` as ColumnType;
+      return columnTypes.find((name) => name === `${type.signed ? 'int' : 'uint'}${String(type.bits)}`);
     case 'float':
       return type.bits === 32 ? 'float32' : type.bits === 64 ? 'float64' : undefined;
     case 'bool':

@@ -55,7 +55,7 @@ export function columnTypeInPlace(field: ArrowField): ColumnType | undefined {
 
 /** The type that a field gets when its values are copied and may be widened or rescaled, else undefined. */
 export function convertedColumnType(field: ArrowField): ColumnType | undefined {
-  if (field.dictionary) return field.type.is === 'utf8' ? 'dictionary' : undefined;
+  if (field.dictionary) return field.type.is === 'utf8' && columnTypeOf(field.dictionary.codes) !== undefined ? 'dictionary' : undefined;
   switch (field.type.is) {
     case 'utf8':
       return 'utf8';

@@ -1,0 +1,148 @@
+/**
+ * One HTTP call to a coordinator, and the rules for trying again.
+ *
+ * Invariants
+ *  1. A call is tried again only where doing it twice is the same as once: the API is made so (keys, epochs, steps).
+ *  2. Tries and pauses are bounded; the pause has jitter, handed in.
+ *  3. What comes back as problem+json is thrown as the PodlineError that the other side threw; what does not answer, as PDL_UNREACHABLE.
+ */
+import { Agent, request as send, type Dispatcher } from 'undici';
+import { z } from 'zod';
+import { PodlineError, isPodlineError } from '../contracts/errors.js';
+import { limits } from '../contracts/limits.js';
+import { wireErrorSchema } from '../contracts/shard.js';
+import { backoffMs } from '../line/backoff.js';
+
+export interface CallerOptions {
+  /** `http://host:port`. */
+  url: string;
+  token: string;
+  /** In [0, 1). */
+  random?: (() => number) | undefined;
+  delay?: ((ms: number, signal?: AbortSignal) => Promise<void>) | undefined;
+  /** How often one call is tried, the first time included. */
+  triesMax?: number | undefined;
+  /** Without an answer for this long, beyond what the call itself may wait, a try has failed. */
+  timeoutMs?: number | undefined;
+}
+
+export interface Call {
+  method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  /** With its query. */
+  path: string;
+  body?: unknown;
+  signal?: AbortSignal | undefined;
+  /** How long the other side may take on purpose: a long poll. */
+  waitMs?: number | undefined;
+  triesMax?: number | undefined;
+}
+
+const problemSchema = wireErrorSchema.partial({ hint: true, retry: true });
+const pauses = { initialMs: 50, factor: 2, maxMs: limits.callPauseMaxMs };
+
+/** Waits; an abort ends the wait early and without an error. */
+export function delayMs(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted === true) return resolve();
+    const end = (): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal?.addEventListener('abort', end, { once: true });
+  });
+}
+
+/** The error in an answer that is none of 2xx. */
+export function errorOf(status: number, body: string, path: string): PodlineError {
+  try {
+    const wire = problemSchema.parse(JSON.parse(body));
+    return new PodlineError(wire.code, wire.message, wire);
+  } catch {
+    const code = status === 401 ? 'PDL_UNAUTHORIZED' : status >= 500 ? 'PDL_UNREACHABLE' : 'PDL_PROTOCOL';
+    return new PodlineError(code, `${path} answered ${String(status)}: ${body.slice(0, 200)}`);
+  }
+}
+
+export class HttpCaller {
+  readonly dispatcher = new Agent({ keepAliveTimeout: 30_000, connections: 16, headersTimeout: 0, bodyTimeout: 0 });
+  readonly url: string;
+  readonly #token: string;
+  readonly #random: () => number;
+  readonly #delay: (ms: number, signal?: AbortSignal) => Promise<void>;
+  readonly #triesMax: number;
+  readonly #timeoutMs: number;
+
+  constructor(options: CallerOptions) {
+    this.url = options.url.replace(/\/+$/, '');
+    this.#token = options.token;
+    this.#random = options.random ?? Math.random;
+    this.#delay = options.delay ?? delayMs;
+    this.#triesMax = options.triesMax ?? limits.callTriesMax;
+    this.#timeoutMs = options.timeoutMs ?? 30_000;
+  }
+
+  get headers(): Record<string, string> {
+    return { authorization: `Bearer ${this.#token}` };
+  }
+
+  /** JSON in, JSON out. */
+  async json<T>(call: Call, schema: z.ZodType<T>): Promise<T> {
+    const answer = await this.#try(call, async (signal) => {
+      const response = await this.open(call, signal);
+      return response.body.json();
+    });
+    const parsed = schema.safeParse(answer);
+    if (parsed.success) return parsed.data;
+    throw new PodlineError('PDL_PROTOCOL', `the answer to ${call.method} ${call.path} does not fit its schema: ${z.prettifyError(parsed.error)}`);
+  }
+
+  async text(call: Call): Promise<string> {
+    return this.#try(call, async (signal) => (await this.open(call, signal)).body.text());
+  }
+
+  /** One try, for answers that are streams. Throws what the other side threw. */
+  async open(call: Call, signal: AbortSignal | undefined, stream?: { body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>; type: string }, headers: Record<string, string> = {}): Promise<Dispatcher.ResponseData> {
+    const response = await send(this.url + call.path, {
+      method: call.method,
+      dispatcher: this.dispatcher,
+      headers: { ...this.headers, ...(stream === undefined ? (call.body === undefined ? {} : { 'content-type': 'application/json' }) : { 'content-type': stream.type }), ...headers },
+      body: stream === undefined ? (call.body === undefined ? null : JSON.stringify(call.body)) : (stream.body as Dispatcher.DispatchOptions['body']) ?? null,
+      ...(signal === undefined ? {} : { signal }),
+    });
+    if (response.statusCode >= 200 && response.statusCode < 300) return response;
+    throw errorOf(response.statusCode, await response.body.text(), call.path);
+  }
+
+  /** Waits before try number `tries` + 1. */
+  async pause(tries: number, signal?: AbortSignal): Promise<void> {
+    await this.#delay(backoffMs(pauses, tries) * (0.5 + this.#random() / 2), signal);
+  }
+
+  async #try<T>(call: Call, once: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const triesMax = call.triesMax ?? this.#triesMax;
+    for (let tries = 1; ; tries += 1) {
+      const timeout = AbortSignal.timeout(this.#timeoutMs + (call.waitMs ?? 0));
+      try {
+        return await once(call.signal === undefined ? timeout : AbortSignal.any([call.signal, timeout]));
+      } catch (thrown) {
+        if (call.signal?.aborted === true) throw thrown;
+        const error = isPodlineError(thrown) ? thrown : unreachable(this.url, call.path, thrown);
+        // Only what never reached the coordinator, or what it did not get round to: everything else is its answer.
+        if (error.code !== 'PDL_UNREACHABLE' || tries >= triesMax) throw error;
+        await this.pause(tries, call.signal);
+      }
+    }
+  }
+
+  /** Breaks what is under way. Idempotent. */
+  close(): void {
+    if (!this.dispatcher.destroyed) void this.dispatcher.destroy();
+  }
+}
+
+export function unreachable(url: string, path: string, thrown: unknown): PodlineError {
+  const reason = thrown instanceof Error ? ((thrown as NodeJS.ErrnoException).code ?? thrown.message) : String(thrown);
+  return new PodlineError('PDL_UNREACHABLE', `${url}${path} does not answer: ${reason}`, { cause: thrown });
+}

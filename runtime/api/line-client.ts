@@ -1,0 +1,105 @@
+/**
+ * The agent's side of the line protocol (`contracts/line-api.ts`) over HTTP with kept connections.
+ *
+ * Invariants
+ *  1. Every call may arrive twice and does what one would have done: complete and fail by epoch, swap by step, hello by instance.
+ *  2. A coordinator that was restarted does not know its lines: PDL_LINE_UNKNOWN is answered with the last hello and one more try.
+ *  3. Tries are bounded (`limits.callTriesMax`); what the caller cannot bear to lose it calls again.
+ */
+import { z } from 'zod';
+import { isPodlineError } from '../contracts/errors.js';
+import {
+  heartbeatAnswerSchema,
+  leaseAnswerSchema,
+  lineWelcomeSchema,
+  type Complete,
+  type Fail,
+  type Heartbeat,
+  type LineHello,
+  type SwapRequest,
+  type leaseRequestSchema,
+} from '../contracts/line-api.js';
+import type { Pipeline } from '../contracts/manifest.js';
+import { silentLogger, type Logger } from '../platform/logger.js';
+import { HttpCaller, type CallerOptions } from './http-caller.js';
+
+export type LeaseRequest = z.infer<typeof leaseRequestSchema>;
+export type LeaseAnswer = z.infer<typeof leaseAnswerSchema>;
+export type LineWelcome = z.infer<typeof lineWelcomeSchema> & { pipeline: Pipeline };
+export type HeartbeatAnswer = z.infer<typeof heartbeatAnswerSchema> & { pipeline?: Pipeline | undefined };
+
+export interface LineClientOptions extends CallerOptions {
+  line: string;
+  /** Tells this process from the one before of the same line. */
+  instance: string;
+  logger?: Logger | undefined;
+}
+
+/** `once`: one try, for when time is short. */
+export type Tries = 'bounded' | 'once';
+
+const doneSchema = z.object({});
+
+export class LineClient {
+  readonly #caller: HttpCaller;
+  readonly #logger: Logger;
+  #hello: LineHello | undefined;
+
+  constructor(private readonly options: LineClientOptions) {
+    this.#caller = new HttpCaller(options);
+    this.#logger = options.logger ?? silentLogger;
+  }
+
+  async hello(hello: LineHello, signal?: AbortSignal): Promise<LineWelcome> {
+    this.#hello = hello;
+    return (await this.#caller.json({ method: 'POST', path: this.#path('hello'), body: hello, signal }, lineWelcomeSchema)) as LineWelcome;
+  }
+
+  /** Long poll: answers at once when there is work, else after at most `waitMs`. */
+  async lease(request: LeaseRequest, signal?: AbortSignal): Promise<LeaseAnswer> {
+    return this.#known(() => this.#caller.json({ method: 'POST', path: this.#path('leases'), body: { ...request, instance: this.options.instance }, signal, waitMs: request.waitMs }, leaseAnswerSchema));
+  }
+
+  async heartbeat(heartbeat: Heartbeat, signal?: AbortSignal): Promise<HeartbeatAnswer> {
+    return (await this.#known(() => this.#caller.json({ method: 'POST', path: this.#path('heartbeat'), body: heartbeat, signal }, heartbeatAnswerSchema))) as HeartbeatAnswer;
+  }
+
+  /** Throws PDL_LEASE_LOST when the shard is another's. */
+  async complete(complete: Complete, tries: Tries = 'bounded'): Promise<void> {
+    await this.#post('complete', complete, tries);
+  }
+
+  /** Throws PDL_LEASE_LOST when the shard is another's. */
+  async fail(fail: Fail, tries: Tries = 'bounded'): Promise<void> {
+    await this.#post('fail', fail, tries);
+  }
+
+  /** Resolves when the driver has taken the order; the shim's hello is the proof. Throws PDL_SWAP_FAILED. */
+  async swap(request: SwapRequest, tries: Tries = 'bounded'): Promise<void> {
+    await this.#post('swaps', request, tries);
+  }
+
+  /** Breaks what is under way. Idempotent. */
+  close(): void {
+    this.#caller.close();
+  }
+
+  async #post(what: string, body: unknown, tries: Tries): Promise<void> {
+    await this.#known(() => this.#caller.json({ method: 'POST', path: this.#path(what), body, ...(tries === 'once' ? { triesMax: 1 } : {}) }, doneSchema));
+  }
+
+  async #known<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      return await call();
+    } catch (thrown) {
+      if (!isPodlineError(thrown, 'PDL_LINE_UNKNOWN') || this.#hello === undefined) throw thrown;
+      this.#logger.warn({ line: this.options.line }, 'the coordinator was restarted: the line says hello again');
+      await this.hello(this.#hello);
+      return call();
+    }
+  }
+
+  #path(what: string): string {
+    return `/v1/lines/${encodeURIComponent(this.options.line)}/${what}`;
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * Submissions as a stream, answered one by one in order. They are put into the journal in groups of what has come so far,
+ * so that many share a commit, and no more than one group is held in memory.
+ */
+import { PodlineError } from '../contracts/errors.js';
+import { submissionSchema, type SubmitAnswer } from '../contracts/shard.js';
+import type { Coordinator } from '../coordinator/coordinator.js';
+import { parseOrThrow } from './handlers.js';
+
+/** What does not fit is rejected by itself; the others go on. */
+export async function* submitStream(coordinator: Coordinator, pipeline: string, lines: AsyncIterable<unknown[]>): AsyncGenerator<SubmitAnswer[], void, undefined> {
+  await coordinator.progress(pipeline);
+  for await (const group of lines) {
+    const answers: SubmitAnswer[] = [];
+    const places: number[] = [];
+    const submissions = group.flatMap((raw, place) => {
+      try {
+        if (raw instanceof PodlineError) throw raw;
+        const submission = parseOrThrow(submissionSchema, raw, '');
+        places.push(place);
+        return [submission];
+      } catch (thrown) {
+        const key = typeof raw === 'object' && raw !== null && 'key' in raw && typeof raw.key === 'string' ? raw.key : undefined;
+        answers[place] = { outcome: 'rejected', ...(key === undefined ? {} : { key }), error: PodlineError.from(thrown).toWire() };
+        return [];
+      }
+    });
+    const accepted = submissions.length === 0 ? [] : await coordinator.submit(pipeline, submissions);
+    accepted.forEach((answer, index) => {
+      answers[places[index] ?? 0] = answer;
+    });
+    yield answers;
+  }
+}
+
+/** Bytes → groups of parsed lines, at most `groupMax` in one. A line that is no JSON comes as the error that it is. */
+export async function* ndjsonGroups(chunks: AsyncIterable<Uint8Array>, groupMax: number, lineBytesMax: number): AsyncGenerator<unknown[], void, undefined> {
+  let rest: Buffer = Buffer.alloc(0);
+  let number = 0;
+  const parse = (line: Buffer): unknown => {
+    number += 1;
+    try {
+      return JSON.parse(line.toString('utf8'));
+    } catch (thrown) {
+      return new PodlineError('PDL_REQUEST_INVALID', `line ${String(number)} is not JSON: ${thrown instanceof Error ? thrown.message : ''}`, { place: `line ${String(number)}` });
+    }
+  };
+  for await (const chunk of chunks) {
+    const data = rest.length === 0 ? Buffer.from(chunk) : Buffer.concat([rest, chunk]);
+    let group: unknown[] = [];
+    let from = 0;
+    for (let at = data.indexOf(10); at >= 0; at = data.indexOf(10, from)) {
+      const line = data.subarray(from, at);
+      from = at + 1;
+      if (isBlank(line)) continue;
+      group.push(parse(line));
+      if (group.length >= groupMax) {
+        yield group;
+        group = [];
+      }
+    }
+    if (group.length > 0) yield group;
+    rest = data.subarray(from);
+    if (rest.length > lineBytesMax) {
+      throw new PodlineError('PDL_REQUEST_INVALID', `line ${String(number + 1)} is longer than ${String(lineBytesMax)} bytes`, { place: `line ${String(number + 1)}`, hint: 'Give large sources by address instead of inline.' });
+    }
+  }
+  if (!isBlank(rest)) yield [parse(rest)];
+}
+
+const isBlank = (line: Buffer): boolean => line.every((byte) => byte === 13 || byte === 32 || byte === 9);

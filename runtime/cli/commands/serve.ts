@@ -1,0 +1,38 @@
+/** `podline serve`: lines and a coordinator that stay, for programs and people that submit shards. */
+import { readManifest } from '../../config/manifest.js';
+import { resolvePipeline } from '../../config/pipeline.js';
+import { createLogger } from '../../telemetry/logger.js';
+import { startEmbedded } from '../embedded.js';
+import { exitCodes, workDirOf, type RunIo } from './run.js';
+
+export interface ServeOptions {
+  workDir?: string | undefined;
+  lines: number;
+  port: number;
+}
+
+/** Goes on with what the work directory holds, and ends with the signal. */
+export async function serve(file: string, options: ServeOptions, io: RunIo): Promise<number> {
+  const { manifest, baseDir } = await readManifest(file);
+  const workDir = workDirOf(manifest, options.workDir);
+  const logger = createLogger({ name: 'coordinator' }, { level: process.env.PODLINE_LOG_LEVEL ?? 'info' });
+  const embedded = await startEmbedded({ workDir, medium: manifest.spec.scratch.medium, logger, port: options.port });
+  try {
+    for (const warning of embedded.places.warnings) io.err.write(`warning: ${warning}\n`);
+    const resolved = await resolvePipeline(manifest, { baseDir, stagesDir: embedded.places.stagesDir, revision: 0 });
+    const { pipeline } = await embedded.client.applyPipeline(resolved);
+    await embedded.driver.start(pipeline ?? resolved, options.lines);
+    io.out.write(`${embedded.url}\n`);
+    io.err.write(`pipeline ${resolved.name} on ${String(options.lines)} ${options.lines === 1 ? 'line' : 'lines'}; token in ${embedded.places.addressFile}\n`);
+    io.err.write(`submit with:  npx podline submit ${resolved.name} --input FILE --work-dir ${workDir}\n`);
+    await new Promise<void>((resolve) => {
+      if (io.signal.aborted) resolve();
+      io.signal.addEventListener('abort', () => {
+        resolve();
+      });
+    });
+    return exitCodes.done;
+  } finally {
+    await embedded.close({ keepScratch: false });
+  }
+}

@@ -1,0 +1,158 @@
+#!/usr/bin/env node
+/** The command `podline`: arguments in, exit code out. Everything else is in `commands/`. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { PodlineError } from '../contracts/errors.js';
+import { packageRoot } from '../platform/entries.js';
+import { exitCodes, type RunIo } from './commands/run.js';
+
+const interrupted = new AbortController();
+let interrupts = 0;
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    interrupts += 1;
+    interrupted.abort();
+    // Somebody who asks a third time means it; what is durable stays so.
+    if (interrupts > 2) process.exit(exitCodes.interrupted);
+  });
+}
+const io: RunIo = { out: process.stdout, err: process.stderr, signal: interrupted.signal };
+
+const positive = (text: string): number => {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('It must be a whole number of at least 1.');
+  return value;
+};
+const pair = (text: string, before: Record<string, string> | undefined): Record<string, string> => {
+  const at = text.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError('It must be name=value.');
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+};
+const workDirOption = (): Option => new Option('--work-dir <dir>', 'where journal, checkpoints and logs lie').makeOptionMandatory();
+const jsonOption = (): Option => new Option('--json', 'answer as JSON').default(false);
+
+let exitCode: number = exitCodes.done;
+const { version } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as { version: string };
+const program = new Command('podline')
+  .description('A shared-memory assembly line on one node: the data stands still, the stages come to it.')
+  .version(version)
+  .showHelpAfterError()
+  .exitOverride();
+
+const runLike = (name: string, description: string): Command =>
+  program
+    .command(name)
+    .description(description)
+    .argument('<pipeline>', 'manifest of the pipeline')
+    .option('--input <source...>', 'files, patterns, folders or addresses instead of the manifest’s')
+    .option('--param <name=value>', 'a parameter of the shards; may be given several times', pair)
+    .option('--result-dir <dir>', 'where results go instead of the manifest’s')
+    .option('--work-dir <dir>', 'where journal, checkpoints and logs lie (default: .podline/<pipeline>)')
+    .option('--lines <n>', 'shards are worked on by this many lines', positive, 1)
+    .addOption(jsonOption());
+
+runLike('run', 'take all of a pipeline’s input through it, and end')
+  .option('--resume', 'go on with what the work directory holds unfinished', false)
+  .action(async (file: string, options) => {
+    const { run } = await import('./commands/run.js');
+    exitCode = await run(file, options, io);
+  });
+runLike('resume', 'go on with an unfinished run; or run a stage, and what follows it, again')
+  .option('--from <stage>', 'run this stage and what follows it again on every shard')
+  .action(async (file: string, options) => {
+    const { run } = await import('./commands/run.js');
+    exitCode = await run(file, { ...options, resume: true }, io);
+  });
+program
+  .command('serve')
+  .description('keep lines and a coordinator running, for shards that are submitted')
+  .argument('<pipeline>', 'manifest of the pipeline')
+  .option('--work-dir <dir>', 'where journal, checkpoints and logs lie (default: .podline/<pipeline>)')
+  .option('--lines <n>', 'lines', positive, 1)
+  .option('--port <n>', 'of the API, on loopback (default: any that is free)', positive)
+  .action(async (file: string, options) => {
+    const { serve } = await import('./commands/serve.js');
+    exitCode = await serve(file, { ...options, port: options.port ?? 0 }, io);
+  });
+program
+  .command('submit')
+  .description('submit shards to a pipeline of a work directory')
+  .argument('<name>', 'name of the pipeline')
+  .addOption(workDirOption())
+  .requiredOption('--input <source...>', 'files, patterns, folders or addresses')
+  .option('--key <key>', 'key of the shard (default: from the source)')
+  .option('--param <name=value>', 'a parameter; may be given several times', pair, {})
+  .option('--result-dir <dir>', 'where results go')
+  .option('--wait', 'return when they have ended', false)
+  .addOption(jsonOption())
+  .action(async (name: string, options) => {
+    const { submit } = await import('./commands/shards.js');
+    exitCode = await submit(name, options, io);
+  });
+program
+  .command('get')
+  .description('what a shard is doing, or what happened to it, and why')
+  .argument('<shard>', 'id of the shard')
+  .addOption(workDirOption())
+  .addOption(jsonOption())
+  .action(async (shard: string, options) => {
+    const { get } = await import('./commands/shards.js');
+    exitCode = await get(shard, options, io);
+  });
+program
+  .command('logs')
+  .description('log lines of a shard, or of all processes')
+  .argument('[shard]', 'id of the shard')
+  .addOption(workDirOption())
+  .addOption(jsonOption())
+  .action(async (shard: string | undefined, options) => {
+    const { logs } = await import('./commands/shards.js');
+    exitCode = await logs(shard, options, io);
+  });
+program
+  .command('retry')
+  .description('put failed shards back into the queue; all of them, if none is named')
+  .argument('[shards...]', 'ids of shards')
+  .addOption(workDirOption())
+  .action(async (shards: string[], options) => {
+    const { retry } = await import('./commands/shards.js');
+    exitCode = await retry(shards, options, io);
+  });
+program
+  .command('lint')
+  .description('find the faults of manifests and their stages without running them')
+  .argument('<pipelines...>', 'manifests')
+  .addOption(jsonOption())
+  .action(async (files: string[], options) => {
+    const { lint } = await import('./commands/lint.js');
+    exitCode = await lint(files, options.json, io);
+  });
+program
+  .command('clean')
+  .description('give up what a work directory holds; results stay')
+  .addOption(workDirOption())
+  .action(async (options) => {
+    const { clean } = await import('./commands/clean.js');
+    exitCode = await clean(options.workDir, io);
+  });
+
+try {
+  await program.parseAsync();
+} catch (thrown) {
+  exitCode = report(thrown);
+}
+process.exitCode = exitCode;
+
+/** Errors of use and of the manifest are 2, everything else that stops a command is 1. */
+function report(thrown: unknown): number {
+  if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? exitCodes.done : exitCodes.usage;
+  const error = PodlineError.from(thrown);
+  if (process.argv.includes('--json')) process.stdout.write(`${JSON.stringify({ error: error.toWire() })}\n`);
+  process.stderr.write(`${error.code} ${error.message}\n  ${error.hint}\n`);
+  if (error.logTail !== undefined) process.stderr.write(`${error.logTail}\n`);
+  if (error.code === 'PDL_INTERNAL' && thrown instanceof Error) process.stderr.write(`${thrown.stack ?? ''}\n`);
+  const { code } = error;
+  const isUse = code === 'PDL_USAGE' || code === 'PDL_RUN_UNFINISHED' || code === 'PDL_WORKDIR_BUSY' || code.startsWith('PDL_MANIFEST') || code.startsWith('PDL_PARAMETER') || code === 'PDL_STAGE_LOAD' || code === 'PDL_STAGE_COLUMNS' || code === 'PDL_SOURCE_MISSING';
+  return isUse ? exitCodes.usage : exitCodes.someFailed;
+}

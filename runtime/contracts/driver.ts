@@ -1,0 +1,39 @@
+/**
+ * What starts lines and swaps slots: the one part that differs between a laptop (`runtime/local`) and a cluster.
+ *
+ * The coordinator calls it and never asks how. Invariants
+ *  1. `swap` resolves when the order is taken, not when the stage is there: the shim's hello with the step's id is the proof.
+ *  2. Every method may be called again with the same arguments after a failure: the second call changes nothing that the first one did.
+ *  3. A driver restarts what exits by itself, as a kubelet does, and says so with an event.
+ */
+import type { Pipeline } from './manifest.js';
+import type { SwapRequest } from './line-api.js';
+import type { WireError } from './errors.js';
+
+export interface SwapOrder extends SwapRequest {
+  line: string;
+  pipeline: Pipeline;
+}
+
+export type DriverEvent =
+  | { type: 'lineStarted'; pipeline: string; line: string }
+  /** The line's agent or pod ended. `gone`: it will not come back under this name, so its shards may go to other lines at once. */
+  | { type: 'lineEnded'; pipeline: string; line: string; reason: string; gone: boolean }
+  | { type: 'slotEnded'; pipeline: string; line: string; slot: number; reason: string }
+  /** An order that was taken could not be carried out. */
+  | { type: 'swapFailed'; pipeline: string; line: string; slot: number; step: string; error: WireError };
+
+export interface LineDriver {
+  /** `local`, `kruise`, `native`: for logs and `doctor`. */
+  readonly kind: string;
+  /** Brings up `lines` lines of the pipeline, or as many more as are missing. */
+  start(pipeline: Pipeline, lines: number): Promise<void>;
+  /** Changes the number of lines; those that go are drained first. */
+  scale(pipeline: string, lines: number): Promise<void>;
+  /** Puts a stage into a slot. Throws PDL_SWAP_FAILED. */
+  swap(order: SwapOrder): Promise<void>;
+  /** Ends the lines of one pipeline, or all. Idempotent. */
+  stop(pipeline?: string): Promise<void>;
+  /** Returns what ends the subscription. */
+  subscribe(listener: (event: DriverEvent) => void): () => void;
+}

@@ -1,0 +1,65 @@
+/** What the API shows besides shards and events: pipelines, lines, explanations. */
+import { z } from 'zod';
+import { pipelineSpecSchema, type Pipeline } from './manifest.js';
+import { shardSchema, shardStates } from './shard.js';
+import { heartbeatSchema, shardProgressSchema, slotViewSchema } from './line-api.js';
+
+const count = z.int().nonnegative();
+export const countsSchema = z.object({ pending: count, running: count, completed: count, failed: count, cancelled: count });
+export type Counts = z.infer<typeof countsSchema>;
+
+/** A resolved pipeline on the wire; the revision of a PUT is ignored, the coordinator counts it. */
+export const pipelineOnWireSchema = z
+  .object({
+    name: z.string().min(1).max(63),
+    revision: z.int().nonnegative().default(0),
+    spec: pipelineSpecSchema,
+    stages: z.array(z.looseObject({ name: z.string(), after: z.array(z.string()).min(1), version: z.string() })).min(1),
+    baseDir: z.string(),
+  })
+  .transform((pipeline) => pipeline as unknown as Pipeline);
+
+export const pipelineViewSchema = z.object({
+  name: z.string(),
+  revision: z.int(),
+  paused: z.boolean(),
+  counts: countsSchema,
+  lines: count,
+  appliedAt: z.string(),
+  /** A `Pipeline`, resolved; absent in lists. */
+  pipeline: z.custom<Pipeline>().optional(),
+});
+export type PipelineView = z.infer<typeof pipelineViewSchema>;
+
+export const lineViewSchema = z.object({
+  line: z.string().describe('Stable name: it answers with the shards it holds.'),
+  pipeline: z.string(),
+  instance: z.string(),
+  node: z.string(),
+  state: z.enum(['active', 'draining', 'silent']).describe('silent: it has said nothing for longer than a lease lasts.'),
+  silentMs: z.number().describe('Since it was last heard.'),
+  revision: z.int().describe('Of the pipeline that it works by.'),
+  slots: z.array(slotViewSchema),
+  shards: z.array(z.object({ shardId: z.string(), epoch: z.int(), phase: shardProgressSchema.shape.phase.optional(), stagesDone: z.array(z.string()), running: shardProgressSchema.shape.running })),
+  scratch: heartbeatSchema.shape.scratch.optional(),
+  waiting: z.string().optional(),
+});
+export type LineView = z.infer<typeof lineViewSchema>;
+
+export const explanationSchema = z.object({
+  shardId: z.string(),
+  state: z.enum(shardStates),
+  /** Sentences, the most important one first. */
+  because: z.array(z.string()).min(1),
+  /** What may be done about it, when there is something. */
+  advice: z.string().optional(),
+});
+export type Explanation = z.infer<typeof explanationSchema>;
+
+export const shardPageSchema = z.object({
+  /** Without their reports: get a shard to see its report. */
+  shards: z.array(shardSchema),
+  /** Hand it in to get the page after this one; absent on the last. */
+  next: z.string().optional(),
+});
+export type ShardPage = z.infer<typeof shardPageSchema>;

@@ -1,0 +1,328 @@
+/**
+ * The coordinator's side of the line protocol: who is there, who has which lease, and whose time is over.
+ *
+ * Owns the registry of lines, the deadlines of leases and the requests that wait. Leaves to the journal which shard is
+ * leased and whether an epoch is still the newest; leaves to the driver how a stage gets into a slot.
+ *
+ * Invariants
+ *  1. A lease ends by silence: only a heartbeat that names the shard under its epoch renews it.
+ *  2. A line that was started anew (another instance) is leased the shards of its predecessor with its first request, under new epochs.
+ *  3. A swap is ordered from the driver once per step, however often the line asks.
+ *  4. After a stall of the coordinator itself all leases begin anew: its own silence is not the lines'.
+ */
+import type { LineDriver } from '../contracts/driver.js';
+import { PodlineError, isPodlineError } from '../contracts/errors.js';
+import { eventTypes, type EventType } from '../contracts/events.js';
+import type { Complete, Fail, Heartbeat, Lease, LineHello, SwapRequest, ShardAtEpoch, heartbeatAnswerSchema, leaseAnswerSchema, leaseRequestSchema, lineWelcomeSchema } from '../contracts/line-api.js';
+import type { CoordinatorMetrics } from '../contracts/telemetry.js';
+import type { LineView } from '../contracts/views.js';
+import type { Journal, Moment, NewEvent, PipelineRecord } from '../journal/journal.js';
+import { planGrant } from '../line/queue.js';
+import type { Clock } from '../platform/clock.js';
+import type { Logger } from '../platform/logger.js';
+import type { z } from 'zod';
+import { Leases } from './leases.js';
+import { Lines, viewOf, type Line } from './lines.js';
+import { Waiters } from './waiters.js';
+
+export type LeaseRequest = z.infer<typeof leaseRequestSchema>;
+export type LeaseAnswer = z.infer<typeof leaseAnswerSchema>;
+export type LineWelcome = z.infer<typeof lineWelcomeSchema>;
+export type HeartbeatAnswer = z.infer<typeof heartbeatAnswerSchema>;
+
+export interface LineDeskParts {
+  journal: Journal;
+  clock: Clock;
+  driver: LineDriver | undefined;
+  logger: Logger;
+  metrics: CoordinatorMetrics;
+  bounds: { leaseTtlMs: number; heartbeatMs: number; linesMax: number };
+  now: () => Moment;
+  pipeline: (name: string) => Promise<PipelineRecord>;
+  /** Something may be due earlier than was planned. */
+  arm: (atMs: number) => void;
+}
+
+/** A function, because a signal changes while one waits, which a compiler does not see. */
+const isAborted = (signal: AbortSignal | undefined): boolean => signal?.aborted === true;
+
+/** A silent line is forgotten after so many lease times; it says hello when it comes back. */
+const forgottenAfterTtls = 20;
+
+export class LineDesk {
+  readonly waiters: Waiters;
+  readonly #lines: Lines;
+  readonly #leases = new Leases();
+
+  constructor(private readonly parts: LineDeskParts) {
+    this.waiters = new Waiters(parts.clock);
+    this.#lines = new Lines(parts.bounds.linesMax);
+  }
+
+  /** After a restart every running shard is expected back for one lease time. */
+  async recover(): Promise<void> {
+    const deadlineMs = this.#deadlineMs();
+    for (const shard of await this.parts.journal.running()) this.#leases.hold({ ...shard, deadlineMs });
+    if (this.#leases.size > 0) this.parts.arm(deadlineMs);
+  }
+
+  async hello(name: string, hello: LineHello): Promise<LineWelcome> {
+    const { pipeline } = await this.parts.pipeline(hello.pipeline);
+    const before = this.#lines.find(name);
+    const again = before?.hello.instance === hello.instance;
+    const deadlineMs = this.#deadlineMs();
+    const reclaim = this.#leases.ofLine(name).filter((lease) => lease.instance !== hello.instance);
+    for (const lease of reclaim) lease.deadlineMs = deadlineMs;
+    this.#lines.put({
+      name,
+      hello,
+      lastHeardMs: this.parts.clock.nowMs(),
+      draining: again && before.draining,
+      silent: false,
+      revision: pipeline.revision,
+      reclaim: reclaim.map((lease) => lease.shardId),
+      ordered: again ? before.ordered : new Map<number, string>(),
+      heartbeat: again ? before.heartbeat : undefined,
+    });
+    this.parts.arm(deadlineMs);
+    if (!again) {
+      this.parts.logger.info({ line: name, pipeline: hello.pipeline, instance: hello.instance, node: hello.node, reclaims: reclaim.length }, 'a line said hello');
+      await this.parts.journal.report(name, [], [{ type: 'line.joined', pipeline: hello.pipeline, line: name, data: { node: hello.node, slots: hello.slots, instance: hello.instance } }], this.parts.now());
+    }
+    const { leaseTtlMs, heartbeatMs } = this.parts.bounds;
+    return { pipeline, leaseTtlMs, heartbeatMs };
+  }
+
+  /** Answers at once when there is work, else when there is, else after `waitMs`. An aborted one leaves nothing leased behind. */
+  async lease(name: string, request: LeaseRequest, signal?: AbortSignal): Promise<LeaseAnswer> {
+    const line = this.#heard(name, request.instance);
+    const { pipeline } = line.hello;
+    const answer = await this.#lease(line, request, signal);
+    if (answer.leases.length > 0 || request.waitMs === 0 || line.draining || signal?.aborted === true) return answer;
+    return new Promise<LeaseAnswer>((resolve, reject) => {
+      let answered = false;
+      const waiter = {
+        line: name,
+        serve: async () => {
+          try {
+            const later = await this.#lease(line, request, signal);
+            if (later.leases.length === 0) return answered;
+            // It gave up while the journal was at work: nobody would hear of these leases.
+            if (answered) await this.takeBack(name, later.leases);
+            answered = true;
+            resolve(later);
+          } catch (thrown) {
+            reject(PodlineError.from(thrown));
+          }
+          return true;
+        },
+        giveUp: () => {
+          if (answered) return;
+          answered = true;
+          void this.#waiting(pipeline).then((queued) => {
+            resolve({ leases: [], queued });
+          }, reject);
+        },
+      };
+      this.waiters.add(pipeline, waiter, request.waitMs, signal);
+      // What came while the first look was under way.
+      void this.waiters.wake(pipeline);
+    });
+  }
+
+  /** Leases that could not be handed over, because the line went away while it was being answered. */
+  async takeBack(name: string, leases: readonly ShardAtEpoch[]): Promise<void> {
+    const error = new PodlineError('PDL_LEASE_LOST', `line ${name} went away while it was given the shard`).toWire();
+    for (const { shardId, epoch } of leases) await this.fail(name, { shardId, epoch, error, counts: false });
+  }
+
+  async heartbeat(name: string, heartbeat: Heartbeat): Promise<HeartbeatAnswer> {
+    const line = this.#heard(name, heartbeat.instance);
+    const record = await this.parts.pipeline(line.hello.pipeline);
+    const deadlineMs = this.#deadlineMs();
+    const lost: string[] = [];
+    const told = new Map(line.heartbeat?.shards.map((shard) => [shard.shardId, shard.stagesDone.join('\n')]));
+    const changed = heartbeat.shards.filter((shard) => {
+      const held = this.#leases.renew(name, shard.shardId, shard.epoch, deadlineMs);
+      if (!held) lost.push(shard.shardId);
+      return held && told.get(shard.shardId) !== shard.stagesDone.join('\n');
+    });
+    line.heartbeat = { ...heartbeat, events: [] };
+    const events = heartbeat.events.flatMap((event): NewEvent[] => {
+      const type = eventTypes.find((known): known is EventType => known === event.type);
+      if (type === undefined) this.parts.logger.warn({ line: name, type: event.type }, 'a line told of an event of an unknown type');
+      return type === undefined ? [] : [{ ...event, type, pipeline: line.hello.pipeline, line: name }];
+    });
+    if (changed.length > 0 || events.length > 0) await this.parts.journal.report(name, changed, events, this.parts.now());
+    if (heartbeat.revision !== undefined) line.revision = heartbeat.revision;
+    const newer = record.pipeline.revision !== line.revision;
+    line.revision = record.pipeline.revision;
+    return { lost, drain: line.draining, paused: record.paused, ...(newer ? { pipeline: record.pipeline } : {}) };
+  }
+
+  /** Throws PDL_LEASE_LOST. The same call again is answered as the first was. */
+  async complete(name: string, complete: Complete): Promise<void> {
+    const outcome = await this.parts.journal.complete(name, complete, this.parts.now());
+    this.#leases.drop(complete.shardId, complete.epoch);
+    if (outcome.changed) this.parts.metrics.completed(outcome.pipeline, complete, outcome);
+  }
+
+  /** Throws PDL_LEASE_LOST. The same call again is answered as the first was. */
+  async fail(name: string, fail: Fail): Promise<void> {
+    const outcome = await this.parts.journal.fail(name, fail, fail, this.parts.now());
+    this.#leases.drop(fail.shardId, fail.epoch);
+    if (!outcome.changed) return;
+    const { code, message } = fail.error;
+    this.parts.logger.warn({ shardId: fail.shardId, line: name, pipeline: outcome.pipeline, stage: fail.stage, code, counts: fail.counts, state: outcome.state }, message);
+    this.parts.arm(0);
+    void this.waiters.wake(outcome.pipeline);
+  }
+
+  /** Resolves when the driver has taken the order. Throws PDL_SWAP_FAILED, PDL_LINE_UNKNOWN, PDL_REQUEST_INVALID. */
+  async swap(name: string, { slot, stage, step }: SwapRequest): Promise<void> {
+    const line = this.#lines.get(name);
+    const { pipeline } = await this.parts.pipeline(line.hello.pipeline);
+    if (slot >= line.hello.slots) throw new PodlineError('PDL_REQUEST_INVALID', `line ${name} has ${String(line.hello.slots)} slots, and none of number ${String(slot)}`, { place: 'slot' });
+    if (!pipeline.stages.some((known) => known.name === stage)) {
+      throw new PodlineError('PDL_REQUEST_INVALID', `pipeline ${pipeline.name} has no stage ${stage}`, { place: 'stage' });
+    }
+    if (line.ordered.get(slot) === step) return;
+    const { driver } = this.parts;
+    if (driver === undefined) throw new PodlineError('PDL_SWAP_FAILED', `there is no driver that could put ${stage} into slot ${String(slot)} of line ${name}`, { retry: 'never' });
+    const before = line.ordered.get(slot);
+    line.ordered.set(slot, step);
+    try {
+      await driver.swap({ line: name, slot, stage, step, pipeline });
+    } catch (thrown) {
+      if (line.ordered.get(slot) === step) {
+        if (before === undefined) line.ordered.delete(slot);
+        else line.ordered.set(slot, before);
+      }
+      throw PodlineError.from(thrown, 'PDL_SWAP_FAILED', { place: `line ${name}, slot ${String(slot)}` });
+    }
+  }
+
+  /** The line takes nothing new and finishes or checkpoints what it has. */
+  drain(name: string): void {
+    this.#lines.get(name).draining = true;
+  }
+
+  /** The line will not come back: its shards go to others at once. */
+  async gone(name: string, reason: string): Promise<void> {
+    const line = this.#lines.find(name);
+    this.#lines.drop(name);
+    const leases = this.#leases.ofLine(name);
+    if (line !== undefined) await this.parts.journal.report(name, [], [{ type: 'line.lost', pipeline: line.hello.pipeline, line: name, data: { reason, shards: leases.length } }], this.parts.now());
+    await this.#expire(leases, `line ${name} is gone: ${reason}`);
+  }
+
+  /** Shards that run on lines other than these go back to the queue at once. */
+  async releaseAbsent(present: readonly string[]): Promise<void> {
+    const running = await this.parts.journal.running();
+    await this.#expire(running.filter((shard) => !present.includes(shard.line)), 'its line was not started again');
+  }
+
+  /** The shard is no longer leased, whatever its line says. */
+  forget(shardId: string): void {
+    this.#leases.drop(shardId);
+  }
+
+  /** Ends what is over. `stalled`: the coordinator itself was late, and nobody is to blame. Answers when to look again. */
+  async tick(nowMs: number, stalled: boolean): Promise<number | undefined> {
+    if (stalled) {
+      for (const lease of this.#leases.due(Number.POSITIVE_INFINITY)) lease.deadlineMs = this.#deadlineMs();
+      for (const line of this.#lines.all()) line.lastHeardMs = nowMs;
+    }
+    const { leaseTtlMs } = this.parts.bounds;
+    for (const line of this.#lines.all()) {
+      const silentMs = nowMs - line.lastHeardMs;
+      if (silentMs >= leaseTtlMs && !line.silent) {
+        line.silent = true;
+        this.parts.logger.warn({ line: line.name, pipeline: line.hello.pipeline, silentMs }, 'a line is silent');
+        await this.parts.journal.report(line.name, [], [{ type: 'line.lost', pipeline: line.hello.pipeline, line: line.name, data: { reason: 'it is silent', silentMs } }], this.parts.now());
+      }
+      if (silentMs >= leaseTtlMs * forgottenAfterTtls) this.#lines.drop(line.name);
+    }
+    await this.#expire(this.#leases.due(nowMs), 'its line was silent for longer than the lease lasts');
+    const nextLeaseMs = this.#leases.nextDeadlineMs();
+    const watched = this.#lines.all().length > 0 ? nowMs + leaseTtlMs / 3 : undefined;
+    return nextLeaseMs === undefined ? watched : Math.min(nextLeaseMs, watched ?? nextLeaseMs);
+  }
+
+  views(): LineView[] {
+    return this.#lines.all().map((line) => this.#view(line));
+  }
+
+  viewsOf(pipeline: string): LineView[] {
+    return this.#lines.of(pipeline).map((line) => this.#view(line));
+  }
+
+  /** Throws PDL_LINE_UNKNOWN. */
+  view(name: string): LineView {
+    return this.#view(this.#lines.get(name));
+  }
+
+  liveCount(pipeline: string): number {
+    return this.#lines.liveCount(pipeline);
+  }
+
+  #view(line: Line): LineView {
+    return viewOf(line, this.#leases.ofLine(line.name), this.parts.clock.nowMs());
+  }
+
+  #deadlineMs(): number {
+    return this.parts.clock.nowMs() + this.parts.bounds.leaseTtlMs;
+  }
+
+  #heard(name: string, instance: string | undefined): Line {
+    const line = this.#lines.get(name);
+    if (instance !== undefined && instance !== line.hello.instance) {
+      throw new PodlineError('PDL_LEASE_LOST', `line ${name} was started anew as ${line.hello.instance}; this is ${instance}`, { hint: 'End this process: another one has taken its place.' });
+    }
+    line.lastHeardMs = this.parts.clock.nowMs();
+    line.silent = false;
+    return line;
+  }
+
+  async #waiting(pipeline: string): Promise<number> {
+    const { journal } = this.parts;
+    return (await journal.counts(pipeline)).pending - (await journal.delayed(pipeline));
+  }
+
+  async #lease(line: Line, request: LeaseRequest, signal: AbortSignal | undefined): Promise<LeaseAnswer> {
+    const { pipeline, instance } = line.hello;
+    const waiting = await this.#waiting(pipeline);
+    if (isAborted(signal) || line.draining || (waiting === 0 && line.reclaim.length === 0)) return { leases: [], queued: waiting };
+    const reclaim = line.reclaim;
+    line.reclaim = [];
+    const freshMax = planGrant(request.max, waiting, this.#lines.liveCount(pipeline));
+    const query = { pipeline, line: line.name, instance, max: request.max, freshMax, prefer: request.residents, reclaim };
+    let leases: Lease[];
+    let left: number;
+    try {
+      ({ leases, waiting: left } = await this.parts.journal.lease(query, this.parts.now()));
+    } catch (thrown) {
+      line.reclaim = reclaim;
+      throw thrown;
+    }
+    const deadlineMs = this.#deadlineMs();
+    for (const shardId of reclaim) this.#leases.drop(shardId);
+    for (const { shardId, epoch } of leases) this.#leases.hold({ shardId, epoch, pipeline, line: line.name, instance, deadlineMs });
+    this.parts.arm((await this.parts.pipeline(pipeline)).rules.timeLimits.runningMs === undefined ? deadlineMs : 0);
+    if (isAborted(signal) || this.#lines.find(line.name)?.hello.instance !== instance) {
+      await this.takeBack(line.name, leases).catch((thrown: unknown) => {
+        if (!isPodlineError(thrown, 'PDL_LEASE_LOST')) throw thrown;
+      });
+      return { leases: [], queued: left };
+    }
+    return { leases, queued: left };
+  }
+
+  async #expire(shards: readonly ShardAtEpoch[], reason: string): Promise<void> {
+    if (shards.length === 0) return;
+    const ended = await this.parts.journal.expire(shards, reason, this.parts.now());
+    for (const { shardId, epoch } of shards) this.#leases.drop(shardId, epoch);
+    for (const { shardId, line, pipeline } of ended) this.parts.logger.warn({ shardId, line, pipeline, reason }, 'a lease ended');
+    for (const pipeline of new Set(ended.map((shard) => shard.pipeline))) void this.waiters.wake(pipeline);
+  }
+}

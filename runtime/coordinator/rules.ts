@@ -1,0 +1,64 @@
+/** A pipeline's rules in numbers, and the checks of a submission against the pipeline. */
+import { isAbsolute, resolve } from 'node:path';
+import { PodlineError } from '../contracts/errors.js';
+import type { ParameterValue, Parameters, Pipeline } from '../contracts/manifest.js';
+import type { Submission } from '../contracts/shard.js';
+import { whyNot } from '../config/checks.js';
+import { nearest } from '../config/nearest.js';
+import { parseDurationMs } from '../config/units.js';
+import type { NewShard, PipelineRules } from '../journal/journal.js';
+
+export function rulesOf(pipeline: Pipeline, bounds: { pendingShardsMax: number; lostLeasesMax: number }): PipelineRules {
+  const { retries, timeLimits } = pipeline.spec;
+  const { initial, factor, max } = retries.backoff;
+  return {
+    retries: { limit: retries.limit, backoff: { initialMs: parseDurationMs(initial), factor, maxMs: parseDurationMs(max) } },
+    timeLimits: {
+      ...(timeLimits.pending === undefined ? {} : { pendingMs: parseDurationMs(timeLimits.pending) }),
+      ...(timeLimits.running === undefined ? {} : { runningMs: parseDurationMs(timeLimits.running) }),
+    },
+    pendingMax: bounds.pendingShardsMax,
+    lostLeasesMax: bounds.lostLeasesMax,
+  };
+}
+
+/** The parameters of a shard with the pipeline's defaults. Throws PDL_PARAMETER_INVALID naming the first that does not fit. */
+export function checkParameters(pipeline: Pipeline, given: Parameters): Parameters {
+  const declared = pipeline.spec.parameters;
+  const checked: Parameters = {};
+  for (const [name, value] of Object.entries(given)) {
+    const schema = declared[name];
+    if (schema === undefined) {
+      const close = nearest(name, Object.keys(declared));
+      throw new PodlineError('PDL_PARAMETER_INVALID', `pipeline ${pipeline.name} has no parameter ${name}`, {
+        place: `parameters.${name}`,
+        ...(close === undefined ? {} : { hint: `Did you mean ${close}?` }),
+      });
+    }
+    const reason = whyNot(schema, value);
+    if (reason !== undefined) throw new PodlineError('PDL_PARAMETER_INVALID', `parameter ${name}: ${reason}`, { place: `parameters.${name}` });
+    checked[name] = value;
+  }
+  for (const [name, schema] of Object.entries(declared)) {
+    if (checked[name] !== undefined) continue;
+    const fallback: ParameterValue | undefined = schema.default;
+    if (fallback === undefined) {
+      throw new PodlineError('PDL_PARAMETER_INVALID', `parameter ${name} has no default and must be given`, { place: `parameters.${name}` });
+    }
+    checked[name] = fallback;
+  }
+  return checked;
+}
+
+/** A submission as the journal takes it: parameters checked, result directory absolute. Throws PDL_PARAMETER_INVALID or PDL_REQUEST_INVALID. */
+export function toNewShard(pipeline: Pipeline, submission: Submission, keyBytesMax: number): NewShard {
+  if (submission.key.includes('\0') || Buffer.byteLength(submission.key) > keyBytesMax) {
+    throw new PodlineError('PDL_REQUEST_INVALID', `a key must be at most ${String(keyBytesMax)} bytes, without NUL`, { place: 'key' });
+  }
+  const dir = submission.resultDir ?? pipeline.spec.result.dir;
+  return {
+    ...submission,
+    parameters: checkParameters(pipeline, submission.parameters),
+    resultDir: isAbsolute(dir) ? dir : resolve(pipeline.baseDir, dir),
+  };
+}

@@ -1,0 +1,62 @@
+/** Steps that several transitions share: the fence, and the ways back into the queue and out of it. */
+import { PodlineError, type WireError } from '../../contracts/errors.js';
+import { timeLimitEndsMs } from '../../line/queue.js';
+import type { Moment } from '../journal.js';
+import type { StateRecord } from './records.js';
+import type { Transition } from './transition.js';
+
+/** Throws PDL_LEASE_LOST unless the shard is running on this line under this epoch. */
+export function fence(id: string, state: StateRecord, line: string, epoch: number): void {
+  if (state.state === 'running' && state.epoch === epoch && state.line === line) return;
+  const now =
+    state.state !== 'running' ? `it is ${state.state}` : state.line === line ? `its epoch is ${String(state.epoch)}` : `line ${state.line ?? '?'} has it under epoch ${String(state.epoch)}`;
+  throw new PodlineError('PDL_LEASE_LOST', `line ${line} has no lease of shard ${id} under epoch ${String(epoch)}: ${now}`);
+}
+
+/** Time in its state is added up when a shard leaves it. */
+export function leave(state: StateRecord, now: Moment): Pick<StateRecord, 'waitedMs' | 'ranMs' | 'sinceMs'> {
+  const spentMs = Math.max(0, now.ms - state.sinceMs);
+  return {
+    sinceMs: now.ms,
+    waitedMs: state.waitedMs + (state.state === 'pending' ? spentMs : 0),
+    ranMs: state.ranMs + (state.state === 'running' ? spentMs : 0),
+  };
+}
+
+/** Puts a shard back into the queue, at once or after a back-off. */
+export function toPending(transition: Transition, id: string, before: StateRecord, now: Moment, delayMs: number, changes: Partial<StateRecord>): StateRecord {
+  const after: StateRecord = {
+    ...before,
+    ...leave(before, now),
+    state: 'pending',
+    dueMs: delayMs > 0 ? now.ms + delayMs : undefined,
+    notBefore: delayMs > 0 ? new Date(Date.parse(now.at) + delayMs).toISOString() : undefined,
+    limitMs: timeLimitEndsMs({ key: id, state: 'pending', pendingSinceMs: now.ms + delayMs }, transition.pipeline(before.pipeline).rules.timeLimits),
+    endedAt: undefined,
+    ...changes,
+  };
+  transition.put(id, before, after);
+  return after;
+}
+
+/** Ends a shard for good, or until somebody retries it. */
+export function toEnd(transition: Transition, id: string, before: StateRecord, state: 'completed' | 'failed' | 'cancelled', now: Moment, changes: Partial<StateRecord> = {}): StateRecord {
+  const after: StateRecord = { ...before, ...leave(before, now), state, dueMs: undefined, notBefore: undefined, limitMs: undefined, endedAt: now.at, ...changes };
+  transition.put(id, before, after);
+  return after;
+}
+
+/** A dead letter: it stays with its reason and log tail until it is retried. */
+export function toDeadLetter(transition: Transition, id: string, before: StateRecord, error: WireError, why: string, now: Moment, changes: Partial<StateRecord> = {}): void {
+  toEnd(transition, id, before, 'failed', now, { ...changes, error });
+  transition.emit(
+    {
+      type: 'shard.failed',
+      pipeline: before.pipeline,
+      shardId: id,
+      line: before.line,
+      data: { code: error.code, message: error.message, place: error.place, why, attempts: changes.attempts ?? before.attempts, logTail: error.logTail },
+    },
+    now,
+  );
+}

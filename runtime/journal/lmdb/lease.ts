@@ -1,0 +1,56 @@
+/**
+ * in: a line, how many it wants, what lies on it. out: leases under new epochs.
+ * writes: pending → running; shards that the line held before it was started anew → running under the next epoch, or back to pending.
+ * events: shard.leased for each.
+ */
+import type { Lease } from '../../contracts/line-api.js';
+import { timeLimitEndsMs } from '../../line/queue.js';
+import type { LeaseOutcome, LeaseQuery, Moment } from '../journal.js';
+import { leave } from './ending.js';
+import { giveUpOrRequeue } from './expire.js';
+import type { StateRecord } from './records.js';
+import type { Transition } from './transition.js';
+
+export function lease(transition: Transition, { pipeline: name, line, instance, max, freshMax, prefer, reclaim }: LeaseQuery, now: Moment): LeaseOutcome {
+  const { paused, rules } = transition.pipeline(name);
+  const leases: Lease[] = [];
+  const take = (id: string, before: StateRecord, changes: Partial<StateRecord>): void => {
+    const spent = leave(before, now);
+    const after: StateRecord = {
+      ...before,
+      ...spent,
+      state: 'running',
+      line,
+      instance,
+      epoch: before.epoch + 1,
+      dueMs: undefined,
+      notBefore: undefined,
+      limitMs: timeLimitEndsMs({ key: id, state: 'running', pendingSinceMs: now.ms, startedAtMs: now.ms - spent.ranMs }, rules.timeLimits),
+      startedAt: before.startedAt ?? now.at,
+      ...changes,
+    };
+    transition.put(id, before, after);
+    transition.emit({ type: 'shard.leased', pipeline: name, shardId: id, line, data: { epoch: after.epoch, attempts: after.attempts } }, now);
+    const { key, source, parameters, resultDir } = transition.body(id);
+    leases.push({ shardId: id, key, epoch: after.epoch, attempts: after.attempts, source, parameters, resultDir, ...(after.resumeFrom === undefined ? {} : { resumeFrom: after.resumeFrom }) });
+  };
+
+  for (const id of reclaim) {
+    const state = transition.tables.states.get(id);
+    if (state?.state !== 'running' || state.line !== line || state.pipeline !== name) continue;
+    if (!paused && leases.length < max && state.losses < rules.lostLeasesMax) take(id, state, { losses: state.losses + 1 });
+    else giveUpOrRequeue(transition, id, state, `line ${line} was started anew`, now);
+  }
+  if (!paused) {
+    const most = Math.min(max, leases.length + freshMax);
+    for (const id of prefer) {
+      if (leases.length >= most) break;
+      const state = transition.tables.states.get(id);
+      if (state?.state === 'pending' && state.dueMs === undefined && state.pipeline === name) take(id, state, {});
+    }
+    const front = transition.tables.index.getRange({ start: ['queue', name], end: ['queue', name, Number.POSITIVE_INFINITY], limit: Math.max(0, most - leases.length) });
+    for (const id of [...front].map((entry) => entry.value)) take(id, transition.state(id), {});
+  }
+  const counts = transition.counts(name);
+  return { leases, waiting: counts.pending - counts.delayed, paused };
+}

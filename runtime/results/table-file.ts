@@ -1,0 +1,55 @@
+/** A table of a result in one of its formats, written block by block. */
+import type { ColumnSchema } from '../contracts/block.js';
+import type { ColumnData, Utf8Data } from '../scratch/types.js';
+import { ArrowTable, MergedDictionary } from './arrow.js';
+import { csvHeader, writeCsvBlock } from './csv.js';
+import { writeNdjsonBlock } from './ndjson.js';
+import type { FileSink } from './sink.js';
+import type { ResultFormat } from './types.js';
+
+export interface TableFile {
+  /** Columns in the order of the schema. What it was given may be reused afterwards. */
+  append(rows: number, columns: ReadonlyMap<string, ColumnData>): Promise<void>;
+  /** Writes what ends the file; the sink is the caller's to finish. */
+  finish(): Promise<void>;
+}
+
+/** `dictionaries` gives those of every block that is to come, by column; only Arrow asks. */
+export async function openTableFile(
+  format: ResultFormat,
+  sink: FileSink,
+  schema: readonly ColumnSchema[],
+  dictionaries: () => Iterable<readonly [column: string, dictionary: Utf8Data]>,
+): Promise<TableFile> {
+  switch (format) {
+    case 'arrow': {
+      const merged = new Map(schema.flatMap(({ name, type }) => (type === 'dictionary' ? [[name, new MergedDictionary()] as const] : [])));
+      for (const [column, dictionary] of dictionaries()) merged.get(column)?.codesOf(dictionary);
+      return new ArrowTable(sink, schema, merged);
+    }
+    case 'parquet': {
+      const { ParquetTable } = await import('./parquet.js');
+      return new ParquetTable(sink, schema);
+    }
+    case 'csv':
+      sink.write(csvHeader(schema.map(({ name }) => name)));
+      return textTable((rows, columns) => {
+        writeCsvBlock(sink, rows, inOrder(schema, columns));
+      });
+    case 'ndjson':
+      return textTable((rows, columns) => {
+        writeNdjsonBlock(sink, rows, columns);
+      });
+  }
+}
+
+const textTable = (append: (rows: number, columns: ReadonlyMap<string, ColumnData>) => void): TableFile => ({
+  append: (rows, columns) => {
+    append(rows, columns);
+    return Promise.resolve();
+  },
+  finish: () => Promise.resolve(),
+});
+
+const inOrder = (schema: readonly ColumnSchema[], columns: ReadonlyMap<string, ColumnData>): ColumnData[] =>
+  schema.flatMap(({ name }) => columns.get(name) ?? []);

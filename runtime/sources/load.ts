@@ -1,0 +1,175 @@
+/**
+ * Loads the source of one shard into its stream `input`: once, as columns or bytes, a block at a time.
+ *
+ * Owns: the source while it is read. Leaves to others: the writer's run and lineage (the caller hands in how a writer is
+ * opened), and room in the scratch (`onFull`).
+ *
+ * Invariants
+ *  1. A stream that holds blocks already is gone on with behind its last row; nothing of it is written again.
+ *  2. A source that is not what it was when it was split is not read: its ranges may cut through records.
+ *  3. At most two blocks, and what the format needs at once (a row group, a piece of text), are held in memory.
+ */
+import { addBytes, noBytes, type BytesByMedium, type ColumnSchema, type StreamKind } from '../contracts/block.js';
+import { isPodlineError, PodlineError } from '../contracts/errors.js';
+import type { PipelineSpec } from '../contracts/manifest.js';
+import type { ShardSource } from '../contracts/shard.js';
+import { parseBytes } from '../config/units.js';
+import type { StreamWriter } from '../scratch/types.js';
+import { reblock, toWrite } from './columns.js';
+import { inlineContent } from './inline.js';
+import { openSource } from './open-source.js';
+import { openTable } from './open-table.js';
+import { ReadCounts, type SourceReader } from './source-reader.js';
+
+/** Times in a row that one block may be refused for want of room although room was promised. */
+const roomTriesMax = 64;
+
+export interface LoadProgress {
+  rows: number;
+  blocks: number;
+  bytesRead: number;
+  /** Of the source, or of the shard's range of it; absent for rows of a larger source. */
+  bytesTotal?: number | undefined;
+}
+
+export interface LoadResult {
+  /** Of the whole stream. */
+  rows: number;
+  blocks: number;
+  /** Read from the source and written to the scratch by this load. */
+  bytes: BytesByMedium;
+  /** How often this load read the content from its beginning: 1; 0 if nothing was left to read. */
+  sourceReads: number;
+  schema: ColumnSchema[];
+}
+
+export interface LoadOptions {
+  input: PipelineSpec['input'];
+  /** Called once, when kind and schema are known. The load closes the writer. */
+  openWriter(kind: StreamKind, schema: ColumnSchema[]): Promise<StreamWriter>;
+  onProgress?: ((progress: LoadProgress) => void) | undefined;
+  /** The scratch has no room for about so many bytes: where to go on. Default: `none`. */
+  onFull?: ((bytes: number) => Promise<'memory' | 'ssd' | 'none'>) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Throws PDL_SOURCE_MISSING, _UNREADABLE, _UNREACHABLE, PDL_COLUMN_TYPE, PDL_FORMAT_UNSUPPORTED, PDL_SCRATCH_FULL, PDL_RUN_FENCED, or the
+ * signal's reason. What was committed before stays and is gone on from.
+ */
+export async function loadSource(source: ShardSource, options: LoadOptions): Promise<LoadResult> {
+  options.signal?.throwIfAborted();
+  if (!('uri' in source)) {
+    const content = inlineContent(source.inline);
+    return 'rows' in content ? loadTable(source, { rows: content.rows }, options) : loadContent(source, content.source, options);
+  }
+  const reader = await openSource(source.uri, options.signal);
+  try {
+    if (source.identity !== undefined && source.identity !== reader.identity) {
+      throw new PodlineError('PDL_SOURCE_UNREADABLE', `${reader.name} has changed since it was submitted: it was (${source.identity}) and is (${reader.identity})`, {
+        place: reader.name,
+        hint: 'Submit it again, under another key.',
+      });
+    }
+    return await loadContent(source, reader, options);
+  } finally {
+    await reader.close();
+  }
+}
+
+const loadContent = (source: ShardSource, reader: SourceReader, options: LoadOptions): Promise<LoadResult> =>
+  source.format === 'bytes' ? loadBytes(source, reader, options) : loadTable(source, { reader }, options);
+
+async function loadTable(source: ShardSource, content: { reader: SourceReader } | { rows: Record<string, unknown>[] }, options: LoadOptions): Promise<LoadResult> {
+  const { input } = options;
+  const counts = 'reader' in content ? content.reader.counts : new ReadCounts();
+  const table = await openTable(source, content, input);
+  let writer: StreamWriter | undefined;
+  try {
+    writer = await options.openWriter('table', table.schema);
+    if (!writer.stream.sealed) {
+      for await (const block of reblock(table.batches(writer.stream.rows), input.blockRows)) {
+        options.signal?.throwIfAborted();
+        const columns = toWrite(table.schema, block);
+        const needBytes = block.columns.reduce((sum, column) => sum + column.values.byteLength + (column.offsets?.byteLength ?? 0), 0);
+        await whereThereIsRoom(writer, options, needBytes, (open) => open.appendTable(block.rows, columns));
+        tell(writer, counts, source, 'reader' in content ? content.reader.sizeBytes : undefined, options);
+      }
+    }
+    return await finish(writer, table.schema, counts, options);
+  } finally {
+    await writer?.close();
+    await table.close();
+  }
+}
+
+async function loadBytes(source: ShardSource, reader: SourceReader, options: LoadOptions): Promise<LoadResult> {
+  const blockBytes = parseBytes(options.input.blockBytes);
+  const [from, to] = ('uri' in source ? source.bytes : undefined) ?? [0, reader.sizeBytes];
+  const writer = await options.openWriter('bytes', []);
+  try {
+    if (!writer.stream.sealed) {
+      // Blocks are of one size, the last aside: the next one begins behind those that are there.
+      const at = Math.min(from + writer.stream.blocks * blockBytes, to);
+      const block = Buffer.alloc(Math.min(blockBytes, to - at));
+      let filled = 0;
+      for await (const piece of reader.stream(at, to)) {
+        for (let used = 0; used < piece.length; ) {
+          const copied = piece.copy(block, filled, used);
+          used += copied;
+          filled += copied;
+          if (filled === block.length) {
+            await appendBytes(writer, block, options);
+            filled = 0;
+            tell(writer, reader.counts, source, reader.sizeBytes, options);
+          }
+        }
+      }
+      if (filled > 0) await appendBytes(writer, block.subarray(0, filled), options);
+    }
+    return await finish(writer, [], reader.counts, options);
+  } finally {
+    await writer.close();
+  }
+}
+
+async function appendBytes(writer: StreamWriter, payload: Uint8Array, options: LoadOptions): Promise<void> {
+  options.signal?.throwIfAborted();
+  await whereThereIsRoom(writer, options, payload.length, (open) => open.appendBytes(payload));
+}
+
+async function whereThereIsRoom(writer: StreamWriter, options: LoadOptions, needBytes: number, append: (writer: StreamWriter) => Promise<unknown>): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      await append(writer);
+      return;
+    } catch (thrown) {
+      if (!isPodlineError(thrown, 'PDL_SCRATCH_FULL') || tries > roomTriesMax) throw thrown;
+      const answer = (await options.onFull?.(needBytes)) ?? 'none';
+      options.signal?.throwIfAborted();
+      if (answer === 'none') throw thrown;
+      writer.useMedium(answer);
+    }
+  }
+}
+
+function tell(writer: StreamWriter, counts: ReadCounts, source: ShardSource, sizeBytes: number | undefined, options: LoadOptions): void {
+  const { rows, blocks } = writer.stream;
+  const range = 'uri' in source ? source.bytes : undefined;
+  const isPart = 'uri' in source && source.rows !== undefined;
+  options.onProgress?.({
+    rows,
+    blocks,
+    bytesRead: counts.bytes.ssd.read + counts.bytes.network.read,
+    bytesTotal: isPart ? undefined : range === undefined ? sizeBytes : range[1] - range[0],
+  });
+}
+
+async function finish(writer: StreamWriter, schema: ColumnSchema[], counts: ReadCounts, options: LoadOptions): Promise<LoadResult> {
+  options.signal?.throwIfAborted();
+  const { rows, blocks } = await writer.seal();
+  const bytes = addBytes(noBytes(), counts.bytes);
+  bytes.memory.written += writer.written.memory;
+  bytes.ssd.written += writer.written.ssd;
+  return { rows, blocks, bytes, sourceReads: counts.passes, schema };
+}

@@ -1,0 +1,43 @@
+/** What every reader of a format into columns gives, and how it is told which columns are wanted. */
+import type { ColumnSchema, ColumnType } from '../contracts/block.js';
+import { PodlineError } from '../contracts/errors.js';
+import type { PipelineSpec } from '../contracts/manifest.js';
+import type { Batch } from './columns.js';
+
+export interface TableReader {
+  readonly schema: ColumnSchema[];
+  /**
+   * The rows of the shard's range behind the first `skipRows`, in order. To be called once. Columns are valid until the next batch is
+   * asked for. Dictionaries are those that a reading without skipping would have given.
+   */
+  batches(skipRows: number): AsyncIterable<Batch>;
+}
+
+/** `input.columns`: all, those named, or those named with a type each. */
+export class ColumnWishes {
+  readonly names: string[] | undefined;
+  readonly #types: Record<string, ColumnType>;
+
+  constructor(columns: PipelineSpec['input']['columns'], types: Readonly<Record<string, ColumnType>> = {}) {
+    this.names = columns === undefined ? undefined : Array.isArray(columns) ? columns : Object.keys(columns);
+    this.#types = { ...types, ...(columns === undefined || Array.isArray(columns) ? {} : columns) };
+  }
+
+  typeOf(name: string): ColumnType | undefined {
+    return Object.hasOwn(this.#types, name) ? this.#types[name] : undefined;
+  }
+
+  /** The columns of a source that are wanted, in the order in which they are wanted. Throws PDL_SOURCE_UNREADABLE for one that is not there. */
+  choose(there: readonly string[], place: string): { name: string; index: number }[] {
+    return (this.names ?? [...there]).map((name) => {
+      const index = there.indexOf(name);
+      if (index < 0) {
+        throw new PodlineError('PDL_SOURCE_UNREADABLE', `${place} has no column "${name}"; it has ${there.join(', ')}`, {
+          place,
+          hint: 'Check the names under `input.columns`.',
+        });
+      }
+      return { name, index };
+    });
+  }
+}

@@ -1,0 +1,17 @@
+/** Writes the documents that are made from code. Needs the built `dist/`. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { manifestJsonSchema } from '../dist/runtime/config/json-schema.js';
+import { errorCatalogue } from '../dist/runtime/contracts/errors.js';
+import { errorsDocument, schemaDocument } from './documents.mjs';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const documents = {
+  'docs/errors.md': errorsDocument(errorCatalogue),
+  'docs/pipeline.schema.json': schemaDocument(manifestJsonSchema()),
+};
+for (const [path, text] of Object.entries(documents)) {
+  writeFileSync(join(root, path), text);
+  console.log(path);
+}

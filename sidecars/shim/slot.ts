@@ -1,0 +1,224 @@
+/**
+ * The life of a slot: a stage is loaded once, then run when the agent says so, and parked in between.
+ *
+ * Owns the stage's host and the run that is under way. Leaves the socket to `connection.ts`.
+ *
+ * Invariants (numbers of `contracts/shim-protocol.ts`)
+ *  1. Whatever a stage does, the slot parks: a stage that cannot be loaded is `unusable`, a run that fails has `ended`.
+ *  2. One run at a time: a second start is answered with a failure and changes nothing.
+ *  4. `ended` is said when the run is over: its commits are in the index, and nothing of it is at work any more.
+ */
+import { join } from 'node:path';
+import { performance } from 'node:perf_hooks';
+import { noBytes } from '../../runtime/contracts/block.js';
+import { PodlineError, type WireError } from '../../runtime/contracts/errors.js';
+import type { AgentToShim, RunEnded, RunRequest, ShimToAgent, Welcome } from '../../runtime/contracts/shim-protocol.js';
+import { fileSafe } from '../../runtime/platform/files.js';
+import type { Logger } from '../../runtime/platform/logger.js';
+import type { RoomAnswer, RunEvents } from '../../runtime/stages/commits.js';
+import type { HostSetup, StageHost } from '../../runtime/stages/host.js';
+import type { RunEnd } from '../../runtime/stages/runner.js';
+
+/** Between two reports of progress of a run. */
+const progressEveryMs = 100;
+
+export interface SlotParts {
+  slot: number;
+  step: string;
+  stagesDir: string;
+  hostOf: (setup: HostSetup) => Promise<StageHost>;
+  /** Says something to the agent, if one listens. */
+  send: (message: ShimToAgent) => void;
+  logger: Logger;
+}
+
+interface Loaded {
+  /** Of the welcome that it was loaded for: the same again needs no loading. */
+  key: string;
+  host: Promise<StageHost>;
+}
+
+interface Running {
+  runId: string;
+  abort: AbortController;
+  over: Promise<void>;
+  /** What the stage's code threw outside of any call of ours. */
+  stray?: PodlineError | undefined;
+  answerRoom?: ((answer: RoomAnswer) => void) | undefined;
+}
+
+export class Slot {
+  #loaded: Loaded | undefined;
+  #running: Running | undefined;
+  #closed = false;
+
+  constructor(private readonly parts: SlotParts) {}
+
+  take(message: AgentToShim): void {
+    switch (message.type) {
+      case 'welcome':
+        void this.#load(message);
+        return;
+      case 'start':
+        this.#start(message, performance.now());
+        return;
+      case 'cancel':
+        if (this.#running?.runId === message.runId) this.#cancel(message.reason);
+        return;
+      case 'roomAnswer':
+        if (this.#running?.runId === message.runId) this.#running.answerRoom?.(message.answer);
+        return;
+      default:
+        throw new PodlineError('PDL_PROTOCOL', `the agent said ${String((message as { type: unknown }).type)}, which this shim does not know`);
+    }
+  }
+
+  /** Settles when nothing of a run is at work any more. */
+  async cancel(reason: string): Promise<void> {
+    this.#cancel(reason);
+    await this.#running?.over;
+  }
+
+  /** An error that nobody awaited: the run that it came from fails; the slot stays. */
+  stray(thrown: unknown): void {
+    const error = PodlineError.from(thrown, 'PDL_STAGE_FAILED', { logTail: thrown instanceof Error ? thrown.stack : undefined });
+    this.parts.logger.error({ err: error.message, stack: error.logTail }, 'an error that nobody awaited');
+    if (this.#running === undefined) return;
+    this.#running.stray ??= error;
+    this.#cancel(error.message);
+  }
+
+  /** Cancels, and lets the stage go. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.cancel('the slot is being ended');
+    const loaded = this.#loaded;
+    this.#loaded = undefined;
+    const host = await loaded?.host.catch(() => undefined);
+    await host?.close();
+  }
+
+  async #load(welcome: Welcome): Promise<void> {
+    const { step, send, logger } = this.parts;
+    const beganMs = performance.now();
+    const key = JSON.stringify([welcome.stage, welcome.scratch, welcome.workers]);
+    if (this.#loaded?.key !== key) this.#loaded = { key, host: this.#replaced(this.#loaded, welcome) };
+    const loading = this.#loaded;
+    try {
+      await loading.host;
+      if (this.#loaded === loading) send({ type: 'ready', step, loadMs: performance.now() - beganMs });
+    } catch (thrown) {
+      if (this.#loaded !== loading) return;
+      // The next welcome tries again.
+      this.#loaded = undefined;
+      const error = PodlineError.from(thrown, 'PDL_STAGE_LOAD');
+      logger.error({ err: error.message, code: error.code }, 'the stage cannot be loaded');
+      send({ type: 'unusable', step, error: error.toWire() });
+    }
+  }
+
+  async #replaced(before: Loaded | undefined, { stage, scratch, workers }: Welcome): Promise<StageHost> {
+    const { slot, stagesDir, hostOf } = this.parts;
+    await this.cancel('another stage was put into the slot');
+    const old = await before?.host.catch(() => undefined);
+    await old?.close();
+    const { dir, spillDir, sizeBytesMax, medium = 'memory' } = scratch;
+    const host = await hostOf({
+      stage,
+      workers,
+      stagesDir,
+      scratch: { dir, spillDir, sizeBytesMax, medium, role: 'stage' },
+      runsDir: join(dir, 'runs', `${slot}-${fileSafe(stage.name)}`),
+    });
+    try {
+      await host.load();
+    } catch (thrown) {
+      await host.close().catch(() => undefined);
+      throw thrown;
+    }
+    if (this.#closed) await host.close();
+    return host;
+  }
+
+  #start(request: RunRequest, startedAtMs: number): void {
+    const { runId } = request;
+    if (this.#running !== undefined) {
+      this.#refuse(runId, new PodlineError('PDL_PROTOCOL', `run ${this.#running.runId} is under way in this slot`));
+      return;
+    }
+    const loaded = this.#loaded;
+    if (loaded === undefined) {
+      this.#refuse(runId, new PodlineError('PDL_SLOT_UNUSABLE', 'no stage is loaded in this slot'));
+      return;
+    }
+    const running: Running = { runId, abort: new AbortController(), over: Promise.resolve() };
+    this.#running = running;
+    running.over = this.#run(loaded, running, request, startedAtMs);
+  }
+
+  async #run(loaded: Loaded, running: Running, request: RunRequest, startedAtMs: number): Promise<void> {
+    const { runId } = request;
+    let ended: RunEnded;
+    try {
+      const host = await loaded.host;
+      ended = asEnded(runId, await host.run(request, this.#events(running), running.abort.signal, startedAtMs), running.stray);
+    } catch (thrown) {
+      ended = failed(runId, PodlineError.from(thrown, 'PDL_STAGE_FAILED').toWire());
+    }
+    this.#running = undefined;
+    this.parts.send(ended);
+  }
+
+  #cancel(reason: string): void {
+    this.#running?.abort.abort(new Error(reason));
+    this.#running?.answerRoom?.('none');
+  }
+
+  #refuse(runId: string, error: PodlineError): void {
+    this.parts.send(failed(runId, error.toWire()));
+  }
+
+  #events(running: Running): RunEvents {
+    const { send, logger } = this.parts;
+    const { runId } = running;
+    let saidAtMs = 0;
+    let last = { blocks: 0, blocksTotal: 0, rows: 0 };
+    const say = (note?: string): void => {
+      saidAtMs = performance.now();
+      send({ type: 'progress', runId, ...last, ...(note === undefined ? {} : { note }) });
+    };
+    return {
+      progress: (blocks, blocksTotal, rows) => {
+        last = { blocks, blocksTotal, rows };
+        if (blocks === blocksTotal || performance.now() - saidAtMs >= progressEveryMs) say();
+      },
+      note: (note) => {
+        if (performance.now() - saidAtMs >= progressEveryMs) say(note);
+      },
+      log: (level, message) => {
+        logger[level]({ runId }, message);
+        send({ type: 'log', runId, level, message });
+      },
+      room: (bytes) =>
+        new Promise((resolve) => {
+          if (running.abort.signal.aborted) {
+            resolve('none');
+            return;
+          }
+          running.answerRoom = (answer) => {
+            running.answerRoom = undefined;
+            resolve(answer);
+          };
+          send({ type: 'room', runId, bytes: Math.ceil(bytes) });
+        }),
+    };
+  }
+}
+
+function asEnded(runId: string, { outcome, error, ...counts }: RunEnd, stray: PodlineError | undefined): RunEnded {
+  // What looks like a cancel was one of ours, because of an error of the stage.
+  if (outcome === 'cancelled' && stray !== undefined) return { type: 'ended', runId, outcome: 'failed', error: stray.toWire(), ...counts };
+  return { type: 'ended', runId, outcome, ...(error === undefined ? {} : { error }), ...counts };
+}
+
+const failed = (runId: string, error: WireError): RunEnded => ({ type: 'ended', runId, outcome: 'failed', error, startMs: 0, workMs: 0, blocks: 0, rows: 0, bytes: noBytes() });

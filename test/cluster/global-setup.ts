@@ -1,0 +1,18 @@
+/**
+ * Brings the test cluster up before the first test of the project and takes it down behind the last, unless it was up before
+ * or PODLINE_CLUSTER_KEEP=1. Where the machine cannot run it, nothing happens: the tests themselves say so.
+ */
+import { missing } from '../support/require.js';
+import { clusterScript } from './support/cluster.js';
+
+export default async function setup(): Promise<() => Promise<void>> {
+  if (missing('cluster') !== undefined) return () => Promise.resolve();
+  const wasUp = await clusterScript(['status']).then(
+    () => true,
+    () => false,
+  );
+  await clusterScript(['up']);
+  return async () => {
+    if (!wasUp && process.env['PODLINE_CLUSTER_KEEP'] !== '1') await clusterScript(['down']);
+  };
+}

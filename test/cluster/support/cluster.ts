@@ -1,0 +1,53 @@
+/** The test cluster as tests see it: its addresses, its scripts, and waiting for what happens in it. */
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { packageRoot } from '../../../runtime/platform/entries.js';
+
+const run = promisify(execFile);
+const scripts = join(packageRoot, 'test', 'cluster');
+
+/** Where pods reach this machine: what a test listens on. */
+export const machineIp = '10.88.0.1';
+export const stateDir = process.env['PODLINE_CLUSTER_STATE'] ?? '/tmp/podline-cluster';
+export const kubeconfig = join(stateDir, 'admin.kubeconfig');
+/** The folder on this machine that is `/mnt/volume` on every node. */
+export const volumeDir = join(stateDir, 'volume');
+/** The folder on this machine that is `/mnt/ssd` on one node. */
+export const ssdDir = (node: number): string => join(stateDir, 'nodes', String(node), 'ssd');
+
+/** Runs `cluster.sh`; returns what it printed. Throws with its words when it fails. */
+export async function clusterScript(args: string[], environment: Record<string, string> = {}): Promise<string> {
+  const { stdout } = await run(join(scripts, 'cluster.sh'), args, {
+    env: { ...process.env, ...environment },
+    maxBuffer: 16 * 1024 * 1024,
+  });
+  return stdout.trim();
+}
+
+export async function kubectl(...args: string[]): Promise<string> {
+  const { stdout } = await run('kubectl', ['--kubeconfig', kubeconfig, ...args], { maxBuffer: 16 * 1024 * 1024 });
+  return stdout.trim();
+}
+
+export const kubectlJson = async <T>(...args: string[]): Promise<T> => JSON.parse(await kubectl(...args, '-o', 'json')) as T;
+
+/** Looks again until `look` gives something, and says what it last saw when it never does. */
+export async function eventually<T>(
+  what: string,
+  look: () => Promise<T | undefined> | T | undefined,
+  limitMs = 60_000,
+): Promise<T> {
+  const endMs = performance.now() + limitMs;
+  let last: unknown = 'nothing';
+  for (;;) {
+    try {
+      const seen = await look();
+      if (seen !== undefined) return seen;
+    } catch (error) {
+      last = error;
+    }
+    if (performance.now() > endMs) throw new Error(`${what} did not come in ${String(limitMs)} ms; last: ${String(last)}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}

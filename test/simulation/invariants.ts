@@ -1,0 +1,52 @@
+/** What must hold of a line's state after every step. */
+import { inputStream } from '../../runtime/contracts/block.js';
+import type { LineState, StageDemand } from '../../runtime/line/types.js';
+
+export function assertHeart(state: LineState): void {
+  const running = new Map<string, number>();
+  let cpuRuns = 0;
+  for (const [index, slot] of state.slots.entries()) {
+    if (slot.phase !== 'running') continue;
+    if (state.graph.stages.get(slot.stage)?.bound !== 'io') cpuRuns += 1;
+    if (slot.cancelled) continue;
+    const key = `${slot.shardId}/${slot.stage}`;
+    require(!running.has(key), `two runs of ${key}`);
+    running.set(key, index);
+    const at = state.residents.get(slot.shardId)?.stages.get(slot.stage);
+    require(at?.phase === 'running' && at.runId === slot.runId && at.slot === index, `slot ${String(index)} runs ${key}, its shard says ${at?.phase ?? 'nothing'}`);
+  }
+  require(cpuRuns <= state.config.cores, `${String(cpuRuns)} cpu-bound runs on ${String(state.config.cores)} cores`);
+  require(state.residents.size <= state.config.residentsMax, `${String(state.residents.size)} residents`);
+  assertResidents(state, running);
+}
+
+function assertResidents(state: LineState, running: ReadonlyMap<string, number>): void {
+  const demand = new Map<string, StageDemand>(state.graph.order.map((stage) => [stage, { waiting: 0, ready: 0, running: 0 }]));
+  let usedBytes = 0;
+  let loaded = 0;
+  for (const [shardId, resident] of state.residents) {
+    if (resident.phase !== 'queued') {
+      usedBytes += resident.needBytes;
+      loaded += 1;
+    }
+    if (resident.phase !== 'stages') continue;
+    let undone = 0;
+    for (const [stage, at] of resident.stages) {
+      if (at.phase === 'done') continue;
+      undone += 1;
+      const count = demand.get(stage);
+      require(count !== undefined, `${shardId} needs ${stage}, which is not in the graph`);
+      count[at.phase] += 1;
+      const inputsDone = state.graph.stages.get(stage)?.after.every((stream) => stream === inputStream || resident.stages.get(stream)?.phase === 'done') === true;
+      require(inputsDone === (at.phase !== 'waiting'), `${shardId}/${stage} is ${at.phase} and its inputs ${inputsDone ? 'are' : 'are not'} done`);
+      if (at.phase === 'running') require(running.get(`${shardId}/${stage}`) === at.slot, `${shardId}/${stage} runs nowhere`);
+    }
+    require(undone > 0, `${shardId} has nothing to run and is not delivered`);
+  }
+  require(loaded <= 1 || usedBytes <= state.config.scratchBytesMax, `${String(usedBytes)} bytes of ${String(state.config.scratchBytesMax)}`);
+  for (const [stage, count] of demand) require(JSON.stringify(count) === JSON.stringify(state.demand.get(stage)), `the demand for ${stage} is miscounted`);
+}
+
+export function require(holds: boolean, otherwise: string): asserts holds {
+  if (!holds) throw new Error(`invariant: ${otherwise}`);
+}

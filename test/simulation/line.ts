@@ -1,0 +1,431 @@
+/**
+ * One simulated line: the real heart over a model of agent, slots, scratch and SSD. It breaks things as often as it is told to,
+ * and holds every effect against what a real line could do.
+ */
+import { errorCatalogue, type ErrorCode, type WireError } from '../../runtime/contracts/errors.js';
+import { limits } from '../../runtime/contracts/limits.js';
+import { initialLine, step } from '../../runtime/line/line.js';
+import { isExpected } from '../../runtime/line/swaps.js';
+import type { KnownStream, LineConfig, LineEffect, LineEvent, LinePipeline, LineState } from '../../runtime/line/types.js';
+import type { Clock } from './clock.js';
+import type { Coordinator } from './coordinator.js';
+import { assertHeart, require } from './invariants.js';
+import type { Random } from './random.js';
+
+export interface Faults {
+  runFails: number;
+  runFailsForGood: number;
+  containerDies: number;
+  runHangs: number;
+  helloLost: number;
+  swapFails: number;
+  stageUnusable: number;
+  endLost: number;
+  deliveryFails: number;
+}
+export const noFaults: Faults = { runFails: 0, runFailsForGood: 0, containerDies: 0, runHangs: 0, helloLost: 0, swapFails: 0, stageUnusable: 0, endLost: 0, deliveryFails: 0 };
+
+export interface Times {
+  swapMs: [number, number];
+  runMs: [number, number];
+  loadMs: [number, number];
+}
+
+/** A process in a slot. */
+interface Container {
+  stage: string;
+  step: string;
+  ready: boolean;
+  run: { runId: string; shardId: string; stage: string } | undefined;
+  dead: boolean;
+}
+
+export interface Started {
+  line: string;
+  shardId: string;
+  stage: string;
+  slot: number;
+  atMs: number;
+  endedMs?: number;
+}
+
+export class SimulatedLine {
+  heart: LineState;
+  /** Every run that did work. */
+  readonly started: Started[] = [];
+  swaps = 0;
+  partitioned = false;
+  faults: Faults;
+  readonly name: string;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #coordinator: Coordinator;
+  readonly #config: LineConfig;
+  readonly #times: Times;
+  #pipeline: LinePipeline;
+  #life = 0;
+  #isUp = false;
+  #containers: (Container | undefined)[];
+  /** Sealed streams by shard; and which run may commit to a stage. */
+  #scratch = new Map<string, Set<string>>();
+  #fences = new Map<string, string>();
+  #ssd = new Map<string, Set<string>>();
+  #freed = new Map<string, number>();
+  #outcomes = new Set<string>();
+  /** Stages that were committed, while the word of it was lost. */
+  #unheard = new Set<string>();
+  /** Of the lease under which a shard was loaded last. */
+  #epochs = new Map<string, number>();
+
+  constructor(name: string, world: { clock: Clock; random: Random; coordinator: Coordinator; config: LineConfig; times: Times; pipeline: LinePipeline; faults: Faults }) {
+    this.name = name;
+    this.#clock = world.clock;
+    this.#random = world.random;
+    this.#coordinator = world.coordinator;
+    this.#config = world.config;
+    this.#times = world.times;
+    this.#pipeline = world.pipeline;
+    this.faults = world.faults;
+    this.#containers = world.config.slots === 0 ? [] : Array.from({ length: world.config.slots }, () => undefined);
+    this.heart = initialLine(world.config, world.pipeline, `${name}-0`);
+    this.#begin();
+  }
+
+  /** The agent alone ends and comes back; containers and scratch stay. */
+  crashAgent(): void {
+    this.#restart();
+    this.#later(this.#random.int(50, 3_000), () => {
+      this.#begin();
+      for (const [index, container] of this.#containers.entries()) {
+        if (container === undefined || container.dead) continue;
+        container.run = undefined;
+        container.ready = false;
+        this.#later(this.#random.int(1, 500), () => {
+          this.#hello(index, container);
+        });
+      }
+    });
+  }
+
+  /** The line ends and comes back: without its containers, and without its memory or even its disk when so told. */
+  crash(lost: 'containers' | 'memory' | 'disk'): void {
+    this.#restart();
+    this.swaps += this.heart.swaps;
+    for (const container of this.#containers) if (container !== undefined) container.dead = true;
+    this.#containers = this.#containers.map(() => undefined);
+    if (lost !== 'containers') this.#scratch.clear();
+    if (lost === 'disk') this.#ssd.clear();
+    this.#later(this.#random.int(50, 20_000), () => {
+      this.#begin();
+    });
+  }
+
+  killContainer(index: number): void {
+    const container = this.#containers[index];
+    if (container === undefined || container.dead) return;
+    this.#die(index, container);
+  }
+
+  revise(pipeline: LinePipeline, isValid: (stage: string) => boolean): void {
+    this.#pipeline = pipeline;
+    const known = new Map<string, KnownStream[]>();
+    for (const [shardId, streams] of this.#scratch) {
+      for (const stream of streams) if (stream !== 'input' && !isValid(stream)) streams.delete(stream);
+      known.set(shardId, this.#known(shardId));
+    }
+    for (const streams of this.#ssd.values()) for (const stream of streams) if (!isValid(stream)) streams.delete(stream);
+    this.handle({ type: 'revised', pipeline, known });
+  }
+
+  handle(event: LineEvent): void {
+    if (!this.#isUp) return;
+    const effects = step(this.heart, event, this.#clock.nowMs);
+    assertHeart(this.heart);
+    for (const effect of effects) this.#carryOut(effect);
+  }
+
+  #restart(): void {
+    this.#life += 1;
+    this.#isUp = false;
+    this.heart = initialLine(this.#config, this.#pipeline, `${this.name}-${String(this.#life)}`);
+    this.#fences.clear();
+  }
+
+  #begin(): void {
+    this.#isUp = true;
+    this.#freed.clear();
+    this.#coordinator.hello(this.name, this.heart.instance, new Set(this.#scratch.keys()));
+    this.handle({ type: 'tick' });
+    const beat = (): void => {
+      if (!this.partitioned) {
+        const held = [...this.heart.residents].map(([id, resident]) => ({ id, epoch: resident.lease.epoch }));
+        for (const id of this.#coordinator.heartbeat(this.name, this.heart.instance, held)) this.handle({ type: 'leaseLost', shardId: id, reason: 'another line has it', epoch: held.find((other) => other.id === id)?.epoch });
+      }
+      this.#later(limits.heartbeatMs, beat);
+    };
+    this.#later(limits.heartbeatMs, beat);
+  }
+
+  /** Only if the agent still lives then. */
+  #later(ms: number, act: () => void): void {
+    const life = this.#life;
+    this.#clock.after(ms, () => {
+      if (this.#life === life) act();
+    });
+  }
+
+  #carryOut(effect: LineEffect): void {
+    if ('shardId' in effect && effect.type !== 'free') this.#assertIsHere(effect.shardId, effect.type);
+    switch (effect.type) {
+      case 'lease':
+        this.#lease(effect.max, effect.wait);
+        return;
+      case 'load':
+        this.#load(effect.shardId);
+        return;
+      case 'swap':
+        this.#swap(effect);
+        return;
+      case 'start':
+        this.#start(effect);
+        return;
+      case 'cancelRun':
+        this.#cancel(effect);
+        return;
+      case 'stageDone':
+        this.#checkpoint(effect.shardId, effect.stage);
+        return;
+      case 'release':
+        require(!this.heart.graph.results.has(effect.stream), `the result ${effect.stream} is released`);
+        this.#scratch.get(effect.shardId)?.delete(effect.stream);
+        return;
+      case 'deliver':
+        this.#deliver(effect.shardId);
+        return;
+      case 'complete':
+      case 'fail':
+        this.#report(effect);
+        return;
+      case 'free':
+        require(!this.#containers.some((container) => container?.run?.shardId === effect.shardId), `${effect.shardId} is freed while it runs`);
+        this.#scratch.delete(effect.shardId);
+        this.#freed.set(effect.shardId, this.#epochs.get(effect.shardId) ?? 0);
+        return;
+      case 'wakeAt':
+        require(effect.atMs > this.#clock.nowMs, 'woken in the past');
+        this.#later(effect.atMs - this.#clock.nowMs, () => {
+          this.handle({ type: 'tick' });
+        });
+        return;
+    }
+  }
+
+  #lease(max: number, wait: boolean): void {
+    this.#later(this.#random.int(1, 10), () => {
+      if (this.partitioned) {
+        this.#later(1_000, () => {
+          this.handle({ type: 'leaseRequestEnded', queued: 0 });
+        });
+        return;
+      }
+      const life = this.#life;
+      this.#coordinator.lease(this.name, max, wait ? limits.leaseWaitMs : 0, (leases, queued) => {
+        if (this.#life !== life) return;
+        require(leases.length <= max, 'more leases than were asked for');
+        this.#clock.after(1, () => {
+          if (this.#life !== life) return;
+          this.handle(leases.length === 0 ? { type: 'leaseRequestEnded', queued } : { type: 'leased', queued, leases: leases.map((lease) => ({ lease, needBytes: 100 })) });
+        });
+      });
+    });
+  }
+
+  #assertIsHere(shardId: string, effect: string): void {
+    const epoch = this.heart.residents.get(shardId)?.lease.epoch;
+    require(epoch !== undefined, `${effect} for ${shardId}, which is not here`);
+    require(epoch > (this.#freed.get(shardId) ?? 0), `${effect} for ${shardId}, which was freed`);
+  }
+
+  #load(shardId: string): void {
+    const epoch = this.heart.residents.get(shardId)?.lease.epoch ?? 0;
+    this.#epochs.set(shardId, epoch);
+    this.#later(this.#random.int(...this.#times.loadMs), () => {
+      const resident = this.heart.residents.get(shardId);
+      if (resident?.lease.epoch !== epoch || resident?.phase !== 'loading') return;
+      const streams = this.#scratch.get(shardId) ?? new Set<string>();
+      for (const stream of this.#ssd.get(shardId) ?? []) streams.add(stream);
+      streams.add('input');
+      this.#scratch.set(shardId, streams);
+      this.handle({ type: 'loaded', shardId, known: this.#known(shardId) });
+    });
+  }
+
+  #known(shardId: string): KnownStream[] {
+    return [...(this.#scratch.get(shardId) ?? [])].filter((stream) => stream !== 'input').map((stream) => ({ stream, sealed: true }));
+  }
+
+  #swap({ slot, stage, step: stepId }: LineEffect & { type: 'swap' }): void {
+    this.swaps += 1;
+    const old = this.#containers[slot];
+    if (old !== undefined) {
+      require(old.run === undefined || old.dead || this.heart.slots[slot]?.phase === 'swapping', `slot ${String(slot)} is swapped while it works`);
+      old.dead = true;
+      old.run = undefined;
+      this.#later(1, () => {
+        this.handle({ type: 'slotLost', slot, error: this.#error('PDL_STAGE_DIED') });
+      });
+    }
+    this.#later(this.#random.int(...this.#times.swapMs), () => {
+      if (this.#random.chance(this.faults.swapFails)) {
+        this.handle({ type: 'swapFailed', slot, step: stepId, error: this.#error('PDL_SWAP_FAILED') });
+        return;
+      }
+      const present = this.#containers[slot];
+      if (present !== undefined) present.dead = true;
+      const container: Container = { stage, step: stepId, ready: false, run: undefined, dead: false };
+      this.#containers[slot] = container;
+      this.#hello(slot, container);
+    });
+  }
+
+  #hello(slot: number, container: Container, isHeard = !this.#random.chance(this.faults.helloLost)): void {
+    if (container.dead || this.#containers[slot] !== container || !isHeard) return;
+    const { stage, step: stepId } = container;
+    const isWanted = isExpected(this.heart, slot, stage, stepId);
+    this.handle({ type: 'slotHello', slot, stage, step: stepId });
+    if (!isWanted) return;
+    this.#later(this.#random.int(1, 50), () => {
+      if (container.dead) return;
+      if (this.#random.chance(this.faults.stageUnusable)) {
+        this.handle({ type: 'slotUnusable', slot, step: stepId, error: this.#error('PDL_SLOT_UNUSABLE') });
+        return;
+      }
+      container.ready = true;
+      this.handle({ type: 'slotReady', slot, step: stepId });
+    });
+  }
+
+  #start({ slot, shardId, stage, runId }: LineEffect & { type: 'start' }): void {
+    const container = this.#containers[slot];
+    const streams = this.#scratch.get(shardId);
+    require(container !== undefined && container.stage === stage, `slot ${String(slot)} does not hold ${stage}`);
+    if (container.dead) return;
+    require(container.ready && container.run === undefined, `slot ${String(slot)} cannot start`);
+    require(streams !== undefined, `${shardId} is not loaded`);
+    for (const stream of this.heart.graph.stages.get(stage)?.after ?? []) require(streams.has(stream), `${stage} of ${shardId} reads ${stream}, which is not there`);
+    require(!this.#containers.some((other) => other?.run?.shardId === shardId && other.run.stage === stage), `two runs of ${stage} for ${shardId}`);
+    this.#fences.set(`${shardId}/${stage}`, runId);
+    container.run = { runId, shardId, stage };
+    if (streams.has(stage)) {
+      require(this.#unheard.has(`${shardId}/${stage}`), `${stage} of ${shardId} runs again although it is sealed`);
+      this.#later(0, () => {
+        this.#end(slot, container, runId);
+      });
+      return;
+    }
+    const run: Started = { line: this.name, shardId, stage, slot, atMs: this.#clock.nowMs };
+    this.started.push(run);
+    const runMs = this.#random.int(...this.#times.runMs);
+    if (this.#random.chance(this.faults.containerDies)) {
+      this.#later(this.#random.int(0, runMs), () => {
+        if (container.run?.runId === runId) this.#die(slot, container);
+      });
+    } else if (this.heart.graph.stages.get(stage)?.timeoutMs === undefined || !this.#random.chance(this.faults.runHangs)) {
+      this.#later(runMs, () => {
+        run.endedMs = this.#clock.nowMs;
+        this.#end(slot, container, runId);
+      });
+    }
+  }
+
+  #end(slot: number, container: Container, runId: string): void {
+    const run = container.run;
+    if (container.dead || run?.runId !== runId) return;
+    container.run = undefined;
+    if (this.#random.chance(this.faults.runFailsForGood)) this.handle({ type: 'runFailed', slot, runId, error: this.#error('PDL_STAGE_OUTPUT') });
+    else if (this.#random.chance(this.faults.runFails)) this.handle({ type: 'runFailed', slot, runId, error: this.#error('PDL_STAGE_FAILED') });
+    else if (this.#fences.get(`${run.shardId}/${run.stage}`) !== runId || !this.#scratch.has(run.shardId)) this.handle({ type: 'runFailed', slot, runId, error: this.#error('PDL_RUN_FENCED') });
+    else {
+      this.#scratch.get(run.shardId)?.add(run.stage);
+      if (this.#random.chance(this.faults.endLost)) {
+        container.ready = false;
+        this.#unheard.add(`${run.shardId}/${run.stage}`);
+        this.#hello(slot, container, true);
+      } else this.handle({ type: 'runCommitted', slot, runId });
+    }
+  }
+
+  /** A container ends by itself: whoever started it starts it again, with the same stage and step. */
+  #die(slot: number, container: Container): void {
+    container.dead = true;
+    container.run = undefined;
+    this.handle({ type: 'slotLost', slot, error: this.#error('PDL_STAGE_DIED') });
+    this.#later(this.#random.int(10, 1_000), () => {
+      if (this.#containers[slot] !== container) return;
+      const next: Container = { ...container, dead: false, ready: false };
+      this.#containers[slot] = next;
+      this.#hello(slot, next);
+    });
+  }
+
+  #cancel({ slot, runId, kill }: LineEffect & { type: 'cancelRun' }): void {
+    const container = this.#containers[slot];
+    if (container === undefined || container.dead) return;
+    if (kill) {
+      container.run = undefined;
+      container.dead = true;
+      this.#later(0, () => {
+        if (this.#containers[slot] === container) this.#die(slot, container);
+      });
+    } else if (!this.#random.chance(this.faults.runHangs)) {
+      this.#later(this.#random.int(0, 100), () => {
+        if (container.dead || container.run?.runId !== runId) return;
+        container.run = undefined;
+        this.handle({ type: 'runFailed', slot, runId, error: this.#error('PDL_STAGE_FAILED') });
+      });
+    } else container.run = container.run === undefined ? undefined : { ...container.run, runId: `${runId} hangs` };
+  }
+
+  #checkpoint(shardId: string, stage: string): void {
+    this.#later(this.#random.int(0, 300), () => {
+      if (this.#scratch.get(shardId)?.has(stage) !== true) return;
+      const streams = this.#ssd.get(shardId) ?? new Set();
+      this.#ssd.set(shardId, streams.add(stage));
+    });
+  }
+
+  #deliver(shardId: string): void {
+    const streams = this.#scratch.get(shardId);
+    for (const stage of this.heart.graph.results) require(streams?.has(stage) === true, `the result ${stage} of ${shardId} is not there`);
+    this.#later(this.#random.int(1, 50), () => {
+      if (this.#random.chance(this.faults.deliveryFails)) this.handle({ type: 'deliverFailed', shardId, error: this.#error('PDL_RESULT_DIR') });
+      else this.handle({ type: 'delivered', shardId });
+    });
+  }
+
+  #report(effect: LineEffect & { type: 'complete' | 'fail' }): void {
+    const { shardId } = effect;
+    const epoch = this.heart.residents.get(shardId)?.lease.epoch;
+    require(epoch !== undefined, `${effect.type} for ${shardId}, which is not here`);
+    const outcome = `${shardId}@${String(epoch)}`;
+    require(!this.#outcomes.has(outcome), `two outcomes of ${outcome}`);
+    this.#outcomes.add(outcome);
+    const send = (): void => {
+      if (this.partitioned) {
+        this.#later(500, send);
+        return;
+      }
+      const taken =
+        effect.type === 'complete'
+          ? this.#coordinator.complete(this.name, shardId, epoch)
+          : this.#coordinator.fail(this.name, shardId, epoch, effect.error, effect.counts);
+      if (taken) this.handle({ type: 'ended', shardId, epoch });
+      else this.handle({ type: 'leaseLost', shardId, epoch, reason: 'the lease is over' });
+    };
+    this.#later(this.#random.int(1, 20), send);
+  }
+
+  #error(code: ErrorCode): WireError {
+    return { code, message: `${code} on ${this.name}`, hint: '', retry: errorCatalogue[code].retry };
+  }
+}

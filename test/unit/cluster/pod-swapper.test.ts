@@ -1,0 +1,142 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { KubeFailure } from '../../../runtime/cluster/kube.js';
+import { PodSwapper } from '../../../runtime/cluster/pod-swapper.js';
+import { silentLogger } from '../../../runtime/platform/logger.js';
+import { FakeKube } from './fake-kube.js';
+
+const image = `registry.local:5000/podline/flights@sha256:${'0'.repeat(64)}`;
+const target = (step: string, slot = 0) => ({ slot, stage: 'clean', step, image });
+
+let kube: FakeKube;
+let delays: number[];
+let random: number;
+const swapper = (gracePeriodMs = 0) =>
+  new PodSwapper({
+    kube,
+    logger: silentLogger,
+    gracePeriodMs,
+    delay: async (ms) => {
+      delays.push(ms);
+    },
+    random: () => random,
+  });
+
+beforeEach(() => {
+  kube = new FakeKube();
+  kube.put({ name: 'flights-0' });
+  delays = [];
+  random = 0.5;
+});
+
+describe('a swap', () => {
+  it('is one patch with stage, step and an image string of that step', async () => {
+    await swapper().swap('flights-0', target('s1', 1));
+    expect(kube.patches).toEqual([
+      {
+        pod: 'flights-0',
+        patch: {
+          metadata: {
+            uid: 'uid-1',
+            resourceVersion: '1',
+            annotations: { 'podline.dev/slot-1.stage': 'clean', 'podline.dev/slot-1.step': 's1' },
+          },
+          spec: { containers: [{ name: 'slot-1', image: image.replace('@', ':s1@') }] },
+        },
+      },
+    ]);
+  });
+
+  it('is not patched again when the pod asks for the step already', async () => {
+    const one = swapper();
+    await one.swap('flights-0', target('s1'));
+    await one.swap('flights-0', target('s1'));
+    expect(kube.patches).toHaveLength(1);
+  });
+
+  it('reads the pod again when it changed between reading and patching', async () => {
+    let changes = 2;
+    kube.beforePatch = () => {
+      if ((changes -= 1) >= 0) kube.put({ name: 'flights-0' });
+    };
+    await swapper().swap('flights-0', target('s1'));
+    expect(kube.patches.map(({ patch }) => patch.metadata.resourceVersion)).toEqual(['3']);
+  });
+
+  it('is tried again with growing, random waits while the API server or its webhooks fail', async () => {
+    kube.failures.push(
+      new KubeFailure(500, 'failed calling webhook'),
+      new KubeFailure(undefined, 'connection refused'),
+      new KubeFailure(429, 'slow down'),
+    );
+    await swapper().swap('flights-0', target('s1'));
+    expect(kube.patches).toHaveLength(1);
+    expect(delays).toEqual([150, 300, 600]);
+    random = 0;
+    kube.failures.push(new KubeFailure(503, 'unavailable'));
+    await swapper().swap('flights-0', target('s2'));
+    expect(delays.at(-1)).toBe(100);
+  });
+
+  it('ends with the last failure after a bounded number of tries', async () => {
+    for (let i = 0; i < 20; i += 1) kube.failures.push(new KubeFailure(500, `webhook is away, ${String(i)}`));
+    await expect(swapper().swap('flights-0', target('s1'))).rejects.toMatchObject({
+      code: 'PDL_SWAP_FAILED',
+      retry: 'later',
+      message: expect.stringContaining('8 tries: webhook is away, 7') as string,
+    });
+  });
+
+  it('is given up at once when the API server refuses the object', async () => {
+    kube.failures.push(new KubeFailure(422, 'spec.containers[0].image: Forbidden'));
+    await expect(swapper().swap('flights-0', target('s1'))).rejects.toMatchObject({
+      code: 'PDL_SWAP_FAILED',
+      retry: 'never',
+      message: expect.stringContaining('Forbidden') as string,
+    });
+    expect(delays).toEqual([]);
+  });
+
+  it('is refused when the pod is gone, is going, or is another one', async () => {
+    await expect(swapper().swap('flights-1', target('s1'))).rejects.toThrow(/flights-1 is not there/);
+    await expect(swapper().swap('flights-0', target('s1'), 'uid-0')).rejects.toThrow(/another one now \(uid-1, not uid-0\)/);
+    kube.put({ name: 'flights-0', deleting: true });
+    await expect(swapper().swap('flights-0', target('s1'))).rejects.toThrow(/being deleted/);
+    expect(kube.patches).toEqual([]);
+  });
+
+  it('waits for the one before on the same pod, not for those on other pods', async () => {
+    kube.put({ name: 'flights-1' });
+    const one = swapper();
+    await Promise.all([one.swap('flights-0', target('s1')), one.swap('flights-0', target('s2', 1))]);
+    expect(kube.inFlightMax).toBe(1);
+    await Promise.all([one.swap('flights-0', target('s3')), one.swap('flights-1', target('s4'))]);
+    expect(kube.inFlightMax).toBe(2);
+    expect(kube.patches.map(({ patch }) => Object.values(patch.metadata.annotations)[1])).toEqual(['s1', 's2', 's3', 's4']);
+  });
+
+  it('gives way to a newer order for the same slot while it waits', async () => {
+    const one = swapper();
+    const [first, second, third] = await Promise.all([
+      one.swap('flights-0', target('s1')),
+      one.swap('flights-0', target('s2')),
+      one.swap('flights-0', target('s3')),
+    ]);
+    expect([first?.name, second, third?.name]).toEqual([undefined, undefined, 'flights-0']);
+    expect(kube.patches.map(({ patch }) => patch.metadata.annotations['podline.dev/slot-0.step'])).toEqual(['s3']);
+  });
+
+  it('goes ahead after one that failed', async () => {
+    kube.failures.push(new KubeFailure(403, 'forbidden'));
+    const one = swapper();
+    const [first, second] = await Promise.allSettled([
+      one.swap('flights-0', target('s1')),
+      one.swap('flights-0', target('s2', 1)),
+    ]);
+    expect([first.status, second.status]).toEqual(['rejected', 'fulfilled']);
+  });
+
+  it('honours the wait before a container is reloaded', async () => {
+    await swapper(2_000).swap('flights-0', target('s1'));
+    expect(delays).toEqual([2_000]);
+  });
+});

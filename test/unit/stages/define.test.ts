@@ -1,0 +1,47 @@
+import { describe, expect, it } from 'vitest';
+import { defineStage } from '../../../runtime/index.js';
+import { outputSchema } from '../../../runtime/stages/schema.js';
+
+describe('defineStage', () => {
+  it('makes a declaration that is plain data', () => {
+    const stage = defineStage({
+      input: { delay: 'int16', origin: { type: 'dictionary', nullable: true } },
+      output: { late: 'uint8' },
+      keep: ['delay'],
+      block: (batch) => ({ columns: { late: new Uint8Array(batch.rows) } }),
+    });
+    expect(stage.podlineStage).toBe(1);
+    expect(JSON.parse(JSON.stringify(stage.declaration))).toEqual({
+      form: 'block',
+      input: { delay: { type: 'int16' }, origin: { type: 'dictionary', nullable: true } },
+      output: { late: { type: 'uint8' } },
+      keep: ['delay'],
+    });
+  });
+
+  it.each([
+    ['no form', {}, /has none/],
+    ['two forms', { bytes: () => undefined, row: () => undefined }, /has row and bytes/],
+    ['columns of bytes', { bytes: () => undefined, input: { a: 'int8' } }, /has no columns/],
+    ['an aggregation without output', { aggregate: {} }, /must declare/],
+  ])('refuses %s', (_, definition, message) => {
+    expect(() => defineStage(definition as never)).toThrow(expect.objectContaining({ code: 'PDL_STAGE_LOAD', message: expect.stringMatching(message) }));
+  });
+});
+
+describe('the schema of an output', () => {
+  const input = [
+    { name: 'a', type: 'int8', nullable: false },
+    { name: 'b', type: 'utf8', nullable: true },
+  ] as const;
+
+  it('replaces a kept column in its place and puts new ones behind', () => {
+    const { declaration } = defineStage({ output: { c: 'bool', a: 'int32' }, block: () => ({ columns: { c: [], a: new Int32Array() } }) });
+    expect(outputSchema('s', declaration, input).map(({ name, type }) => `${name} ${type}`)).toEqual(['a int32', 'b utf8', 'c bool']);
+  });
+
+  it('refuses to keep what is not there', () => {
+    const { declaration } = defineStage({ keep: ['z'], block: () => ({}) });
+    expect(() => outputSchema('s', declaration, input)).toThrow(/keeps the column z/);
+  });
+});
