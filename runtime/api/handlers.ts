@@ -33,6 +33,8 @@ const handlers: Handlers = {
   retry: (coordinator, { params }) => coordinator.retry(params.id),
   resumeFrom: (coordinator, { params, body }) => coordinator.resumeFrom(params.id, body.stage),
 
+  lastEvent: async (coordinator) => ({ id: await coordinator.lastEventId() }),
+
   lines: async (coordinator) => ({ lines: await coordinator.lines() }),
   line: (coordinator, { params }) => coordinator.line(params.line),
   drainLine: (coordinator, { params }) => coordinator.drainLine(params.line),

@@ -73,6 +73,8 @@ export const routes = {
   retry: route('POST', '/v1/shards/{id}/retry', 'Failed or cancelled → pending.', { params: byId, response: shardSchema }),
   resumeFrom: route('POST', '/v1/shards/{id}/resume', 'Back into the queue, to run a stage and what follows it again.', { params: byId, body: z.object({ stage: z.string().min(1) }), response: shardSchema }),
 
+  lastEvent: route('GET', '/v1/events/last', 'Id of the newest event: where to begin to watch.', { response: z.object({ id: z.int().nonnegative() }) }),
+
   lines: route('GET', '/v1/lines', 'The lines, with the shards that they hold.', { response: z.object({ lines: z.array(lineViewSchema) }) }),
   line: route('GET', '/v1/lines/{line}', 'One line by its stable name.', { params: byLine, response: lineViewSchema }),
   drainLine: route('POST', '/v1/lines/{line}/drain', 'It finishes or checkpoints what it has and takes nothing new.', { params: byLine, response: lineViewSchema }),

@@ -18,7 +18,7 @@ import { silentLogger, type Logger } from '../platform/logger.js';
 import { handle, parseOrThrow } from './handlers.js';
 import { openApiDocument } from './openapi.js';
 import { eventsQuerySchema, routes, type RouteName } from './routes.js';
-import { ndjsonGroups, submitStream } from './submit-stream.js';
+import { ndjsonGroups, answerGroups } from './submit-stream.js';
 
 export interface ApiServerOptions {
   coordinator: Coordinator;
@@ -108,8 +108,8 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   });
 
   await app.listen({ host: options.host ?? '127.0.0.1', port: options.port ?? 0 });
-  const [address] = app.addresses();
-  if (address === undefined) throw new PodlineError('PDL_INTERNAL', 'the API listens nowhere');
+  const address = app.server.address();
+  if (address === null || typeof address === 'string') throw new PodlineError('PDL_INTERNAL', 'the API listens nowhere');
   const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;
   let closed: Promise<void> | undefined;
   return {
@@ -126,7 +126,7 @@ const digest = (text: string): Buffer => createHash('sha256').update(text).diges
 async function takeNdjson(coordinator: Coordinator, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const { name } = parseOrThrow(routes.submit.params, request.params, 'path');
   const groups = ndjsonGroups(request.body as AsyncIterable<Uint8Array>, limits.submitGroupMax, limits.requestBytesMax);
-  const answers = submitStream(coordinator, name, groups);
+  const answers = answerGroups(coordinator, name, groups);
   // The first group is awaited, so that an unknown pipeline is an error of the request and not of a line.
   const first = await answers.next();
   const lines = async function* (): AsyncGenerator<string, void, undefined> {

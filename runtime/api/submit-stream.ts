@@ -8,7 +8,7 @@ import type { Coordinator } from '../coordinator/coordinator.js';
 import { parseOrThrow } from './handlers.js';
 
 /** What does not fit is rejected by itself; the others go on. */
-export async function* submitStream(coordinator: Coordinator, pipeline: string, lines: AsyncIterable<unknown[]>): AsyncGenerator<SubmitAnswer[], void, undefined> {
+export async function* answerGroups(coordinator: Coordinator, pipeline: string, lines: AsyncIterable<unknown[]>): AsyncGenerator<SubmitAnswer[], void, undefined> {
   await coordinator.progress(pipeline);
   for await (const group of lines) {
     const answers: SubmitAnswer[] = [];

@@ -47,7 +47,11 @@ class LineCheckpoints implements Checkpoints {
     if (this.#closing !== undefined) throw new PodlineError('PDL_INTERNAL', 'the checkpoints are closed');
     const at = this.#at(pipeline.name, shardId, place);
     if (at.queued >= writesQueuedMax) {
-      throw new PodlineError('PDL_INTERNAL', `${String(at.queued)} checkpoints of shard ${shardId} wait for the ${placeWords[place]} already`, { retry: 'later' });
+      throw new PodlineError(
+        'PDL_INTERNAL',
+        `${String(at.queued)} checkpoints of shard ${shardId} wait for the ${placeWords[place]} already`,
+        { retry: 'later' },
+      );
     }
     const taken = take(request);
     const startedMs = this.options.nowMs();
@@ -104,13 +108,19 @@ class LineCheckpoints implements Checkpoints {
     const startedMs = this.options.nowMs();
     const restored: Restored = { streams: [], bytes: noBytes(), ms: 0 };
     for (const place of checkpointPlaces) {
-      const streams = plan.decisions.flatMap((decision) => (decision.action === 'restore' && decision.from === place ? [decision.stream] : []));
+      const streams = plan.decisions.flatMap((decision) =>
+        decision.action === 'restore' && decision.from === place ? [decision.stream] : [],
+      );
       if (streams.length === 0) continue;
       const at = this.#at(pipeline, shardId, place);
       const { writer, corrupt } = at;
       await this.#enter(writer, epoch);
       const { found } = await writer.folder.newest(corrupt);
-      if (found === undefined) throw new PodlineError('PDL_CHECKPOINT_CORRUPT', `the ${placeWords[place]} holds no checkpoint of shard ${shardId} any more`);
+      if (found === undefined)
+        throw new PodlineError(
+          'PDL_CHECKPOINT_CORRUPT',
+          `the ${placeWords[place]} holds no checkpoint of shard ${shardId} any more`,
+        );
       const restorer = new Restorer({
         scratch,
         shardId,
@@ -153,7 +163,10 @@ class LineCheckpoints implements Checkpoints {
       await writer.folder.enter(epoch);
     } catch (error) {
       if (error instanceof PodlineError && error.code === 'PDL_LEASE_LOST') throw error;
-      this.options.logger.warn({ err: PodlineError.from(error).message }, 'a checkpoint is read from a place that cannot be written');
+      this.options.logger.warn(
+        { err: PodlineError.from(error).message },
+        'a checkpoint is read from a place that cannot be written',
+      );
     }
   }
 
@@ -168,7 +181,10 @@ class LineCheckpoints implements Checkpoints {
       try {
         await at.writer.folder.remove();
       } catch (error) {
-        this.options.logger.warn({ shardId, place, err: asCheckpointError(error, place, root).message }, 'the checkpoints of a finished shard could not be removed');
+        this.options.logger.warn(
+          { shardId, place, err: asCheckpointError(error, place, root).message },
+          'the checkpoints of a finished shard could not be removed',
+        );
       }
     }
   }

@@ -49,10 +49,11 @@ function save(job: SaveJob): number[] {
   try {
     const chunk = Buffer.allocUnsafe(chunkBytes);
     const native = loadNative().functions;
-    for (let at = job.from; at < job.to; ) {
+    for (let at = job.from; at < job.to;) {
       const left = job.to - at;
       const length =
-        native?.copyRange(job.sourceFd, at, target, at, Math.min(rangeBytes, left)) ?? copyChunk(job.sourceFd, target, at, chunk.subarray(0, Math.min(chunkBytes, left)));
+        native?.copyRange(job.sourceFd, at, target, at, Math.min(rangeBytes, left)) ??
+        copyChunk(job.sourceFd, target, at, chunk.subarray(0, Math.min(chunkBytes, left)));
       if (length === 0) throw new Error(`the segment ends at ${String(at)}, before what is committed of it`);
       at += length;
     }
@@ -82,7 +83,7 @@ function load(job: LoadJob): number[] {
       const chunk = Buffer.allocUnsafe(chunkBytes);
       for (const [offset, length, wanted] of job.pieces) {
         let sum = 0;
-        for (let at = offset; at < offset + length; ) {
+        for (let at = offset; at < offset + length;) {
           const read = readSync(source, chunk, 0, Math.min(chunkBytes, offset + length - at), at);
           if (read === 0) throw new Mismatch(`${job.source} ends at byte ${String(at)}, before what the checkpoint says`);
           const part = chunk.subarray(0, read);
@@ -90,7 +91,10 @@ function load(job: LoadJob): number[] {
           writeAll(target, part, at);
           at += read;
         }
-        if (sum !== wanted) throw new Mismatch(`${job.source} does not match its checksum in bytes ${String(offset)} to ${String(offset + length)}`);
+        if (sum !== wanted)
+          throw new Mismatch(
+            `${job.source} does not match its checksum in bytes ${String(offset)} to ${String(offset + length)}`,
+          );
       }
       fsyncSync(target);
       return [];
@@ -108,7 +112,7 @@ class Mismatch extends Error {
 
 function sumOf(fd: number, offset: number, length: number, chunk: Buffer): number {
   let sum = 0;
-  for (let at = offset; at < offset + length; ) {
+  for (let at = offset; at < offset + length;) {
     const read = readSync(fd, chunk, 0, Math.min(chunk.length, offset + length - at), at);
     if (read === 0) throw new Error(`the segment ends at ${String(at)}, before what is committed of it`);
     sum = crc32(chunk.subarray(0, read), sum);

@@ -108,7 +108,8 @@ export function decodeManifest(text: string, place: string): CheckpointManifest 
   if (!parsed.success) throw corrupt(`was written in a format that is not read here: ${z.prettifyError(parsed.error)}`);
   for (const stream of parsed.data.streams) {
     for (const file of Object.values(stream.files)) {
-      if (parsed.data.files[file] === undefined) throw corrupt(`names no file ${file}, which stream ${stream.record.stream} needs`);
+      if (parsed.data.files[file] === undefined)
+        throw corrupt(`names no file ${file}, which stream ${stream.record.stream} needs`);
     }
   }
   return parsed.data;

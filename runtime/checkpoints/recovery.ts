@@ -51,13 +51,24 @@ export async function recover(request: RecoveryRequest): Promise<Recovery> {
       if (!(error instanceof PodlineError) || error.code !== 'PDL_CHECKPOINT_CORRUPT') throw error;
       logger.warn({ shardId, err: error.message }, 'a checkpoint is not used');
       refused.add(error.message);
-      for (const decision of wanted) if (scratch.stream(shardId, decision.stream) !== undefined) restored.set(decision.stream, decision);
+      for (const decision of wanted)
+        if (scratch.stream(shardId, decision.stream) !== undefined) restored.set(decision.stream, decision);
       continue;
     }
     const told = asItWent(plan, restored);
-    return { plan: told, known: knownStreams(told), resumedFrom: told.resumedFrom, refused: [...refused], bytes, ms: nowMs() - startedMs };
+    return {
+      plan: told,
+      known: knownStreams(told),
+      resumedFrom: told.resumedFrom,
+      refused: [...refused],
+      bytes,
+      ms: nowMs() - startedMs,
+    };
   }
-  throw new PodlineError('PDL_CHECKPOINT_CORRUPT', `shard ${shardId}: ${String(triesMax)} checkpoints were tried and none could be restored`);
+  throw new PodlineError(
+    'PDL_CHECKPOINT_CORRUPT',
+    `shard ${shardId}: ${String(triesMax)} checkpoints were tried and none could be restored`,
+  );
 }
 
 /** What the scratch holds of a shard, as a plan wants to know it. */
@@ -79,7 +90,9 @@ export function scratchHolding(scratch: Scratch, shardId: string): Holding {
 
 /** A stream that an earlier try restored was kept by the last plan; the words are those of the restore. */
 function asItWent(plan: ResumePlan, restored: ReadonlyMap<string, StreamDecision>): ResumePlan {
-  const decisions = plan.decisions.map((decision) => (decision.action === 'keep' ? (restored.get(decision.stream) ?? decision) : decision));
+  const decisions = plan.decisions.map((decision) =>
+    decision.action === 'keep' ? (restored.get(decision.stream) ?? decision) : decision,
+  );
   const from = new Set(decisions.flatMap((decision) => (decision.action === 'restore' ? [decision.from] : [])));
   const resumedFrom = from.has('volume') ? 'volume' : from.has('ssd') ? 'ssd' : plan.resumedFrom;
   return { ...plan, decisions, resumedFrom };

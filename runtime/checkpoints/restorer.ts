@@ -21,7 +21,7 @@ export interface RestoreTarget {
   manifest: CheckpointManifest;
   manifestName: string;
   /** Told of each segment that is in its place now. */
-  placed(segment: string, file: string, path: string): void;
+  placed: (segment: string, file: string, path: string) => void;
 }
 
 export class Restorer {
@@ -85,9 +85,12 @@ export class Restorer {
       pieces: pieces.map(([offset, length, crc32]) => [offset, length, crc32]),
     });
     if (!answer.ok) {
-      if (answer.code === 'ENOSPC') throw new PodlineError('PDL_SCRATCH_FULL', `no room for segment ${segment.id} of a checkpoint: ${answer.message}`);
+      if (answer.code === 'ENOSPC')
+        throw new PodlineError('PDL_SCRATCH_FULL', `no room for segment ${segment.id} of a checkpoint: ${answer.message}`);
       // A file that cannot be read is worth no more than one that is wrong.
-      throw new PodlineError('PDL_CHECKPOINT_CORRUPT', `${placeWords[folder.place]}: ${answer.message}`, { place: folder.file(file) });
+      throw new PodlineError('PDL_CHECKPOINT_CORRUPT', `${placeWords[folder.place]}: ${answer.message}`, {
+        place: folder.file(file),
+      });
     }
     this.bytes[folder.place].read += bytes;
     this.bytes[segment.medium].written += bytes;

@@ -58,7 +58,10 @@ export class ShardFolder {
     for (const [file, { bytes, segment }] of Object.entries(manifest.files)) {
       const what = await this.faultOf(file, bytes);
       if (what === undefined) continue;
-      throw new PodlineError('PDL_CHECKPOINT_CORRUPT', `${placeWords[this.place]}: ${name} is not used: its copy of segment ${segment}, ${file}, ${what}`);
+      throw new PodlineError(
+        'PDL_CHECKPOINT_CORRUPT',
+        `${placeWords[this.place]}: ${name} is not used: its copy of segment ${segment}, ${file}, ${what}`,
+      );
     }
     return manifest;
   }
@@ -71,7 +74,9 @@ export class ShardFolder {
   }
 
   /** The newest manifest that is whole and not `excluded`, and why newer ones are not used. */
-  async newest(excluded: ReadonlySet<string>): Promise<{ found?: { name: string; manifest: CheckpointManifest }; refused: string[] }> {
+  async newest(
+    excluded: ReadonlySet<string>,
+  ): Promise<{ found?: { name: string; manifest: CheckpointManifest }; refused: string[] }> {
     const refused: string[] = [];
     for (const { file } of await this.manifests()) {
       if (excluded.has(file)) {
@@ -169,21 +174,27 @@ export class ShardFolder {
 export const placeWords = { ssd: 'SSD', volume: 'volume' } as const;
 
 export const missing = (place: CheckpointPlace, root: string, why = 'there is no such folder'): PodlineError =>
-  new PodlineError('PDL_CHECKPOINT_MISSING', `the ${placeWords[place]} for checkpoints, ${root}, cannot be used: ${why}`, { place: root });
+  new PodlineError('PDL_CHECKPOINT_MISSING', `the ${placeWords[place]} for checkpoints, ${root}, cannot be used: ${why}`, {
+    place: root,
+  });
 
 /** What went wrong while a checkpoint was written, as the line reports it. */
 export function asCheckpointError(error: unknown, place: CheckpointPlace, root: string): PodlineError {
   if (error instanceof PodlineError) return error;
   const message = error instanceof Error ? error.message : String(error);
   if (isErrno(error, 'ENOSPC') || isErrno(error, 'EDQUOT') || isErrno(error, 'EFBIG')) {
-    return new PodlineError('PDL_CHECKPOINT_FULL', `the ${placeWords[place]} for checkpoints, ${root}, is full: ${message}`, { place: root, cause: error });
+    return new PodlineError('PDL_CHECKPOINT_FULL', `the ${placeWords[place]} for checkpoints, ${root}, is full: ${message}`, {
+      place: root,
+      cause: error,
+    });
   }
   const unusable = ['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM', 'EROFS', 'EIO', 'ESTALE', 'ENOTCONN', 'ENODEV', 'ENXIO'];
   if (unusable.some((code) => isErrno(error, code))) return missing(place, root, message);
   return PodlineError.from(error);
 }
 
-export const isErrno = (error: unknown, code: string): boolean => error instanceof Error && 'code' in error && error.code === code;
+export const isErrno = (error: unknown, code: string): boolean =>
+  error instanceof Error && 'code' in error && error.code === code;
 
 const newestFirst = (names: readonly string[]): ManifestName[] =>
   names

@@ -90,7 +90,9 @@ export function renameSegments(block: BlockRecord, rename: (segment: string) => 
 export function tile(from: number, to: number, extents: readonly Pick<BlockExtent, 'offset' | 'length' | 'crc32'>[]): Piece[] {
   const pieces: Piece[] = [];
   let at = from;
-  const inside = extents.filter(({ offset, length }) => length > 0 && offset >= from && offset + length <= to).sort((a, b) => a.offset - b.offset);
+  const inside = extents
+    .filter(({ offset, length }) => length > 0 && offset >= from && offset + length <= to)
+    .sort((a, b) => a.offset - b.offset);
   for (const { offset, length, crc32 } of inside) {
     if (offset < at) continue;
     if (offset > at) pieces.push([at, offset - at, 0, 0]);

@@ -16,7 +16,14 @@ import { PodlineError } from '../contracts/errors.js';
 import type { StreamWritten } from '../line/checkpoint-policy.js';
 import { neededStreams } from '../line/resume.js';
 import type { Copier } from './copier.js';
-import { checkpointFormat, storeProgress, type CheckpointManifest, type Piece, type StoredFile, type StoredStream } from './manifest.js';
+import {
+  checkpointFormat,
+  storeProgress,
+  type CheckpointManifest,
+  type Piece,
+  type StoredFile,
+  type StoredStream,
+} from './manifest.js';
 import { asCheckpointError, type ShardFolder } from './shard-folder.js';
 import { snapshotStream, stretches, tile, type StreamSnapshot } from './snapshot.js';
 import type { WriteRequest, Written } from './types.js';
@@ -52,7 +59,8 @@ export function take(request: WriteRequest): Taken {
   try {
     for (const stream of new Set(request.streams)) {
       const snapshot = snapshotStream(scratch, shardId, stream);
-      if (snapshot === undefined) throw new PodlineError('PDL_INTERNAL', `shard ${shardId} has no stream ${stream} to checkpoint`);
+      if (snapshot === undefined)
+        throw new PodlineError('PDL_INTERNAL', `shard ${shardId} has no stream ${stream} to checkpoint`);
       taken.snapshots.push(snapshot);
     }
     const records = new Map(scratch.segments(shardId).map((record) => [record.id, record]));
@@ -78,7 +86,8 @@ export function release(taken: Taken): void {
 
 function openSegment(id: string, to: number, records: ReadonlyMap<string, SegmentRecord>): OpenSegment {
   const record = records.get(id);
-  if (record === undefined) throw new PodlineError('PDL_SCRATCH_CORRUPT', `a block refers to segment ${id}, and there is no such segment`);
+  if (record === undefined)
+    throw new PodlineError('PDL_SCRATCH_CORRUPT', `a block refers to segment ${id}, and there is no such segment`);
   const fd = openSync(record.path, 'r');
   return { record, fd, identity: identityOf(fd), to, extents: [] };
 }
@@ -225,7 +234,16 @@ export class ShardWriter {
     bytes[medium].read += segment.to - from;
     bytes[request.place].written += segment.to - from;
     const all: Piece[] = [...(grown?.pieces ?? []), ...pieces];
-    this.#known.set(id, { name, segment: id, stream, bytes: segment.to, ended: isEnded(segment.record, segment.to), pieces: all, mine: true, identity: segment.identity });
+    this.#known.set(id, {
+      name,
+      segment: id,
+      stream,
+      bytes: segment.to,
+      ended: isEnded(segment.record, segment.to),
+      pieces: all,
+      mine: true,
+      identity: segment.identity,
+    });
     return name;
   }
 
@@ -289,7 +307,9 @@ const isEnded = (segment: SegmentRecord, bytes: number): boolean => segment.ende
 /** Whether a resume from what is taken and `others` would want the stream. */
 function isNeeded(taken: Taken, stream: string, others: readonly StoredStream[]): boolean {
   const { pipeline, results } = taken.request;
-  const sealed = new Set([...taken.snapshots, ...others].filter(({ record }) => record.sealed).map(({ record }) => record.stream));
+  const sealed = new Set(
+    [...taken.snapshots, ...others].filter(({ record }) => record.sealed).map(({ record }) => record.stream),
+  );
   return neededStreams(pipeline.stages, results, (name) => sealed.has(name)).has(stream);
 }
 
@@ -297,15 +317,18 @@ function isNeeded(taken: Taken, stream: string, others: readonly StoredStream[])
 function sumsAgree(pieces: readonly Piece[], extents: readonly BlockExtent[]): boolean {
   const sums = new Map(extents.map(({ offset, length, crc32 }) => [offset, `${String(length)}:${String(crc32)}`]));
   const blocks = pieces.filter(([, , , mark]) => mark === 1);
-  return blocks.length > 0 && blocks.every(([offset, length, crc32]) => sums.get(offset) === `${String(length)}:${String(crc32)}`);
+  return (
+    blocks.length > 0 && blocks.every(([offset, length, crc32]) => sums.get(offset) === `${String(length)}:${String(crc32)}`)
+  );
 }
 
 function saysTheSame(a: CheckpointManifest, b: CheckpointManifest): boolean {
-  const gist = (manifest: CheckpointManifest): string =>
-    JSON.stringify(
-      manifest.streams
-        .map(({ record, progress, files }) => [record.stream, record.lineage.digest, record.sealed, record.blocks, progress?.consumed, files])
-        .sort((x, y) => String(x[0]).localeCompare(String(y[0]))),
-    );
+  const gist = ({ streams }: CheckpointManifest): string =>
+    streams
+      .map(({ record, progress, files }) =>
+        JSON.stringify([record.stream, record.lineage.digest, record.sealed, record.blocks, progress?.consumed, files]),
+      )
+      .sort()
+      .join();
   return gist(a) === gist(b);
 }

@@ -8,9 +8,9 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { PodlineClient } from '../api/client.js';
-import { startApi, type ApiServer } from '../api/server.js';
+import { startApiServer, type ApiServer } from '../api/server.js';
 import { createCoordinator, type Coordinator } from '../coordinator/coordinator.js';
-import { lockWorkDir, type WorkDirLock } from '../coordinator/workdir-lock.js';
+import { lockWorkdir, type WorkdirLock } from '../coordinator/workdir-lock.js';
 import { openLmdbJournal } from '../journal/lmdb/lmdb-journal.js';
 import type { Journal } from '../journal/journal.js';
 import { LocalDriver } from '../local/local-driver.js';
@@ -46,7 +46,7 @@ export const coresOfMachine = (): number => availableParallelism();
 /** Throws PDL_WORKDIR_BUSY when another coordinator works there. */
 export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded> {
   const places = layOut(options.workDir, options.medium);
-  const lock = await lockWorkDir(places.workDir);
+  const lock = await lockWorkdir(places.workDir);
   const token = randomBytes(24).toString('base64url');
   let journal: Journal | undefined;
   try {
@@ -59,7 +59,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
     const driver = new LocalDriver({ places, token, logger: options.logger, cores: coresOfMachine() });
     const metrics = createMetrics();
     const coordinator = await createCoordinator({ journal, driver, logger: options.logger, metrics });
-    const server = await startApi({ coordinator, token, host: '127.0.0.1', port: options.port ?? 0, metrics, logger: options.logger });
+    const server = await startApiServer({ coordinator, token, host: '127.0.0.1', port: options.port ?? 0, metricsText: () => metrics.text(), logger: options.logger });
     driver.connect(server.url);
     await writeFileAtomically(places.addressFile, `${JSON.stringify({ url: server.url, token, pid: process.pid })}\n`, 0o600);
     return compose({ places, lock, journal, driver, coordinator, server, token });
@@ -79,7 +79,7 @@ export async function emptyWorkDir(places: Places): Promise<void> {
 
 interface Parts {
   places: Places;
-  lock: WorkDirLock;
+  lock: WorkdirLock;
   journal: Journal;
   driver: LocalDriver;
   coordinator: Coordinator;

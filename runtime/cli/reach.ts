@@ -24,9 +24,15 @@ export async function reach(workDirGiven: string): Promise<Reached> {
     const { url, token } = JSON.parse(address) as { url: string; token: string };
     const client = PodlineClient.connect(url, token);
     // The file of a killed coordinator is still there: whether one answers is what counts.
-    if (await client.isAlive()) return { client, running: true, close: () => client.close() };
+    if (await answers(client)) return { client, running: true, close: () => client.close() };
     await client.close();
   }
   const embedded = await startEmbedded({ workDir, medium: 'Memory', logger: createLogger({ name: 'coordinator' }, { level: 'warn' }) });
   return { client: embedded.client, running: false, close: () => embedded.close({ keepScratch: true }) };
 }
+
+const answers = (client: PodlineClient): Promise<boolean> =>
+  client.pipelines().then(
+    () => true,
+    () => false,
+  );

@@ -87,7 +87,7 @@ export type ShardReport = z.infer<typeof shardReportSchema>;
 export const shardResultSchema = z.object({
   dir: z.string(),
   files: z.array(resultFileSchema),
-  hash: z.string().describe('sha256 over names and contents of the result files, in the order of their names.'),
+  hash: z.string().describe('sha256 over names and contents of the result files, in the order of their names: over the lines `<sha256>  <name>` that sha256sum prints.'),
 });
 export type ShardResult = z.infer<typeof shardResultSchema>;
 

@@ -74,7 +74,7 @@ export function loadWhatFits(state: LineState, effects: LineEffect[]): void {
     resident.phase = 'loading';
     usedBytes += resident.needBytes;
     loaded += 1;
-    effects.push({ type: 'load', shardId: resident.lease.shardId });
+    effects.push({ type: 'load', shardId: resident.lease.shardId, lease: resident.lease });
   }
 }
 

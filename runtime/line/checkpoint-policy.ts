@@ -9,7 +9,7 @@
  *  2. `never` writes nothing, `stage` exactly the sealed streams, the others also what is committed of unsealed ones.
  *  3. `auto` writes when doing again what was done since the last checkpoint would take longer than writing it.
  */
-import type { CheckpointCadence } from '../contracts/manifest.js';
+import { inputStream } from '../contracts/block.js';
 
 export type CheckpointPlace = 'ssd' | 'volume';
 export const checkpointPlaces: readonly CheckpointPlace[] = ['ssd', 'volume'];
@@ -129,13 +129,12 @@ export function observeWrite(bytesPerMs: number | undefined, bytes: number, took
   return bytesPerMs === undefined ? observed : bytesPerMs + (observed - bytesPerMs) * newestWeight;
 }
 
-/** The manifest's cadence with its duration read by `durationMs`. */
-export function readCadence(cadence: CheckpointCadence, durationMs: (text: string) => number): Cadence {
-  return typeof cadence === 'object' && 'every' in cadence ? { everyMs: durationMs(cadence.every) } : cadence;
+function isNew(stream: StreamToKeep, written: StreamWritten | undefined): boolean {
+  // The loader does not go on in the middle of a source: half an input is of no use.
+  if (stream.stream === inputStream && !stream.sealed) return false;
+  if (written === undefined) return stream.blocks > 0 || stream.sealed;
+  return stream.blocks > written.blocks || (stream.sealed && !written.sealed);
 }
-
-const isNew = (stream: StreamToKeep, written: StreamWritten | undefined): boolean =>
-  written === undefined ? stream.blocks > 0 || stream.sealed : stream.blocks > written.blocks || (stream.sealed && !written.sealed);
 const sum = (streams: readonly StreamToKeep[], of: (stream: StreamToKeep) => number): number =>
   streams.reduce((total, stream) => total + Math.max(0, of(stream)), 0);
 const ms = (value: number): string => (value >= 10_000 ? `${(value / 1000).toFixed(1)} s` : `${value.toFixed(0)} ms`);

@@ -4,7 +4,7 @@
  * A cpu-bound stage keeps a core busy, so no more of them run at once than there are cores. An io-bound one waits most of the
  * time; so many of them share a core. One slot more is for the stage that is warmed while the others work.
  */
-import type { ResolvedStage } from '../contracts/manifest.js';
+import type { Pipeline, PipelineSpec, ResolvedStage } from '../contracts/manifest.js';
 
 export const slotsMax = 128;
 export const residentsMax = 256;
@@ -27,6 +27,14 @@ export function planSlots(stages: readonly Pick<ResolvedStage, 'bound'>[], cores
   const working = Math.max(1, Math.min(slotsMax, Math.min(cpuBound, wholeCores) + Math.min(ioBound, wholeCores * ioRunsPerCore)));
   return { working, slots: Math.min(slotsMax, Math.max(1, stages.length), working + 1) };
 }
+
+/** The slots of a pipeline's lines: as its manifest says, or planned. */
+export const slotsOf = (pipeline: Pick<Pipeline, 'stages'> & { spec: Pick<PipelineSpec, 'slots'> }, cores: number): number =>
+  pipeline.spec.slots === 'auto' ? planSlots(pipeline.stages, cores).slots : pipeline.spec.slots;
+
+/** The shards on a line at once: as the manifest says, or planned. */
+export const residentsOf = (residents: PipelineSpec['residents'], stages: number, slots: number): number =>
+  residents === 'auto' ? planResidents(stages, slots) : residents;
 
 /** Shards on a line at once. Where all stages stay in slots, enough to keep each slot busy; else enough to share a swap. */
 export function planResidents(stages: number, slots: number): number {

@@ -29,8 +29,8 @@ export interface Graph<S extends GraphStage = GraphStage> {
   entries: readonly string[];
   /** Stages that no other stage reads. */
   terminals: readonly string[];
-  /** Stages whose streams are the result of the pipeline. */
-  results: ReadonlySet<string>;
+  /** Stages whose streams are the result of the pipeline, in the order of the graph. */
+  results: readonly string[];
   /** Stages on the longest way from the input to a stage, itself not counted. */
   depth: ReadonlyMap<string, number>;
   /** Stages on the longest way from a stage to the end, itself counted. */
@@ -60,7 +60,7 @@ export function buildGraph<S extends GraphStage>(stages: readonly S[], resultSta
     consumers,
     entries: consumers.get(inputStream) ?? [],
     terminals,
-    results: new Set(resultStages ?? terminals),
+    results: resultStages === undefined ? terminals : order.filter((name) => resultStages.includes(name)),
     ...distances(order, byName, consumers),
   };
 }

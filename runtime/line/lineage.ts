@@ -39,7 +39,8 @@ export function lineages(pipeline: Pick<Pipeline, 'spec' | 'stages'>, shard: Pic
     const inputs: Record<string, string> = {};
     for (const name of stage.after) {
       const above = made.get(name);
-      if (above === undefined) throw new PodlineError('PDL_MANIFEST_INVALID', `stage ${stage.name} reads ${name}, and there is no such stage`);
+      if (above === undefined)
+        throw new PodlineError('PDL_MANIFEST_INVALID', `stage ${stage.name} reads ${name}, and there is no such stage`);
       inputs[name] = above.digest;
     }
     made.set(stage.name, stageLineage(stage, shard.parameters, inputs));
@@ -56,7 +57,8 @@ export function explainDifference(wanted: Lineage, found: Lineage): string {
   if (wanted.digest === found.digest) return '';
   const words: string[] = [];
   if (wanted.stage !== found.stage) words.push(`it was made by stage ${found.stage}, not by ${wanted.stage}`);
-  if (wanted.source !== found.source) words.push(`the source has changed: it is ${wanted.source ?? 'none'}, was ${found.source ?? 'none'}`);
+  if (wanted.source !== found.source)
+    words.push(`the source has changed: it is ${wanted.source ?? 'none'}, was ${found.source ?? 'none'}`);
   if (wanted.version !== found.version) {
     const who = wanted.stage === inputStream ? 'the loader' : `stage ${wanted.stage}`;
     words.push(`${who} has changed (version ${shown(found.version)} → ${shown(wanted.version)})`);
@@ -102,7 +104,8 @@ function inputLineage(pipeline: Pick<Pipeline, 'spec'>, { source }: Pick<Lease, 
   const options: Record<string, unknown> = { '@format': source.format };
   if (source.format === 'bytes') options['@blockBytes'] = blockBytes;
   else options['@blockRows'] = blockRows;
-  if (columns !== undefined && source.format !== 'bytes') options['@columns'] = Array.isArray(columns) ? columns : Object.entries(columns);
+  if (columns !== undefined && source.format !== 'bytes')
+    options['@columns'] = Array.isArray(columns) ? columns : Object.entries(columns);
   return finish({ stage: inputStream, version: loaderVersion, source: describeSource(source), inputs: {} }, options);
 }
 

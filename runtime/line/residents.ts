@@ -39,7 +39,7 @@ export function planStages(state: LineState, sealed: ReadonlySet<string>, runnin
   const needed = new Set<string>();
   const stages = new Map<string, StageState>();
   for (const stage of graph.order.toReversed()) {
-    const isEnd = graph.results.has(stage) || readersOf(graph, stage).length === 0;
+    const isEnd = graph.results.includes(stage) || readersOf(graph, stage).length === 0;
     const goesOn = running?.get(stage);
     if (goesOn !== undefined) stages.set(stage, goesOn);
     else if (sealed.has(stage)) stages.set(stage, { phase: 'done', how: 'restored' });
@@ -72,7 +72,7 @@ export function makeReady(state: LineState, resident: ResidentState, stage: stri
 
 export function releaseIfRead(state: LineState, resident: ResidentState, stream: string, effects: LineEffect[]): void {
   const { graph } = state;
-  if (resident.released.has(stream) || graph.results.has(stream)) return;
+  if (resident.released.has(stream) || graph.results.includes(stream)) return;
   if (stream !== inputStream && graph.stages.has(stream) && resident.stages.get(stream)?.phase !== 'done') return;
   if (!readersOf(graph, stream).every((reader) => resident.stages.get(reader)?.phase === 'done')) return;
   resident.released.add(stream);

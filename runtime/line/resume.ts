@@ -74,7 +74,8 @@ export interface ResumePlan {
 /** Decides for every stream of a shard. Deterministic; the order of `stages` need not be topological. */
 export function planResume(question: ResumeQuestion): ResumePlan {
   const order = inputsFirst(question.stages);
-  const again = question.resumeFrom === undefined ? new Set<string>() : withWhatFollows(question.resumeFrom, question.stages, order);
+  const again =
+    question.resumeFrom === undefined ? new Set<string>() : withWhatFollows(question.resumeFrom, question.stages, order);
   const refused: ResumePlan['refused'] = [];
   for (const place of holdingPlaces) {
     for (const why of question.held[place]?.refused ?? []) refused.push({ stream: '', place, why });
@@ -129,7 +130,12 @@ interface Candidate {
 }
 
 /** Usable copies of a stream, the best first; the reasons against the others go to `refused`. */
-function candidates(stream: string, question: ResumeQuestion, again: ReadonlySet<string>, refused: ResumePlan['refused']): Candidate[] {
+function candidates(
+  stream: string,
+  question: ResumeQuestion,
+  again: ReadonlySet<string>,
+  refused: ResumePlan['refused'],
+): Candidate[] {
   const wanted = question.wanted.get(stream);
   const usable: Candidate[] = [];
   for (const place of holdingPlaces) {
@@ -159,18 +165,33 @@ function whyNot(held: HeldStream, wanted: Lineage | undefined, resumeFrom: strin
 
 function take(stream: string, { place, held }: Candidate): StreamDecision {
   const { sealed, blocks } = held;
-  const state = sealed ? `whole, ${String(blocks)} blocks` : `${String(blocks)} blocks, ${String(held.consumed ?? 0)} of its input done`;
+  const state = sealed
+    ? `whole, ${String(blocks)} blocks`
+    : `${String(blocks)} blocks, ${String(held.consumed ?? 0)} of its input done`;
   if (place === 'scratch') {
-    return { action: 'keep', stream, sealed, blocks, why: `${stream} is in the scratch (${state})${sealed ? '' : ' and goes on from there'}` };
+    return {
+      action: 'keep',
+      stream,
+      sealed,
+      blocks,
+      why: `${stream} is in the scratch (${state})${sealed ? '' : ' and goes on from there'}`,
+    };
   }
   const why = `${stream} is restored from the ${placeNames[place]} (${state})${sealed ? '' : ' and goes on from there'}`;
   return { action: 'restore', stream, from: place, sealed, blocks, bytes: held.bytes, why };
 }
 
-function whyMade(stream: string, again: ReadonlySet<string>, resumeFrom: string | undefined, refused: ResumePlan['refused']): string {
+function whyMade(
+  stream: string,
+  again: ReadonlySet<string>,
+  resumeFrom: string | undefined,
+  refused: ResumePlan['refused'],
+): string {
   const how = stream === inputStream ? 'the source is read' : `${stream} runs from its beginning`;
   if (again.has(stream)) {
-    return stream === resumeFrom ? `${how}: it was asked to resume from here` : `${how}: it follows stage ${String(resumeFrom)}, which runs again`;
+    return stream === resumeFrom
+      ? `${how}: it was asked to resume from here`
+      : `${how}: it follows stage ${String(resumeFrom)}, which runs again`;
   }
   const reasons = refused.filter((entry) => entry.stream === stream || entry.stream === '').map((entry) => entry.why);
   return `${how}: ${reasons.length > 0 ? reasons.join('; ') : 'nothing is held of it'}`;
@@ -202,7 +223,10 @@ function farthest(decisions: readonly StreamDecision[]): ResumePlan['resumedFrom
 }
 
 /** `input` and the stages, each after what it reads. */
-const inputsFirst = (stages: ResumeQuestion['stages']): string[] => [inputStream, ...topologicalOrder(stages).map((stage) => stage.name)];
+const inputsFirst = (stages: ResumeQuestion['stages']): string[] => [
+  inputStream,
+  ...topologicalOrder(stages).map((stage) => stage.name),
+];
 
 function withWhatFollows(from: string, stages: ResumeQuestion['stages'], order: readonly string[]): Set<string> {
   const after = new Map(stages.map((stage) => [stage.name, stage.after]));

@@ -35,7 +35,7 @@ export function revise(state: LineState, pipeline: LinePipeline, known: Readonly
       resident.phase = 'loading';
       cancelRunsOf(state, resident, 'its shard is loaded again', nowMs, effects);
       resident.released.clear();
-      effects.push({ type: 'load', shardId: resident.lease.shardId });
+      effects.push({ type: 'load', shardId: resident.lease.shardId, lease: resident.lease });
       continue;
     }
     for (const stream of [inputStream, ...(known.get(resident.lease.shardId) ?? []).map((stream) => stream.stream)]) releaseIfRead(state, resident, stream, effects);

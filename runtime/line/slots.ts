@@ -71,13 +71,14 @@ class SlotPlan {
     }
   }
 
-  /** What the shards here need is in slots: the next shard's first stages may be warmed where nothing is needed sooner. */
+  /** The shards here have begun their last stages: the first stages of the next shard are due, in place of what is needed last. */
   takeNextShardsEntries(): void {
     if (!this.#allNeedsHeld || !this.#outlook.moreWait || this.#outlook.unknown) return;
     for (const stage of this.#state.graph.entries) {
       if (this.#isHeld(stage) || this.#isTroubled(stage)) continue;
       const index = this.#slotToGiveUp();
       if (index === undefined || this.#useOf(index) < use.nextShard || this.#useOf(index) <= this.#nextUse(stage)) return;
+      if (this.#useOf(index) !== use.never && this.#isMoreToCome()) return;
       this.#put(index, stage);
     }
   }
@@ -139,6 +140,11 @@ class SlotPlan {
 
   #isHeld(stage: string): boolean {
     return this.#slots.some((slot) => slot.stage === stage);
+  }
+
+  /** A shard here will be ready for a stage that it is not ready for now. */
+  #isMoreToCome(): boolean {
+    return this.#state.graph.order.some((stage) => this.#nextUse(stage) >= use.soon && this.#nextUse(stage) < use.nextShard);
   }
 
   #isTroubled(stage: string): boolean {

@@ -21,14 +21,12 @@ export class MergedDictionary {
   codesOf(dictionary: Utf8Data): Int32Array | undefined {
     const known = this.#recoded.get(dictionary);
     if (known !== undefined) return known.codes;
-    let same = true;
-    const codes = Int32Array.from(stringsOf(dictionary), (text, code) => {
+    const codes = Int32Array.from(stringsOf(dictionary), (text) => {
       const merged = this.#codes.get(text) ?? this.#codes.size;
       this.#codes.set(text, merged);
-      if (merged !== code) same = false;
       return merged;
     });
-    const recoded = { codes: same ? undefined : codes };
+    const recoded = { codes: codes.every((merged, code) => merged === code) ? undefined : codes };
     this.#recoded.set(dictionary, recoded);
     return recoded.codes;
   }
@@ -85,7 +83,11 @@ export class ArrowTable {
   }
 
   #put(message: LaidMessage<unknown>, blocks: FileBlock[]): void {
-    blocks.push({ offset: this.sink.bytes, metadataBytes: message.metadataBytes, bodyBytes: message.bytes - message.metadataBytes });
+    blocks.push({
+      offset: this.sink.bytes,
+      metadataBytes: message.metadataBytes,
+      bodyBytes: message.bytes - message.metadataBytes,
+    });
     for (const piece of message.pieces) this.sink.write(piece);
   }
 }

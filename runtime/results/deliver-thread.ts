@@ -24,7 +24,11 @@ port.on('message', (order: DeliveryOrder) => {
 async function answer({ id, request, cancelled }: DeliveryOrder): Promise<DeliveryAnswer> {
   const { scratchOptions, ...rest } = request;
   // An abort of the asker's signal is seen through shared memory, also while this thread is busy.
-  const signal = { get aborted() { return Atomics.load(cancelled, 0) === 1; } };
+  const signal = {
+    get aborted() {
+      return Atomics.load(cancelled, 0) === 1;
+    },
+  };
   try {
     return { id, delivered: await writeResult({ ...rest, scratch: await scratchOf(scratchOptions), signal }) };
   } catch (error) {

@@ -84,7 +84,10 @@ class DeliveryThread {
     return worker;
   }
 
-  #settle(id: number, how: (pending: { resolve: (delivered: Delivered) => void; reject: (error: PodlineError) => void }) => void): void {
+  #settle(
+    id: number,
+    how: (pending: { resolve: (delivered: Delivered) => void; reject: (error: PodlineError) => void }) => void,
+  ): void {
     const pending = this.#pending.get(id);
     this.#pending.delete(id);
     if (pending !== undefined) how(pending);

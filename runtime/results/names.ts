@@ -51,10 +51,18 @@ export function checkedFileName(name: string, stage: string): string {
   const parts = name.split('/');
   const bad = (part: string): boolean => part === '' || part === '.' || part === '..' || Buffer.byteLength(part) > fileBytesMax;
   if (name.includes('\0') || name.includes('\\') || parts.some(bad)) {
-    throw new PodlineError('PDL_STAGE_OUTPUT', `stage ${stage} names a result file ${JSON.stringify(name)}, which is no path below the result folder`, { place: stage });
+    throw new PodlineError(
+      'PDL_STAGE_OUTPUT',
+      `stage ${stage} names a result file ${JSON.stringify(name)}, which is no path below the result folder`,
+      { place: stage },
+    );
   }
   if (name === manifestFile) {
-    throw new PodlineError('PDL_STAGE_OUTPUT', `stage ${stage} names a result file ${manifestFile}, which is the name of the list of files`, { place: stage });
+    throw new PodlineError(
+      'PDL_STAGE_OUTPUT',
+      `stage ${stage} names a result file ${manifestFile}, which is the name of the list of files`,
+      { place: stage },
+    );
   }
   return name;
 }

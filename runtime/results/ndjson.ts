@@ -5,14 +5,19 @@ import type { FileSink } from './sink.js';
 
 const rowsAtOnce = 4096;
 
-const jsonValue = (cell: Cell): string => (typeof cell === 'bigint' ? cell.toString() : JSON.stringify(cell));
+function jsonValue(cell: Cell): string {
+  if (typeof cell === 'number') return Number.isFinite(cell) ? String(cell) : 'null';
+  return typeof cell === 'string' ? JSON.stringify(cell) : String(cell);
+}
 
 export function writeNdjsonBlock(sink: FileSink, rows: number, columns: ReadonlyMap<string, ColumnData>): void {
   const cells = [...columns].map(([name, column]) => ({ label: `${JSON.stringify(name)}:`, at: cellReader(column) }));
   for (let from = 0; from < rows; from += rowsAtOnce) {
     let text = '';
     for (let row = from; row < Math.min(rows, from + rowsAtOnce); row += 1) {
-      text += `{${cells.map(({ label, at }) => label + jsonValue(at(row))).join(',')}}\n`;
+      let line = '{';
+      for (const { label, at } of cells) line += (line === '{' ? '' : ',') + label + jsonValue(at(row));
+      text += `${line}}\n`;
     }
     sink.write(text);
   }

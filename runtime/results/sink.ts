@@ -40,7 +40,7 @@ export class FileSink {
   flush(): void {
     for (const bytes of this.#gathered.splice(0)) {
       this.#hash.update(bytes);
-      for (let done = 0; done < bytes.length; ) done += writeSync(this.#fd, bytes, done);
+      for (let done = 0; done < bytes.length;) done += writeSync(this.#fd, bytes, done);
     }
     this.#gatheredBytes = 0;
   }

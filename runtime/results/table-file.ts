@@ -23,7 +23,9 @@ export async function openTableFile(
 ): Promise<TableFile> {
   switch (format) {
     case 'arrow': {
-      const merged = new Map(schema.flatMap(({ name, type }) => (type === 'dictionary' ? [[name, new MergedDictionary()] as const] : [])));
+      const merged = new Map(
+        schema.flatMap(({ name, type }) => (type === 'dictionary' ? [[name, new MergedDictionary()] as const] : [])),
+      );
       for (const [column, dictionary] of dictionaries()) merged.get(column)?.codesOf(dictionary);
       return new ArrowTable(sink, schema, merged);
     }

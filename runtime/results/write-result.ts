@@ -41,7 +41,18 @@ export async function writeResult(request: WriteResultRequest): Promise<Delivere
     const files = await writeFiles(request, beside, bytes);
     const hash = resultHash(files);
     const { name: pipeline, revision } = request.pipeline;
-    const manifest: ResultManifest = { format: 1, pipeline, revision, shardId, key: shardKey, epoch, tables: request.format, lineages: wanted, files, hash };
+    const manifest: ResultManifest = {
+      format: 1,
+      pipeline,
+      revision,
+      shardId,
+      key: shardKey,
+      epoch,
+      tables: request.format,
+      lineages: wanted,
+      files,
+      hash,
+    };
     await writeFileAtomically(join(beside, manifestFile), `${JSON.stringify(manifest, null, 2)}\n`);
     bytes[request.resultMedium ?? 'ssd'].written += sizeOf(files);
     check(request);
@@ -70,7 +81,10 @@ async function clearLeftovers({ resultDir, shardKey, shardId, epoch }: WriteResu
 }
 
 /** The manifest of what is there under the final name, when it may be replaced; undefined when there is nothing. */
-async function examine({ shardKey, shardId, pipeline, epoch }: WriteResultRequest, final: string): Promise<ResultManifest | undefined> {
+async function examine(
+  { shardKey, shardId, pipeline, epoch }: WriteResultRequest,
+  final: string,
+): Promise<ResultManifest | undefined> {
   if (!existsSync(final)) return undefined;
   if (!(await stat(final)).isDirectory()) throw taken(final, 'a file of that name is there');
   if ((await readdir(final)).length === 0) return undefined;
@@ -127,9 +141,13 @@ async function putInPlace(request: WriteResultRequest, beside: string, final: st
   if (replaced !== undefined) await rm(old, { recursive: true, force: true });
 }
 
-function sealedStream({ scratch, shardId, lineages }: WriteResultRequest, stage: string): ReturnType<WriteResultRequest['scratch']['streams']>[number] {
+function sealedStream(
+  { scratch, shardId, lineages }: WriteResultRequest,
+  stage: string,
+): ReturnType<WriteResultRequest['scratch']['streams']>[number] {
   const record = scratch.stream(shardId, stage);
-  if (record?.sealed !== true) throw new PodlineError('PDL_INTERNAL', `the result ${stage} of shard ${shardId} is not whole in the scratch`);
+  if (record?.sealed !== true)
+    throw new PodlineError('PDL_INTERNAL', `the result ${stage} of shard ${shardId} is not whole in the scratch`);
   if (record.lineage.digest !== lineages.get(stage)?.digest) {
     throw new PodlineError('PDL_INTERNAL', `the result ${stage} of shard ${shardId} in the scratch was made from something else`);
   }
@@ -166,14 +184,21 @@ function foldersAbove(name: string): string[] {
   return above === '.' ? [] : [above, ...foldersAbove(above)];
 }
 
-const taken = (final: string, why: string): PodlineError => new PodlineError('PDL_RESULT_TAKEN', `${final} cannot be written: ${why}`, { place: final });
+const taken = (final: string, why: string): PodlineError =>
+  new PodlineError('PDL_RESULT_TAKEN', `${final} cannot be written: ${why}`, { place: final });
 
 const higherEpoch = (shardId: string, epoch: number, other: number): PodlineError =>
-  new PodlineError('PDL_LEASE_LOST', `shard ${shardId} is delivered under epoch ${String(other)}: epoch ${String(epoch)} delivers no more`);
+  new PodlineError(
+    'PDL_LEASE_LOST',
+    `shard ${shardId} is delivered under epoch ${String(other)}: epoch ${String(epoch)} delivers no more`,
+  );
 
 function asResultError(error: unknown, resultDir: string): PodlineError {
   if (error instanceof PodlineError) return error;
   if (!(error instanceof Error && 'syscall' in error)) return PodlineError.from(error);
   const why = 'code' in error && error.code === 'ENOSPC' ? 'it is full' : error.message;
-  return new PodlineError('PDL_RESULT_DIR', `the result directory ${resultDir} cannot be written: ${why}`, { place: resultDir, cause: error });
+  return new PodlineError('PDL_RESULT_DIR', `the result directory ${resultDir} cannot be written: ${why}`, {
+    place: resultDir,
+    cause: error,
+  });
 }

@@ -83,7 +83,8 @@ async function writeFiles(to: StreamToWrite): Promise<ResultFile[]> {
   let current: string | undefined;
   try {
     for await (const block of blocksOf(to)) {
-      if (block.file === undefined) throw new PodlineError('PDL_STAGE_OUTPUT', `block ${String(block.seq)} of ${to.record.stream} names no file`);
+      if (block.file === undefined)
+        throw new PodlineError('PDL_STAGE_OUTPUT', `block ${String(block.seq)} of ${to.record.stream} names no file`);
       if (sink === undefined || block.file !== current) {
         if (sink !== undefined) files.push(sink.finish());
         current = block.file;
@@ -99,7 +100,11 @@ async function writeFiles(to: StreamToWrite): Promise<ResultFile[]> {
   }
 }
 
-async function withSink(to: StreamToWrite, name: string, write: (sink: FileSink) => Promise<number | undefined>): Promise<ResultFile> {
+async function withSink(
+  to: StreamToWrite,
+  name: string,
+  write: (sink: FileSink) => Promise<number | undefined>,
+): Promise<ResultFile> {
   const sink = openSink(to, name);
   try {
     const rows = await write(sink);
@@ -117,7 +122,9 @@ function openSink(to: StreamToWrite, name: string): FileSink {
     });
   }
   if (to.names.size >= limits.resultFilesMax) {
-    throw new PodlineError('PDL_STAGE_OUTPUT', `the result has more than ${String(limits.resultFilesMax)} files`, { place: to.record.stream });
+    throw new PodlineError('PDL_STAGE_OUTPUT', `the result has more than ${String(limits.resultFilesMax)} files`, {
+      place: to.record.stream,
+    });
   }
   to.names.add(name);
   return new FileSink(join(to.folder, name), name);

@@ -17,7 +17,13 @@ export const wholePages = (bytes: number): number => alignUp(bytes, pageBytes);
 export const noUsage: UsageEntry = { usedBytes: 0, peakBytes: 0, spilledBytes: 0 };
 
 /** Sets what a segment reserves (0 to forget it) and keeps the usage in step. Throws PDL_SCRATCH_FULL over the bound. */
-export function reserve(txn: IndexTransaction, shardId: string, segment: SegmentEntry, reservedBytes: number, sizeBytesMax: number): SegmentEntry {
+export function reserve(
+  txn: IndexTransaction,
+  shardId: string,
+  segment: SegmentEntry,
+  reservedBytes: number,
+  sizeBytesMax: number,
+): SegmentEntry {
   const usage = txn.get('usage') ?? noUsage;
   const by = reservedBytes - segment.reservedBytes;
   const changed = { ...segment, reservedBytes };
@@ -68,13 +74,24 @@ export function forgetStream(txn: IndexTransaction, shardId: string, stream: str
 export function checkRun(txn: Pick<IndexTransaction, 'get'>, shardId: string, stage: string, run: RunRecord): void {
   const place = `${shardId}/${stage}`;
   const shard = txn.get('shard', shardId);
-  if (!shard) throw new PodlineError('PDL_RUN_FENCED', `run ${run.runId} of \`${stage}\`: the shard is no longer in the scratch`, { place });
+  if (!shard)
+    throw new PodlineError('PDL_RUN_FENCED', `run ${run.runId} of \`${stage}\`: the shard is no longer in the scratch`, {
+      place,
+    });
   if (run.epoch < shard.epoch) {
-    throw new PodlineError('PDL_RUN_FENCED', `run ${run.runId} of \`${stage}\` is of epoch ${String(run.epoch)}, the shard is in ${String(shard.epoch)}`, { place });
+    throw new PodlineError(
+      'PDL_RUN_FENCED',
+      `run ${run.runId} of \`${stage}\` is of epoch ${String(run.epoch)}, the shard is in ${String(shard.epoch)}`,
+      { place },
+    );
   }
   const current = txn.get('run', shardId, stage);
   if (current?.runId !== run.runId) {
-    throw new PodlineError('PDL_RUN_FENCED', `run ${run.runId} of \`${stage}\` is not the current one, which is ${current?.runId ?? 'none'}`, { place });
+    throw new PodlineError(
+      'PDL_RUN_FENCED',
+      `run ${run.runId} of \`${stage}\` is not the current one, which is ${current?.runId ?? 'none'}`,
+      { place },
+    );
   }
 }
 
@@ -89,7 +106,9 @@ export function checkStream(txn: Pick<IndexTransaction, 'get'>, shardId: string,
         ? 'is sealed'
         : undefined;
   if (!stream || fault) {
-    throw new PodlineError('PDL_RUN_FENCED', `stream \`${expected.stream}\` ${fault ?? ''} while a writer had it open`, { place: `${shardId}/${expected.stream}` });
+    throw new PodlineError('PDL_RUN_FENCED', `stream \`${expected.stream}\` ${fault ?? ''} while a writer had it open`, {
+      place: `${shardId}/${expected.stream}`,
+    });
   }
   return stream;
 }

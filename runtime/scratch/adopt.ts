@@ -37,7 +37,8 @@ export async function adoptArrowFile(path: string, adoption: Adoption): Promise<
   const target = files.path(shardId, reserved);
   try {
     move(path, target);
-    if (sizeOf(target) !== walk.bytes) throw new PodlineError('PDL_STAGE_OUTPUT', `${path} was changed while it was taken over`, { place: path });
+    if (sizeOf(target) !== walk.bytes)
+      throw new PodlineError('PDL_STAGE_OUTPUT', `${path} was changed while it was taken over`, { place: path });
     return adoption.commit(blocks, { ...reserved, committedBytes: walk.bytes, ended: true });
   } catch (error) {
     if (sizeOf(path) === undefined && sizeOf(target) !== undefined) move(target, path);
@@ -64,15 +65,31 @@ function checkSchema(path: string, walk: ArrowWalk, schema: readonly ColumnSchem
     if (!field) throw new PodlineError('PDL_STAGE_OUTPUT', `column \`${column.name}\` is missing`, { place: path });
     const type = columnTypeInPlace(field);
     if (!type) throw unsupportedField(path, field);
-    if (type !== column.type) throw new PodlineError('PDL_STAGE_OUTPUT', `column \`${column.name}\` is ${type}, where the stage declares ${column.type}`, { place: path });
+    if (type !== column.type)
+      throw new PodlineError(
+        'PDL_STAGE_OUTPUT',
+        `column \`${column.name}\` is ${type}, where the stage declares ${column.type}`,
+        { place: path },
+      );
     const nulls = walk.batches.reduce((sum, batch) => sum + (batch.columns[index]?.nullCount ?? 0), 0);
-    if (nulls > 0 && !column.nullable) throw new PodlineError('PDL_STAGE_OUTPUT', `column \`${column.name}\` has ${String(nulls)} nulls and is not nullable`, { place: path });
+    if (nulls > 0 && !column.nullable)
+      throw new PodlineError('PDL_STAGE_OUTPUT', `column \`${column.name}\` has ${String(nulls)} nulls and is not nullable`, {
+        place: path,
+      });
   }
   const extra = walk.fields.find((field) => !schema.some((column) => column.name === field.name));
-  if (extra) throw new PodlineError('PDL_STAGE_OUTPUT', `column \`${extra.name}\` is not among those that the stage declares`, { place: path });
+  if (extra)
+    throw new PodlineError('PDL_STAGE_OUTPUT', `column \`${extra.name}\` is not among those that the stage declares`, {
+      place: path,
+    });
 }
 
-async function blocksOf(fd: number, walk: ArrowWalk, schema: readonly ColumnSchema[], segment: string): Promise<Omit<BlockRecord, 'seq'>[]> {
+async function blocksOf(
+  fd: number,
+  walk: ArrowWalk,
+  schema: readonly ColumnSchema[],
+  segment: string,
+): Promise<Omit<BlockRecord, 'seq'>[]> {
   const blocks: Omit<BlockRecord, 'seq'>[] = [];
   // A file's footer may name its batches in any order; extents follow the bytes.
   const ends = walk.batches.map((batch) => batch.end).toSorted((one, other) => one - other);
@@ -84,7 +101,11 @@ async function blocksOf(fd: number, walk: ArrowWalk, schema: readonly ColumnSche
       if (!at) throw new PodlineError('PDL_INTERNAL', `column \`${column.name}\` was checked and is missing`);
       return columnRef(column, at, segment);
     });
-    blocks.push({ rows: batch.rows, columns, extent: { segment, offset, length: end - offset, crc32: await checksumRange(fd, offset, end - offset) } });
+    blocks.push({
+      rows: batch.rows,
+      columns,
+      extent: { segment, offset, length: end - offset, crc32: await checksumRange(fd, offset, end - offset) },
+    });
   }
   return blocks;
 }
@@ -98,7 +119,9 @@ function columnRef({ name, type }: ColumnSchema, at: ColumnAt, segment: string):
     ...(at.validity && { validity: ref(at.validity) }),
     ...(at.offsets && { offsets: ref(at.offsets) }),
     values: ref(at.values),
-    ...(at.dictionary && { dictionary: { length: at.dictionary.length, offsets: ref(at.dictionary.offsets), values: ref(at.dictionary.values) } }),
+    ...(at.dictionary && {
+      dictionary: { length: at.dictionary.length, offsets: ref(at.dictionary.offsets), values: ref(at.dictionary.values) },
+    }),
   };
 }
 

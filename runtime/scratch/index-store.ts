@@ -53,7 +53,12 @@ type ValueOf<F extends Family> = Families[F]['value'];
 export interface IndexReads {
   get<F extends Family>(family: F, ...key: KeyOf<F>): ValueOf<F> | undefined;
   /** Entries below a prefix in the order of their keys; blocks may be limited to seq in [from, to). */
-  list<F extends Family>(family: F, prefix: readonly string[], from?: number, to?: number): { key: KeyOf<F>; value: ValueOf<F> }[];
+  list<F extends Family>(
+    family: F,
+    prefix: readonly string[],
+    from?: number,
+    to?: number,
+  ): { key: KeyOf<F>; value: ValueOf<F> }[];
 }
 export interface IndexTransaction extends IndexReads {
   put<F extends Family>(family: F, value: ValueOf<F>, ...key: KeyOf<F>): void;
@@ -90,12 +95,22 @@ export class IndexStore implements IndexReads {
     } catch (error) {
       return `its index cannot be read (${(error as NodeJS.ErrnoException).code ?? String(error)})`;
     }
-    return [0, page].every((at) => head.readUInt32LE(at + 24) === 0xbeefc0de && head.readUInt32LE(at + 28) === 2) ? undefined : 'its index is unreadable';
+    return [0, page].every((at) => head.readUInt32LE(at + 24) === 0xbeefc0de && head.readUInt32LE(at + 28) === 2)
+      ? undefined
+      : 'its index is unreadable';
   }
 
   /** Opens or creates the environment in `dir`; `faultIn` must have been asked about one that exists. */
   constructor(dir: string) {
-    this.#db = open<Buffer>({ path: dir, noSync: true, encoding: 'binary', pageSize: 4096, mapSize: mapBytes, maxReaders: 510, cache: false });
+    this.#db = open<Buffer>({
+      path: dir,
+      noSync: true,
+      encoding: 'binary',
+      pageSize: 4096,
+      mapSize: mapBytes,
+      maxReaders: 510,
+      cache: false,
+    });
     this.#db.readerCheck();
     this.#inside = {
       get: (family, ...key) => this.#get(family, key),
@@ -141,7 +156,12 @@ export class IndexStore implements IndexReads {
     return this.#get(family, key);
   }
 
-  list<F extends Family>(family: F, prefix: readonly string[], from?: number, to?: number): { key: KeyOf<F>; value: ValueOf<F> }[] {
+  list<F extends Family>(
+    family: F,
+    prefix: readonly string[],
+    from?: number,
+    to?: number,
+  ): { key: KeyOf<F>; value: ValueOf<F> }[] {
     this.#renew();
     return this.#list(family, prefix, from, to);
   }
@@ -167,7 +187,12 @@ export class IndexStore implements IndexReads {
     return bytes && this.#unpack(bytes);
   }
 
-  #list<F extends Family>(family: F, prefix: readonly string[], from?: number, to?: number): { key: KeyOf<F>; value: ValueOf<F> }[] {
+  #list<F extends Family>(
+    family: F,
+    prefix: readonly string[],
+    from?: number,
+    to?: number,
+  ): { key: KeyOf<F>; value: ValueOf<F> }[] {
     const start = keyOf(family, from === undefined ? prefix : [...prefix, from]);
     const entries: { key: KeyOf<F>; value: ValueOf<F> }[] = [];
     for (const { key, value } of this.#db.getRange({ start, snapshot: false })) {

@@ -15,16 +15,13 @@ export interface NativeFunctions {
   map(fd: number, offset: number, length: number): ArrayBuffer;
   /** Detaches the buffer and unmaps it; false when it is no live mapping. */
   unmap(buffer: ArrayBuffer): boolean;
-  /** madvise: see `advice`. */
+  /** madvise: `advice` is Linux's number, e.g. 2 sequential, 3 will need, 4 do not need. */
   advise(buffer: ArrayBuffer, offset: number, length: number, advice: number): void;
   /** Copies between files inside the kernel where that is possible; fewer bytes only at the end of the source. Throws with `code`. */
   copyRange(fdIn: number, offsetIn: number, fdOut: number, offsetOut: number, length: number): number;
   /** Gives pages back; the size of the file stays. Throws with `code` where the file system cannot. */
   punchHole(fd: number, offset: number, length: number): void;
 }
-
-/** Values for `advise`. */
-export const advice = { sequential: 2, willNeed: 3, dontNeed: 4 } as const;
 
 export type Native = { functions: NativeFunctions; reason?: undefined } | { functions?: undefined; reason: string };
 

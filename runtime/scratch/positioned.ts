@@ -12,7 +12,7 @@ const asyncFromBytes = 256 * 1024;
 /** Exactly `length` bytes in memory of their own. Throws RangeError where the file ends before. */
 export function readExactly(fd: number, offset: number, length: number): Uint8Array {
   const bytes = new Uint8Array(length);
-  for (let done = 0; done < length; ) {
+  for (let done = 0; done < length;) {
     const got = readSync(fd, bytes, done, length - done, offset + done);
     if (got === 0) throw new RangeError(`the file ends at byte ${String(offset + done)}, before ${String(offset + length)}`);
     done += got;
@@ -28,7 +28,7 @@ export async function writePieces(fd: number, pieces: readonly Uint8Array[], off
   const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
   if (bytes < asyncFromBytes) {
     let at = offset;
-    for (let rest = [...pieces]; rest.length > 0; ) {
+    for (let rest = [...pieces]; rest.length > 0;) {
       const wrote = writevSync(fd, rest, at);
       at += wrote;
       rest = restAfter(rest, wrote);
@@ -45,7 +45,7 @@ export async function writePieces(fd: number, pieces: readonly Uint8Array[], off
 
 async function writeAll(fd: number, pieces: Uint8Array[], offset: number): Promise<void> {
   let at = offset;
-  for (let rest = pieces; rest.length > 0; ) {
+  for (let rest = pieces; rest.length > 0;) {
     const { bytesWritten } = await writevAsync(fd, rest, at);
     at += bytesWritten;
     rest = restAfter(rest, bytesWritten);
@@ -67,10 +67,14 @@ const checksumOf = (pieces: readonly Uint8Array[]): number => pieces.reduce((sum
 export async function checksumRange(fd: number, offset: number, length: number): Promise<number> {
   const piece = Buffer.allocUnsafe(Math.min(length, 4 * 1024 * 1024));
   let sum = 0;
-  for (let done = 0; done < length; ) {
+  for (let done = 0; done < length;) {
     const wanted = Math.min(piece.length, length - done);
-    const bytesRead = wanted < asyncFromBytes ? readSync(fd, piece, 0, wanted, offset + done) : (await readAsync(fd, piece, 0, wanted, offset + done)).bytesRead;
-    if (bytesRead === 0) throw new RangeError(`the file ends at byte ${String(offset + done)}, before ${String(offset + length)}`);
+    const bytesRead =
+      wanted < asyncFromBytes
+        ? readSync(fd, piece, 0, wanted, offset + done)
+        : (await readAsync(fd, piece, 0, wanted, offset + done)).bytesRead;
+    if (bytesRead === 0)
+      throw new RangeError(`the file ends at byte ${String(offset + done)}, before ${String(offset + length)}`);
     sum = crc32(piece.subarray(0, bytesRead), sum);
     done += bytesRead;
   }

@@ -28,7 +28,10 @@ export class BlockReader implements ShardReader {
     }
     const [missing] = wanted ?? [];
     if (missing !== undefined) {
-      throw new PodlineError('PDL_STAGE_COLUMNS', `block ${String(block.seq)} has no column \`${missing}\`; it has ${block.columns.map((ref) => ref.name).join(', ')}`);
+      throw new PodlineError(
+        'PDL_STAGE_COLUMNS',
+        `block ${String(block.seq)} has no column \`${missing}\`; it has ${block.columns.map((ref) => ref.name).join(', ')}`,
+      );
     }
     return table;
   }
@@ -62,7 +65,11 @@ export class BlockReader implements ShardReader {
     const key = `${ref.offsets.segment}:${String(ref.offsets.offset)}`;
     let dictionary = this.#dictionaries.get(key);
     if (!dictionary) {
-      dictionary = { length: ref.length, offsets: this.#offsets(ref.offsets, ref.length), values: this.#bytes(ref.values, ref.values.length) };
+      dictionary = {
+        length: ref.length,
+        offsets: this.#offsets(ref.offsets, ref.length),
+        values: this.#bytes(ref.values, ref.values.length),
+      };
       if (this.#dictionaries.size >= dictionariesMax) this.#dictionaries.clear();
       this.#dictionaries.set(key, dictionary);
     }
@@ -79,16 +86,17 @@ export class BlockReader implements ShardReader {
     return this.#array(Uint8Array, ref, length) as Uint8Array;
   }
 
-  #array(
-    array: (typeof physicalTypes)[keyof typeof physicalTypes]['array'],
-    ref: BufferRef,
-    bytes: number,
-  ): ArrayBufferView<ArrayBufferLike> {
-    if (bytes > ref.length) throw new PodlineError('PDL_SCRATCH_CORRUPT', `a buffer of ${String(ref.length)} bytes in ${ref.segment} should hold ${String(bytes)}`);
+  #array(array: (typeof physicalTypes)[keyof typeof physicalTypes]['array'], ref: BufferRef, bytes: number): ArrayBufferView {
+    if (bytes > ref.length)
+      throw new PodlineError(
+        'PDL_SCRATCH_CORRUPT',
+        `a buffer of ${String(ref.length)} bytes in ${ref.segment} should hold ${String(bytes)}`,
+      );
     const { buffer, byteOffset } = this.views.view(ref.segment, ref.offset, bytes);
     const count = bytes / array.BYTES_PER_ELEMENT;
     // What was adopted from another program may lie at multiples of less than its width: then it is copied.
-    if (byteOffset % array.BYTES_PER_ELEMENT !== 0) return new array(buffer.slice(byteOffset, byteOffset + bytes) as ArrayBuffer, 0, count);
+    if (byteOffset % array.BYTES_PER_ELEMENT !== 0)
+      return new array(buffer.slice(byteOffset, byteOffset + bytes) as ArrayBuffer, 0, count);
     return new array(buffer as ArrayBuffer, byteOffset, count);
   }
 }

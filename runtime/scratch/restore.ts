@@ -44,7 +44,11 @@ export async function placeSegments(placement: Placement): Promise<{ entries: Se
       const held = index.get('segment', shardId, segment.id);
       if (held && held.committedBytes >= segment.committedBytes) continue;
       if (held) {
-        throw new PodlineError('PDL_SCRATCH_CORRUPT', `segment ${segment.id} is in the scratch with ${String(held.committedBytes)} bytes, to be restored with ${String(segment.committedBytes)}`, { place: shardId });
+        throw new PodlineError(
+          'PDL_SCRATCH_CORRUPT',
+          `segment ${segment.id} is in the scratch with ${String(held.committedBytes)} bytes, to be restored with ${String(segment.committedBytes)}`,
+          { place: shardId },
+        );
       }
       const entry = reserveSomewhere(placement, segment);
       reserved.push(entry);
@@ -77,7 +81,11 @@ async function placeFile({ files, shardId, place }: Placement, segment: SegmentR
     await place({ ...files.record(shardId, entry), committedBytes: segment.committedBytes, ended: segment.ended }, path);
     const size = sizeOf(path) ?? 0;
     if (size < segment.committedBytes) {
-      throw new PodlineError('PDL_SCRATCH_CORRUPT', `segment ${segment.id} was restored with ${String(size)} of ${String(segment.committedBytes)} bytes`, { place: path });
+      throw new PodlineError(
+        'PDL_SCRATCH_CORRUPT',
+        `segment ${segment.id} was restored with ${String(size)} of ${String(segment.committedBytes)} bytes`,
+        { place: path },
+      );
     }
     if (segment.ended && arrowContainer(path) === 'stream') {
       const file = await open(path, 'r+');

@@ -31,8 +31,9 @@ import { SegmentFiles } from './segment-files.js';
 import { SegmentViews } from './segment-views.js';
 import { spillSegment } from './spill.js';
 import { verifyExtents } from './verify.js';
+import { segmentsOf } from './table-block.js';
 import type { Scratch, ScratchOptions, ScratchUsage, ShardReader, StreamWriter, WriterRequest } from './types.js';
-import { BlockWriter, segmentsOf } from './writer.js';
+import { BlockWriter } from './writer.js';
 
 /** Opens, and as owner creates, the scratch in `options.dir`. As `stage`, throws PDL_SCRATCH_CORRUPT where there is none. */
 export async function openScratch(options: ScratchOptions): Promise<Scratch> {
@@ -46,7 +47,9 @@ export async function openScratch(options: ScratchOptions): Promise<Scratch> {
     return new LmdbScratch(options, index, found.mark, files);
   }
   if (options.role === 'stage') {
-    throw new PodlineError('PDL_SCRATCH_CORRUPT', `the scratch in ${options.dir} cannot be opened: ${fault ?? ''}`, { place: options.dir });
+    throw new PodlineError('PDL_SCRATCH_CORRUPT', `the scratch in ${options.dir} cannot be opened: ${fault ?? ''}`, {
+      place: options.dir,
+    });
   }
   await rm(indexDir, { recursive: true, force: true });
   await files.clear();
@@ -115,7 +118,11 @@ class LmdbScratch implements Scratch {
     await this.#owned((txn) => {
       const before = txn.get('shard', record.shardId);
       if (before && record.epoch < before.epoch) {
-        throw new PodlineError('PDL_RUN_FENCED', `shard ${record.shardId} is in epoch ${String(before.epoch)}, not ${String(record.epoch)}`, { place: record.shardId });
+        throw new PodlineError(
+          'PDL_RUN_FENCED',
+          `shard ${record.shardId} is in epoch ${String(before.epoch)}, not ${String(record.epoch)}`,
+          { place: record.shardId },
+        );
       }
       txn.put('shard', record, record.shardId);
     });
@@ -134,7 +141,8 @@ class LmdbScratch implements Scratch {
 
   async beginRun(shardId: string, stage: string, run: RunRecord): Promise<void> {
     await this.#owned((txn) => {
-      if (!txn.get('shard', shardId)) throw new PodlineError('PDL_SHARD_UNKNOWN', `shard ${shardId} is not in the scratch`, { place: shardId });
+      if (!txn.get('shard', shardId))
+        throw new PodlineError('PDL_SHARD_UNKNOWN', `shard ${shardId} is not in the scratch`, { place: shardId });
       txn.put('run', run, shardId, stage);
       checkRun(txn, shardId, stage, run);
     });
@@ -149,20 +157,37 @@ class LmdbScratch implements Scratch {
   async spillStream(shardId: string, stream: string): Promise<number> {
     this.#checkOwner();
     const record = this.stream(shardId, stream);
-    if (!record?.sealed) throw new PodlineError('PDL_INTERNAL', `stream \`${stream}\` of ${shardId} is ${record ? 'still being written' : 'not there'}: it cannot be spilled`);
+    if (!record?.sealed)
+      throw new PodlineError(
+        'PDL_INTERNAL',
+        `stream \`${stream}\` of ${shardId} is ${record ? 'still being written' : 'not there'}: it cannot be spilled`,
+      );
     if (this.options.medium === 'ssd') return 0;
     let freedBytes = 0;
     for (const { value } of this.index.list('segment', [shardId])) {
-      if (value.stream === stream && value.place === 'dir') freedBytes += await spillSegment(this.index, this.files, shardId, value);
+      if (value.stream === stream && value.place === 'dir')
+        freedBytes += await spillSegment(this.index, this.files, shardId, value);
     }
     return freedBytes;
   }
 
-  async restoreStream(shardId: string, restored: RestoredStream, place: (segment: SegmentRecord, path: string) => Promise<void>): Promise<void> {
+  async restoreStream(
+    shardId: string,
+    restored: RestoredStream,
+    place: (segment: SegmentRecord, path: string) => Promise<void>,
+  ): Promise<void> {
     this.#checkOwner();
-    if (!this.shard(shardId)) throw new PodlineError('PDL_SHARD_UNKNOWN', `shard ${shardId} is not in the scratch`, { place: shardId });
+    if (!this.shard(shardId))
+      throw new PodlineError('PDL_SHARD_UNKNOWN', `shard ${shardId} is not in the scratch`, { place: shardId });
     const { index, files } = this;
-    const placed = await placeSegments({ index, files, sizeBytesMax: this.options.sizeBytesMax, shardId, segments: restored.segments, place });
+    const placed = await placeSegments({
+      index,
+      files,
+      sizeBytesMax: this.options.sizeBytesMax,
+      shardId,
+      segments: restored.segments,
+      place,
+    });
     const { stream } = restored.stream;
     try {
       const freed = await this.#owned((txn) => {
@@ -175,7 +200,11 @@ class LmdbScratch implements Scratch {
         for (const block of restored.blocks) {
           for (const segment of segmentsOf(block)) {
             if (!txn.get('segment', shardId, segment)) {
-              throw new PodlineError('PDL_SCRATCH_CORRUPT', `block ${String(block.seq)} of \`${stream}\` refers to segment ${segment}, which was not restored`, { place: shardId });
+              throw new PodlineError(
+                'PDL_SCRATCH_CORRUPT',
+                `block ${String(block.seq)} of \`${stream}\` refers to segment ${segment}, which was not restored`,
+                { place: shardId },
+              );
             }
             txn.remove('ref', shardId, segment, `${stream}\0restored`);
             txn.put('ref', 1, shardId, segment, stream);
@@ -197,7 +226,8 @@ class LmdbScratch implements Scratch {
     const extents = this.blocks(shardId, stream).flatMap(({ seq, extent }) => (extent ? [{ seq, ...extent }] : []));
     for (const id of new Set(extents.map(({ segment }) => segment))) {
       const entry = this.index.get('segment', shardId, id);
-      if (!entry) throw new PodlineError('PDL_SCRATCH_CORRUPT', `segment ${id} is not in the scratch`, { place: `${shardId}/${stream}` });
+      if (!entry)
+        throw new PodlineError('PDL_SCRATCH_CORRUPT', `segment ${id} is not in the scratch`, { place: `${shardId}/${stream}` });
       await verifyExtents(
         this.files.path(shardId, entry),
         `${shardId}/${stream}`,
@@ -223,7 +253,9 @@ class LmdbScratch implements Scratch {
       return { record: fresh, freed: replaced };
     });
     this.files.remove(shardId, freed);
-    const writer = new BlockWriter(this.index, this.files, this.options.sizeBytesMax, request, record, (closed) => this.#writers.delete(closed));
+    const writer = new BlockWriter(this.index, this.files, this.options.sizeBytesMax, request, record, (closed) =>
+      this.#writers.delete(closed),
+    );
     this.#writers.add(writer);
     return Promise.resolve(writer);
   }
@@ -268,7 +300,8 @@ class LmdbScratch implements Scratch {
 
   #checkOwner(): void {
     this.#checkOpen();
-    if (this.options.role !== 'owner') throw new PodlineError('PDL_INTERNAL', 'only the owner of a scratch changes what it holds; this one was opened by a stage');
+    if (this.options.role !== 'owner')
+      throw new PodlineError('PDL_INTERNAL', 'only the owner of a scratch changes what it holds; this one was opened by a stage');
   }
 
   #checkOpen(): void {

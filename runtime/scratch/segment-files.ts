@@ -77,7 +77,9 @@ export class SegmentFiles {
         const found = (await namesIn(join(root, shard))).map((name) => join(root, shard, name));
         const shards = index.list('shard', []).map(({ key }) => key[0]);
         const shardId = shards.find((id) => fileSafe(id) === shard);
-        const claimed = new Set(shardId === undefined ? [] : index.list('segment', [shardId]).map(({ value }) => this.path(shardId, value)));
+        const claimed = new Set(
+          shardId === undefined ? [] : index.list('segment', [shardId]).map(({ value }) => this.path(shardId, value)),
+        );
         for (const path of found) if (!claimed.has(path)) await rm(path, { recursive: true, force: true });
         if (shardId === undefined) await rm(join(root, shard), { recursive: true, force: true });
       }

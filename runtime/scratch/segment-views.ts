@@ -56,7 +56,8 @@ export class SegmentViews {
 
   /** [offset, offset + length) of a segment. Throws PDL_SCRATCH_CORRUPT when the bytes are not there, PDL_SCRATCH_CLOSED. */
   view(segment: string, offset: number, length: number): View {
-    if (this.#closed) throw new PodlineError('PDL_SCRATCH_CLOSED', `segment ${segment} was looked into after its reader was closed`);
+    if (this.#closed)
+      throw new PodlineError('PDL_SCRATCH_CLOSED', `segment ${segment} was looked into after its reader was closed`);
     if (!this.native || length === 0) return this.#copy(segment, offset, length);
     let mapped = this.#mapped.get(segment);
     if (!mapped || offset + length > mapped.validBytes) mapped = this.#map(this.native, segment, offset + length);
@@ -69,7 +70,8 @@ export class SegmentViews {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    for (const buffer of [...this.#outgrown, ...[...this.#mapped.values()].map((mapped) => mapped.buffer)]) this.native?.unmap(buffer);
+    for (const buffer of [...this.#outgrown, ...[...this.#mapped.values()].map((mapped) => mapped.buffer)])
+      this.native?.unmap(buffer);
     for (const { fd } of this.#opened.values()) closeSync(fd);
     this.#outgrown.length = 0;
     this.#mapped.clear();
@@ -136,11 +138,18 @@ export class SegmentViews {
         return { fd: openSync(place.path, 'r'), medium: place.medium };
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-        if (tries > 0) throw new PodlineError('PDL_SCRATCH_CORRUPT', `the file of segment ${segment} is missing`, { place: place.path, cause: error });
+        if (tries > 0)
+          throw new PodlineError('PDL_SCRATCH_CORRUPT', `the file of segment ${segment} is missing`, {
+            place: place.path,
+            cause: error,
+          });
       }
     }
   }
 }
 
 const tooShort = (segment: string, end: number, size: number): PodlineError =>
-  new PodlineError('PDL_SCRATCH_CORRUPT', `segment ${segment} ends at byte ${String(size)}, before ${String(end)} that a block refers to`);
+  new PodlineError(
+    'PDL_SCRATCH_CORRUPT',
+    `segment ${segment} ends at byte ${String(size)}, before ${String(end)} that a block refers to`,
+  );

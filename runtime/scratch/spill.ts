@@ -7,7 +7,12 @@ import type { IndexStore, SegmentEntry } from './index-store.js';
 import { asFull, removeFile, type SegmentFiles } from './segment-files.js';
 
 /** Returns the bytes freed in `dir`. Throws PDL_SCRATCH_FULL when the disk below `spillDir` is full; nothing is changed then. */
-export async function spillSegment(index: IndexStore, files: SegmentFiles, shardId: string, segment: SegmentEntry): Promise<number> {
+export async function spillSegment(
+  index: IndexStore,
+  files: SegmentFiles,
+  shardId: string,
+  segment: SegmentEntry,
+): Promise<number> {
   const from = files.path(shardId, segment);
   const to = files.path(shardId, { id: segment.id, place: 'spill' });
   await mkdir(dirname(to), { recursive: true });

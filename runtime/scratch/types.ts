@@ -31,7 +31,7 @@ export interface ColumnData {
   /** Bits, least significant first; absent when nullCount is 0. */
   validity?: Uint8Array | undefined;
   /** Int8Array … Float64Array, BigInt64Array (int64, timestamps), Int32Array (date32, dictionary codes), Uint8Array (bool bits, utf8 bytes). */
-  values: ArrayBufferView<ArrayBufferLike>;
+  values: ArrayBufferView;
   offsets?: Int32Array | undefined;
   /** The same object (or equal bytes) in consecutive blocks is written once. */
   dictionary?: Utf8Data | undefined;

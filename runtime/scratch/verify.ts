@@ -5,7 +5,11 @@ import { checksumRange } from './positioned.js';
 import { withFile } from './segment-files.js';
 
 /** Throws PDL_SCRATCH_CORRUPT with the first block that does not match, or whose bytes are not there. */
-export async function verifyExtents(path: string, place: string, extents: readonly (BlockExtent & { seq: number })[]): Promise<void> {
+export async function verifyExtents(
+  path: string,
+  place: string,
+  extents: readonly (BlockExtent & { seq: number })[],
+): Promise<void> {
   const corrupt = (seq: number, what: string, cause?: unknown): PodlineError =>
     new PodlineError('PDL_SCRATCH_CORRUPT', `block ${String(seq)} ${what}`, { place: `${place}/${String(seq)}`, cause });
   const first = extents[0]?.seq ?? 0;

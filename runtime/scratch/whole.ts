@@ -8,7 +8,11 @@ import type { Scratch } from './types.js';
  * of Arrow IPC (`stream`: `ipc.open_stream`; `file`, after an adoption: `ipc.open_file`). Undefined when it is spread over several
  * segments or takes columns by reference: write it out with `writeArrowFile` then.
  */
-export function wholeArrowSegment(scratch: Scratch, shardId: string, stream: string): { path: string; container: 'file' | 'stream' } | undefined {
+export function wholeArrowSegment(
+  scratch: Scratch,
+  shardId: string,
+  stream: string,
+): { path: string; container: 'file' | 'stream' } | undefined {
   const record = scratch.stream(shardId, stream);
   if (record?.kind !== 'table' || !record.sealed || record.blocks === 0) return undefined;
   const blocks = scratch.blocks(shardId, stream);
@@ -16,7 +20,9 @@ export function wholeArrowSegment(scratch: Scratch, shardId: string, stream: str
   const segment = scratch.segments(shardId).find((candidate) => candidate.id === id);
   if (!segment?.ended) return undefined;
   const inside = (column: ColumnRef): boolean =>
-    [column.values, column.validity, column.offsets, column.dictionary?.values, column.dictionary?.offsets].every((ref) => !ref || ref.segment === id);
+    [column.values, column.validity, column.offsets, column.dictionary?.values, column.dictionary?.offsets].every(
+      (ref) => !ref || ref.segment === id,
+    );
   // A block without an extent repeats columns of another: the file would lack its rows.
   if (!blocks.every((block) => block.extent?.segment === id && block.columns.every(inside))) return undefined;
   return { path: segment.path, container: arrowContainer(segment.path) };

@@ -45,6 +45,8 @@ export class BlockWriter implements StreamWriter {
   #segment: OpenSegment | undefined;
   #place: 'dir' | 'spill' = 'dir';
   #queue: Promise<unknown> = Promise.resolve();
+  #failures = 0;
+  #failure: unknown;
   #closing: Promise<void> | undefined;
   /** Segments made so far, by this writer and those before it. */
   #segments: number | undefined;
@@ -137,10 +139,17 @@ export class BlockWriter implements StreamWriter {
     return this.#closing;
   }
 
+  /** After a failure the calls that were made before it was known fail too: a later block must not take the place of an earlier one. */
   #inOrder<T>(action: () => Promise<T>): Promise<T> {
+    const failures = this.#failures;
     const done = this.#queue.then(() => {
+      if (failures !== this.#failures) throw this.#failure;
       if (this.#closing) throw new PodlineError('PDL_SCRATCH_CLOSED', `the writer of \`${this.request.stream}\` is closed`);
-      return action();
+      return action().catch((error: unknown) => {
+        this.#failures += 1;
+        this.#failure = error;
+        throw error;
+      });
     });
     this.#queue = done.catch(() => undefined);
     return done;
@@ -148,74 +157,41 @@ export class BlockWriter implements StreamWriter {
 
   #checkKind(kind: StreamRecord['kind']): void {
     const { sealed, stream } = this.#stream;
-    if (this.#stream.kind !== kind) throw new PodlineError('PDL_STAGE_OUTPUT', `stream \`${stream}\` holds ${this.#stream.kind}, not ${kind}`);
-    if (sealed) throw new PodlineError('PDL_RUN_FENCED', `stream \`${stream}\` is sealed`, { place: `${this.request.shardId}/${stream}` });
+    if (this.#stream.kind !== kind)
+      throw new PodlineError('PDL_STAGE_OUTPUT', `stream \`${stream}\` holds ${this.#stream.kind}, not ${kind}`);
+    if (sealed)
+      throw new PodlineError('PDL_RUN_FENCED', `stream \`${stream}\` is sealed`, { place: `${this.request.shardId}/${stream}` });
   }
 
   async #appendTable(rows: number, columns: ColumnToWrite[], progress: StageProgress | undefined): Promise<BlockRecord> {
     this.#checkKind('table');
-    const ordered = this.#checkColumns(rows, columns);
-    const data = ordered.filter((column): column is OrderedColumn & { data: ColumnData } => column.data !== undefined);
-    if (data.length === 0) return firstOf(this.#commit({ blocks: [{ rows, columns: ordered.map(({ schema, ref }) => renamed(schema, ref)) }], progress }));
+    const ordered = orderColumns(this.#stream, `${this.request.shardId}/${this.#stream.stream}`, rows, columns);
+    const data = ordered.filter(isData);
+    if (data.length === 0)
+      return firstOf(
+        this.#commit({ blocks: [{ rows, columns: ordered.map(({ schema, ref }) => renamed(schema, ref)) }], progress }),
+      );
 
     const schema = data.map((column) => column.schema);
     const segment = await this.#segmentFor(schema, undefined);
-    const start = segment.entry.committedBytes;
-    const pieces: Uint8Array[] = start === 0 ? [encodeSchema(schema)] : [];
-    let at = start + (pieces[0]?.length ?? 0);
-    const dictionaries = new Map<string, WrittenDictionary>();
-    for (const [column, { data: values }] of data.entries()) {
-      const name = schema[column]?.name ?? '';
-      if (!values.dictionary) continue;
-      const before = segment.dictionaries.get(name);
-      if (before && sameDictionary(before.data, values.dictionary)) {
-        dictionaries.set(name, before);
-        continue;
-      }
-      const laid = layDictionary(column, values.dictionary);
-      pieces.push(...laid.pieces);
-      dictionaries.set(name, { data: values.dictionary, placed: movedUtf8(laid.placed, at) });
-      at += laid.bytes;
-    }
-    const batch = layRecordBatch(
-      rows,
-      data.map((column) => column.data),
-    );
-    pieces.push(...batch.pieces);
-    const end = at + batch.bytes;
-    const { id } = segment.entry;
-    const written = new Map<string, ColumnRef>();
-    for (const [column, placed] of batch.placed.entries()) {
-      const { name, type } = schema[column] ?? { name: '', type: 'utf8' };
-      const ref = (buffer: { offset: number; length: number }): BufferRef => ({ segment: id, offset: at + buffer.offset, length: buffer.length });
-      const dictionary = dictionaries.get(name)?.placed;
-      written.set(name, {
-        name,
-        type,
-        nullCount: placed.nullCount,
-        ...(placed.validity && { validity: ref(placed.validity) }),
-        ...(placed.offsets && { offsets: ref(placed.offsets) }),
-        values: ref(placed.values),
-        ...(dictionary && {
-          dictionary: { length: dictionary.length, offsets: { segment: id, ...dictionary.offsets }, values: { segment: id, ...dictionary.values } },
-        }),
-      });
-    }
-    const crc32 = await this.#writeBlock(segment, pieces, end - start);
+    const laid = layTable(segment.entry, segment.dictionaries, rows, data);
+    const { id, committedBytes: offset } = segment.entry;
+    const crc32 = await this.#writeBlock(segment, laid.pieces, laid.bytes);
     const block = {
       rows,
-      columns: ordered.map(({ schema: column, ref }) => written.get(column.name) ?? renamed(column, ref)),
-      extent: { segment: id, offset: start, length: end - start, crc32 },
+      columns: ordered.map(({ schema: column, ref }) => laid.columns.get(column.name) ?? renamed(column, ref)),
+      extent: { segment: id, offset, length: laid.bytes, crc32 },
     };
-    const record = firstOf(this.#commitTo(segment, block, end, progress));
-    for (const [name, dictionary] of dictionaries) segment.dictionaries.set(name, dictionary);
+    const record = firstOf(this.#commitTo(segment, block, offset + laid.bytes, progress));
+    for (const [name, dictionary] of laid.dictionaries) segment.dictionaries.set(name, dictionary);
     return record;
   }
 
   async #appendPayload(payload: Uint8Array, file: string | undefined, progress: StageProgress | undefined): Promise<BlockRecord> {
     this.#checkKind(file === undefined ? 'bytes' : 'files');
     const named = file === undefined ? {} : { file };
-    if (payload.length === 0) return firstOf(this.#commit({ blocks: [{ rows: 0, columns: [], payload: nowhere, ...named }], progress }));
+    if (payload.length === 0)
+      return firstOf(this.#commit({ blocks: [{ rows: 0, columns: [], payload: nowhere, ...named }], progress }));
     const segment = await this.#segmentFor([], file);
     const offset = segment.entry.committedBytes;
     const crc32 = await this.#writeBlock(segment, [payload], payload.length);
@@ -224,33 +200,15 @@ export class BlockWriter implements StreamWriter {
     return firstOf(this.#commitTo(segment, block, offset + payload.length, progress));
   }
 
-  /** The columns in the order of the schema; each must be there once. */
-  #checkColumns(rows: number, columns: readonly ColumnToWrite[]): OrderedColumn[] {
-    const { schema, stream } = this.#stream;
-    const place = `${this.request.shardId}/${stream}`;
-    const given = new Map(columns.map((column) => [column.name, column]));
-    const ordered = schema.map((column): OrderedColumn => {
-      const found = given.get(column.name);
-      if (!found) throw new PodlineError('PDL_STAGE_OUTPUT', `column \`${column.name}\` of stream \`${stream}\` is missing`, { place });
-      given.delete(column.name);
-      if ('data' in found) {
-        checkColumn(place, column, rows, found.data);
-        return { schema: column, data: found.data };
-      }
-      checkRef(place, column, rows, found.ref);
-      return { schema: column, ref: found.ref };
-    });
-    const [extra] = given.keys();
-    if (extra !== undefined || columns.length !== schema.length) {
-      throw new PodlineError('PDL_STAGE_OUTPUT', `stream \`${stream}\` has no column \`${extra ?? columns.at(-1)?.name ?? ''}\`, or it was given twice`, { place });
-    }
-    return ordered;
-  }
-
   /** The open segment if it can take such a block, else another (invariant 5). */
   async #segmentFor(schema: readonly ColumnSchema[], file: string | undefined): Promise<OpenSegment> {
     const open = this.#segment;
-    if (open?.entry.place === this.#place && open.file === file && open.schema.map(nameOf).join('\0') === schema.map(nameOf).join('\0')) return open;
+    if (
+      open?.entry.place === this.#place &&
+      open.file === file &&
+      open.schema.map(nameOf).join('\0') === schema.map(nameOf).join('\0')
+    )
+      return open;
     await this.#endSegment();
     this.#segment = new OpenSegment(this.files, this.request.shardId, this.#newEntry(), schema, file);
     return this.#segment;
@@ -268,17 +226,23 @@ export class BlockWriter implements StreamWriter {
   /** Makes room and writes; on failure the room is given back and the error thrown (invariant 3). */
   async #writeBlock(segment: OpenSegment, pieces: readonly Uint8Array[], bytes: number): Promise<number> {
     if (bytes > limits.blockBytesMax) {
-      throw new PodlineError('PDL_STAGE_OUTPUT', `a block of ${String(bytes)} bytes is over the limit of ${String(limits.blockBytesMax)}`, {
-        place: `${this.request.shardId}/${this.request.stream}`,
-        hint: 'Return smaller blocks.',
-      });
+      throw new PodlineError(
+        'PDL_STAGE_OUTPUT',
+        `a block of ${String(bytes)} bytes is over the limit of ${String(limits.blockBytesMax)}`,
+        {
+          place: `${this.request.shardId}/${this.request.stream}`,
+          hint: 'Return smaller blocks.',
+        },
+      );
     }
     const need = segment.entry.committedBytes + bytes + endBytes;
     if (need > segment.entry.reservedBytes) segment.entry = this.#reserve(segment.entry, need);
     try {
       return await segment.write(pieces);
     } catch (error) {
-      segment.entry = this.index.transact((txn) => reserve(txn, this.request.shardId, segment.entry, wholePages(segment.entry.committedBytes), this.sizeBytesMax));
+      segment.entry = this.index.transact((txn) =>
+        reserve(txn, this.request.shardId, segment.entry, wholePages(segment.entry.committedBytes), this.sizeBytesMax),
+      );
       throw error;
     }
   }
@@ -298,7 +262,12 @@ export class BlockWriter implements StreamWriter {
     });
   }
 
-  #commitTo(segment: OpenSegment, block: Omit<BlockRecord, 'seq'>, committedBytes: number, progress: StageProgress | undefined): BlockRecord[] {
+  #commitTo(
+    segment: OpenSegment,
+    block: Omit<BlockRecord, 'seq'>,
+    committedBytes: number,
+    progress: StageProgress | undefined,
+  ): BlockRecord[] {
     const entry = { ...segment.entry, committedBytes };
     const blocks = this.#commit({ blocks: [block], segment: entry, progress });
     segment.entry = entry;
@@ -309,7 +278,7 @@ export class BlockWriter implements StreamWriter {
   #commit({ blocks, segment, progress }: Commit): BlockRecord[] {
     const { shardId, stream: name, run } = this.request;
     const bytes = blocks.reduce((sum, block) => sum + (block.extent?.length ?? 0), 0);
-    const referred = new Set(blocks.flatMap(segmentsOf).filter((id) => !this.#referred.has(id)));
+    const referred = new Set(blocks.flatMap((block) => [...segmentsOf(block)]).filter((id) => !this.#referred.has(id)));
     const [records, stream] = this.index.transact((txn) => {
       checkRun(txn, shardId, name, run);
       const before = checkStream(txn, shardId, this.#stream);
@@ -325,7 +294,9 @@ export class BlockWriter implements StreamWriter {
       if (segment) txn.put('segment', segment, shardId, segment.id);
       for (const id of referred) {
         if (!txn.get('segment', shardId, id)) {
-          throw new PodlineError('PDL_INTERNAL', `a block of \`${name}\` refers to segment ${id}, which was freed`, { place: `${shardId}/${name}` });
+          throw new PodlineError('PDL_INTERNAL', `a block of \`${name}\` refers to segment ${id}, which was freed`, {
+            place: `${shardId}/${name}`,
+          });
         }
         txn.put('ref', 1, shardId, id, name);
       }
@@ -360,12 +331,6 @@ export class BlockWriter implements StreamWriter {
   }
 }
 
-interface OrderedColumn {
-  schema: ColumnSchema;
-  data?: ColumnData | undefined;
-  ref?: ColumnRef | undefined;
-}
-
 /** The place of no bytes. */
 const nowhere: BufferRef = { segment: '', offset: 0, length: 0 };
 const nameOf = (column: ColumnSchema): string => column.name;
@@ -374,32 +339,4 @@ function firstOf(blocks: readonly BlockRecord[]): BlockRecord {
   const [block] = blocks;
   if (!block) throw new PodlineError('PDL_INTERNAL', 'a commit of a block returned none');
   return block;
-}
-
-/** A column taken from elsewhere, under the name that it has in this stream. */
-function renamed(schema: ColumnSchema, ref: ColumnRef | undefined): ColumnRef {
-  if (!ref) throw new PodlineError('PDL_INTERNAL', `column \`${schema.name}\` is neither data nor a reference`);
-  return { ...ref, name: schema.name };
-}
-
-function checkRef(place: string, schema: ColumnSchema, rows: number, ref: ColumnRef): void {
-  const fault = (what: string): never => {
-    throw new PodlineError('PDL_STAGE_OUTPUT', `column \`${schema.name}\`, taken from \`${ref.name}\` by reference, ${what}`, { place });
-  };
-  if (ref.type !== schema.type) fault(`is ${ref.type}, where the stream has ${schema.type}`);
-  if (ref.nullCount > 0 && !schema.nullable) fault(`has ${String(ref.nullCount)} nulls and is not nullable`);
-  const bytes = schema.type === 'utf8' ? (rows === 0 ? 0 : 4 * (rows + 1)) : (valueBytes(schema.type, rows) ?? 0);
-  if (((schema.type === 'utf8' ? ref.offsets : ref.values)?.length ?? 0) < bytes) fault(`has fewer than ${String(rows)} rows`);
-}
-
-const movedUtf8 = (placed: PlacedUtf8, by: number): PlacedUtf8 => ({
-  length: placed.length,
-  offsets: { offset: placed.offsets.offset + by, length: placed.offsets.length },
-  values: { offset: placed.values.offset + by, length: placed.values.length },
-});
-
-/** Segments that a block refers to. */
-export function segmentsOf(block: Omit<BlockRecord, 'seq'>): string[] {
-  const refs = block.columns.flatMap((column) => [column.values, column.validity, column.offsets, column.dictionary?.offsets, column.dictionary?.values]);
-  return [...new Set([...refs, block.payload, block.extent].flatMap((ref) => (ref && ref.segment !== '' ? [ref.segment] : [])))];
 }

@@ -24,13 +24,14 @@ import type { LineClient } from '../../runtime/api/line-client.js';
 import { buildGraph, type Graph } from '../../runtime/line/graph.js';
 import { initialLine, step } from '../../runtime/line/line.js';
 import { visibleParameters } from '../../runtime/line/lineage.js';
+import { nextReadOf, nothingObserved, observeNeed, type ObservedNeed } from '../../runtime/line/memory.js';
 import type { KnownStream, LineEffect, LineEvent, LineState } from '../../runtime/line/types.js';
 import type { Logger } from '../../runtime/platform/logger.js';
 import { deliverInThread } from '../../runtime/results/deliver.js';
 import { loadInThread } from '../../runtime/sources/load-in-thread.js';
 import type { Scratch, ScratchOptions } from '../../runtime/scratch/types.js';
 import { checkpointNow, finalCheckpoint } from './checkpointing.js';
-import { lineConfig, needBytesOf } from './planning.js';
+import { lineConfig, needBytesOf, sourceBytesOf } from './planning.js';
 import { Resident, type RunOnSlot } from './resident.js';
 import { makeRoom } from './room.js';
 import type { ShimServer } from './shim-server.js';
@@ -63,6 +64,7 @@ export class Agent {
   readonly #state: LineState;
   #pipeline: Pipeline;
   #graph: Graph<ResolvedStage>;
+  #observed: ObservedNeed = nothingObserved;
   #stepping = false;
   #ending = false;
   #strangersDropped = false;
@@ -237,7 +239,7 @@ export class Agent {
       const answer = await this.options.client.lease({ max, waitMs: wait ? limits.leaseWaitMs : 0, residents: this.options.scratch.shards().map((shard) => shard.shardId) });
       for (const lease of answer.leases) this.residents.set(lease.shardId, new Resident(lease, this.#pipeline, this.options.nowMs()));
       await this.#dropStrangers();
-      const leases = await Promise.all(answer.leases.map(async (lease) => ({ lease, needBytes: await needBytesOf(lease, this.#pipeline) })));
+      const leases = await Promise.all(answer.leases.map(async (lease) => ({ lease, needBytes: await needBytesOf(lease, this.#pipeline.stages.length, this.#observed) })));
       if (leases.length === 0) this.dispatch({ type: 'leaseRequestEnded', queued: answer.queued });
       else this.dispatch({ type: 'leased', leases, queued: answer.queued });
     } catch (thrown) {
@@ -300,7 +302,7 @@ export class Agent {
       { source: resident.lease.source, input: this.#pipeline.spec.input, shardId, lineage, run, scratch: scratchOptions },
       {
         signal: resident.gone.signal,
-        onFull: (bytes) => makeRoom(this, shardId, [inputStream], bytes),
+        onFull: (bytes) => makeRoom(this, bytes),
       },
     );
     const ms = this.options.nowMs() - startedMs;
@@ -384,7 +386,7 @@ export class Agent {
 
   async #room(slot: number, runId: string, bytes: number): Promise<void> {
     const run = this.#runs.get(runId);
-    const answer = run === undefined ? 'none' : await makeRoom(this, run.shardId, this.#streamsInUse(), bytes);
+    const answer = run === undefined ? 'none' : await makeRoom(this, bytes);
     this.#shims?.send(slot, { type: 'roomAnswer', runId, answer });
   }
 
@@ -422,7 +424,9 @@ export class Agent {
   async #complete(shardId: string): Promise<void> {
     const resident = this.residents.get(shardId);
     if (resident?.result === undefined) return;
-    resident.report.scratchUsed(this.options.scratch.usage().peakBytes);
+    const { peakBytes } = this.options.scratch.usage();
+    resident.report.scratchUsed(peakBytes);
+    this.#observed = observeNeed(this.#observed, peakBytes / Math.max(1, this.residents.size), await sourceBytesOf(resident.lease));
     await this.#settle(shardId, async () => {
       await this.options.client.complete({ ...idOf(resident.lease), result: resident.result ?? never(), report: resident.report.build() });
       resident.completed = true;
@@ -458,6 +462,11 @@ export class Agent {
     for (const run of [...this.#runs.values()]) if (run.shardId === shardId) this.#runs.delete(run.runId);
     if (resident?.completed === true && !this.#pipeline.spec.checkpoints.keepCompleted) await this.options.checkpoints.forget(this.#pipeline.name, shardId);
     await this.options.scratch.dropShard(shardId);
+  }
+
+  /** When a stream is read next, as the heart sees it: 0 is now. */
+  nextReadOf(shardId: string, stream: string): number {
+    return nextReadOf(this.#state, shardId, stream);
   }
 
   // ---- heartbeat -------------------------------------------------------------------------------
@@ -567,10 +576,6 @@ export class Agent {
 
   #stageNamed(name: string): ResolvedStage | undefined {
     return this.#pipeline.stages.find((stage) => stage.name === name);
-  }
-
-  #streamsInUse(): string[] {
-    return [...this.#runs.values()].flatMap((run) => [run.stage, ...(this.#stageNamed(run.stage)?.after ?? [])]);
   }
 
   #forgetRunsOf(slot: number): void {

@@ -4,7 +4,7 @@ import type { Lease } from '../../runtime/contracts/line-api.js';
 import type { Pipeline } from '../../runtime/contracts/manifest.js';
 import { parseQuantity } from '../../runtime/config/units.js';
 import { residentsOf } from '../../runtime/line/concurrency.js';
-import { needOfShard } from '../../runtime/line/memory.js';
+import { needOfShard, type ObservedNeed } from '../../runtime/line/memory.js';
 import type { LineConfig } from '../../runtime/line/types.js';
 
 /** Between tries of a stage on one shard; the shard's own retries back off by the manifest's `retries.backoff`. */
@@ -21,16 +21,20 @@ export function lineConfig(pipeline: Pipeline, slots: number, cores: number): Li
   };
 }
 
-/** Bytes of scratch that a shard is expected to need; 0 where nothing is known of its source. */
-export async function needBytesOf(lease: Lease, pipeline: Pipeline): Promise<number> {
-  const { source } = lease;
-  if (!('uri' in source)) return 0;
-  const format = source.format;
-  if (source.bytes !== undefined) return needOfShard({ sourceBytes: source.bytes[1] - source.bytes[0], format, stages: pipeline.stages.length });
+/** Bytes of scratch that a shard is expected to need. */
+export async function needBytesOf(lease: Lease, stages: number, observed: ObservedNeed): Promise<number> {
+  return needOfShard({ format: lease.source.format, sourceBytes: await sourceBytesOf(lease), stages }, observed);
+}
+
+/** Of the shard's own part of its source; undefined where that cannot be known beforehand. */
+export async function sourceBytesOf({ source }: Lease): Promise<number | undefined> {
+  if (!('uri' in source)) return undefined;
+  if (source.bytes !== undefined) return source.bytes[1] - source.bytes[0];
+  // A range of rows may be any part of the file.
+  if (source.rows !== undefined) return undefined;
   try {
-    const { size } = await stat(source.uri);
-    return needOfShard({ sourceBytes: size, format, stages: pipeline.stages.length });
+    return (await stat(source.uri)).size;
   } catch {
-    return 0;
+    return undefined;
   }
 }

@@ -196,7 +196,7 @@ export class SimulatedLine {
         this.#checkpoint(effect.shardId, effect.stage);
         return;
       case 'release':
-        require(!this.heart.graph.results.has(effect.stream), `the result ${effect.stream} is released`);
+        require(!this.heart.graph.results.includes(effect.stream), `the result ${effect.stream} is released`);
         this.#scratch.get(effect.shardId)?.delete(effect.stream);
         return;
       case 'deliver':

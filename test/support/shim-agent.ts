@@ -127,7 +127,7 @@ export class FakeAgent {
       type: 'welcome',
       stage,
       kind: 'table',
-      scratch: { dir: join(this.dir, 'scratch'), sizeBytesMax: this.sizeBytesMax, spillDir: join(this.dir, 'spill') },
+      scratch: { dir: join(this.dir, 'scratch'), sizeBytesMax: this.sizeBytesMax, spillDir: join(this.dir, 'spill'), medium: 'memory' },
       workers: 1,
       ...over,
     };

@@ -6,7 +6,7 @@ import { packageRoot } from '../../runtime/platform/entries.js';
 import { sourceFiles } from './support/files.js';
 
 const document = readFileSync(join(packageRoot, 'docs', 'environment.md'), 'utf8');
-const documented = new Set([...document.matchAll(/^\| `(PODLINE_[A-Z_]+)` \|/gm)].map((match) => match[1] ?? ''));
+const documented = new Set([...document.matchAll(/^\| `(PODLINE_[A-Z_]+)` +\|/gm)].map((match) => match[1] ?? ''));
 
 it('every name of the contract is documented', () => {
   expect(Object.values(env).filter((name) => !documented.has(name))).toEqual([]);

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { PodlineError } from '../../contracts/errors.js';
-import { lockWorkDir } from '../../coordinator/workdir-lock.js';
+import { lockWorkdir } from '../../coordinator/workdir-lock.js';
 import { layOut } from '../../local/places.js';
 import { exitCodes, type RunIo } from './run.js';
 
@@ -11,7 +11,7 @@ export async function clean(workDir: string, io: Pick<RunIo, 'out'>): Promise<nu
   const dir = resolve(workDir);
   if (!existsSync(join(dir, 'journal'))) throw new PodlineError('PDL_USAGE', `${dir} is no work directory of podline`, { hint: 'Name it with --work-dir.' });
   const places = layOut(dir, 'Memory');
-  const lock = await lockWorkDir(places.workDir);
+  const lock = await lockWorkdir(places.workDir);
   try {
     const ours = [places.journalDir, places.stagesDir, places.ssdDir, places.volumeDir, places.logsDir, places.addressFile, places.processesFile, places.scratchRoot, places.socketsDir, join(dir, 'scratch')];
     await Promise.all(ours.map((path) => rm(path, { recursive: true, force: true })));

@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { readManifest } from '../../config/manifest.js';
 import { resolveParameters } from '../../config/parameters.js';
 import { resolvePipeline } from '../../config/pipeline.js';
+import type { SubmissionInput } from '../../api/client.js';
 import { PodlineError } from '../../contracts/errors.js';
 import type { PipelineManifest } from '../../contracts/manifest.js';
 import type { Submission } from '../../contracts/shard.js';
@@ -93,12 +94,12 @@ async function takeUp(embedded: Embedded, name: string, options: RunOptions): Pr
 
 async function retryEnded({ client }: Embedded, name: string): Promise<void> {
   for (const state of ['failed', 'cancelled'] as const) {
-    for await (const shard of client.all(name, { state })) await client.retry(shard.id);
+    for await (const shard of client.listAll(name, { state })) await client.retry(shard.id);
   }
 }
 
 async function resumeAll({ client }: Embedded, name: string, stage: string): Promise<void> {
-  for await (const shard of client.all(name, {})) if (shard.state !== 'running') await client.resume(shard.id, stage);
+  for await (const shard of client.listAll(name)) if (shard.state !== 'running') await client.resumeFrom(shard.id, stage);
 }
 
 /** Submissions are sent in batches: one durable transaction for each. */
@@ -106,15 +107,15 @@ const batchShards = 1_000;
 
 async function submitAll({ client }: Embedded, manifest: PipelineManifest, given: { baseDir: string; parameters: Submission['parameters'] }): Promise<void> {
   const { input } = manifest.spec;
-  let batch: Submission[] = [];
+  let batch: SubmissionInput[] = [];
   const send = async (): Promise<void> => {
-    for (const answer of await client.submitMany(manifest.metadata.name, batch)) {
+    for (const answer of await client.submitAll(manifest.metadata.name, batch)) {
       if (answer.outcome === 'rejected') throw PodlineError.fromWire(answer.error);
     }
     batch = [];
   };
   for await (const { key, source } of splitInput(input, { baseDir: given.baseDir })) {
-    batch.push({ key, source, parameters: given.parameters, priority: 5 });
+    batch.push({ key, source, parameters: given.parameters });
     if (batch.length === batchShards) await send();
   }
   if (batch.length > 0) await send();
@@ -122,7 +123,7 @@ async function submitAll({ client }: Embedded, manifest: PipelineManifest, given
 
 async function summarise({ client, places }: Embedded, name: string, elapsedMs: number, counts: Counts): Promise<RunSummary> {
   const builder = new SummaryBuilder();
-  for await (const listed of client.all(name, {})) builder.add(await client.get(listed.id));
+  for await (const listed of client.listAll(name)) builder.add(await client.get(listed.id));
   return builder.build({ pipeline: name, workDir: places.workDir, elapsedMs, counts });
 }
 

@@ -4,6 +4,7 @@ import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { formatBytes, formatDuration } from '../../config/units.js';
+import type { SubmissionInput } from '../../api/client.js';
 import { PodlineError } from '../../contracts/errors.js';
 import type { Shard, Submission } from '../../contracts/shard.js';
 import { splitInput } from '../../sources/split.js';
@@ -30,17 +31,16 @@ export async function submit(pipelineName: string, options: SubmitOptions, io: O
     if (view.pipeline === undefined) throw new PodlineError('PDL_PIPELINE_UNKNOWN', `there is no pipeline ${pipelineName}`);
     const { spec, baseDir } = view.pipeline;
     const source = options.input.map((pattern) => (/^[a-z][a-z0-9+.-]*:/i.test(pattern) ? pattern : resolve(pattern)));
-    const submissions: Submission[] = [];
+    const submissions: SubmissionInput[] = [];
     for await (const piece of splitInput({ ...spec.input, source }, { baseDir })) {
       submissions.push({
         ...piece,
         key: options.key === undefined ? piece.key : submissions.length === 0 ? options.key : `${options.key}.${String(submissions.length)}`,
         parameters: coerce(options.param),
-        priority: 5,
         ...(options.resultDir === undefined ? {} : { resultDir: resolve(options.resultDir) }),
       });
     }
-    const answers = await reached.client.submitMany(pipelineName, submissions);
+    const answers = await reached.client.submitAll(pipelineName, submissions);
     for (const answer of answers) {
       if (options.json) io.out.write(`${JSON.stringify(answer)}\n`);
       else if (answer.outcome === 'rejected') io.out.write(`rejected  ${answer.key ?? ''} ${answer.error.code} ${answer.error.message}\n`);
@@ -101,7 +101,7 @@ export async function retry(shardIds: readonly string[], options: { workDir: str
     const ids = [...shardIds];
     if (ids.length === 0) {
       for (const pipeline of await reached.client.pipelines()) {
-        for await (const shard of reached.client.all(pipeline.name, { state: 'failed' })) ids.push(shard.id);
+        for await (const shard of reached.client.listAll(pipeline.name, { state: 'failed' })) ids.push(shard.id);
       }
     }
     for (const id of ids) {

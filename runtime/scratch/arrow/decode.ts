@@ -91,7 +91,8 @@ class Table {
     if (at === 0) return [];
     const from = this.buffer.__vector(at);
     const length = this.buffer.__vector_len(at);
-    if (length < 0 || from + length * width > this.buffer.capacity()) throw new RangeError('a vector ends outside of its message');
+    if (length < 0 || from + length * width > this.buffer.capacity())
+      throw new RangeError('a vector ends outside of its message');
     return Array.from({ length }, (_, index) => read(from + index * width));
   }
 }
@@ -118,7 +119,12 @@ export function decodeMessage(metadata: Uint8Array): ArrowMessage {
   }
 }
 
-export function decodeFooter(footer: Uint8Array): { fields: ArrowField[]; littleEndian: boolean; dictionaries: FileBlock[]; batches: FileBlock[] } {
+export function decodeFooter(footer: Uint8Array): {
+  fields: ArrowField[];
+  littleEndian: boolean;
+  dictionaries: FileBlock[];
+  batches: FileBlock[];
+} {
   const table = Table.root(footer);
   const schema = table.table(1);
   if (!schema) throw new RangeError('the footer has no schema');
@@ -134,7 +140,10 @@ function decodeSchema(schema: Table): { fields: ArrowField[]; littleEndian: bool
       nullable: field.int8(1) !== 0,
       type: decodeType(field.int8(2), field.table(3)),
       // Without an index type the codes are int32 (Schema.fbs).
-      dictionary: dictionary && { id: dictionary.int64(0), codes: codes ? decodeInt(codes) : { is: 'int', bits: 32, signed: true } },
+      dictionary: dictionary && {
+        id: dictionary.int64(0),
+        codes: codes ? decodeInt(codes) : { is: 'int', bits: 32, signed: true },
+      },
     };
   });
   return { fields, littleEndian: schema.int16(0) === 0 };

@@ -43,7 +43,12 @@ export function encodeSchema(schema: readonly ColumnSchema[]): Uint8Array {
 }
 
 /** Prefix and metadata of a record batch whose body is laid out as `buffers` say. */
-export function encodeRecordBatch(rows: number, nodes: readonly FieldNode[], buffers: readonly BodyBuffer[], bodyBytes: number): Uint8Array {
+export function encodeRecordBatch(
+  rows: number,
+  nodes: readonly FieldNode[],
+  buffers: readonly BodyBuffer[],
+  bodyBytes: number,
+): Uint8Array {
   const builder = new Builder(256 + 16 * (nodes.length + buffers.length));
   return frame(builder, header.recordBatch, buildBatch(builder, rows, nodes, buffers), bodyBytes);
 }
@@ -59,7 +64,11 @@ export function encodeDictionaryBatch(id: number, length: number, buffers: reado
 }
 
 /** Footer, its length and the closing magic of a file. */
-export function encodeFooter(schema: readonly ColumnSchema[], dictionaries: readonly FileBlock[], batches: readonly FileBlock[]): Uint8Array {
+export function encodeFooter(
+  schema: readonly ColumnSchema[],
+  dictionaries: readonly FileBlock[],
+  batches: readonly FileBlock[],
+): Uint8Array {
   const builder = new Builder(1024);
   const schemaOffset = buildSchema(builder, schema);
   const blocks = (list: readonly FileBlock[]): number => {

@@ -74,7 +74,14 @@ export function readArrowBlocks(path: string): ArrowFileBlocks {
   }
 }
 
-function readColumn(fd: number, type: ColumnType, rows: number, at: ColumnAt, path: string, dictionary: (at: Utf8At, type: ArrowType) => Utf8Data): ColumnData {
+function readColumn(
+  fd: number,
+  type: ColumnType,
+  rows: number,
+  at: ColumnAt,
+  path: string,
+  dictionary: (at: Utf8At, type: ArrowType) => Utf8Data,
+): ColumnData {
   const data: ColumnData = { type, rows, nullCount: at.nullCount, values: new Uint8Array(0) };
   if (at.validity) data.validity = bytes(fd, at.validity, Math.ceil(rows / 8));
   if (type === 'utf8' && at.offsets) return { ...data, ...readUtf8(fd, rows, at.offsets, at.values, at.field.type, path) };
@@ -83,11 +90,13 @@ function readColumn(fd: number, type: ColumnType, rows: number, at: ColumnAt, pa
   return data;
 }
 
-function readValues(fd: number, type: ColumnType, rows: number, { field, values }: ColumnAt): ArrayBufferView<ArrayBufferLike> {
+function readValues(fd: number, type: ColumnType, rows: number, { field, values }: ColumnAt): ArrayBufferView {
   if (field.dictionary) return readCodes(fd, rows, values, field.dictionary.codes);
   if (field.type.is === 'timestamp' && field.type.unit === 's') return longs(fd, rows, values).map((seconds) => seconds * 1000n);
-  if (field.type.is === 'timestamp' && field.type.unit === 'ns') return longs(fd, rows, values).map((ns) => (ns - (((ns % 1000n) + 1000n) % 1000n)) / 1000n);
-  if (field.type.is === 'date' && field.type.unit === 'ms') return Int32Array.from(longs(fd, rows, values), (ms) => Math.floor(Number(ms) / 86_400_000));
+  if (field.type.is === 'timestamp' && field.type.unit === 'ns')
+    return longs(fd, rows, values).map((ns) => (ns - (((ns % 1000n) + 1000n) % 1000n)) / 1000n);
+  if (field.type.is === 'date' && field.type.unit === 'ms')
+    return Int32Array.from(longs(fd, rows, values), (ms) => Math.floor(Number(ms) / 86_400_000));
   const { array } = physicalTypes[type];
   const raw = bytes(fd, values, valueBytes(type, rows) ?? 0);
   return new array(raw.buffer as ArrayBuffer, 0, raw.length / array.BYTES_PER_ELEMENT);
@@ -109,15 +118,31 @@ function readCodes(fd: number, rows: number, values: BodyBuffer, codes: ArrowTyp
   }
 }
 
-function readUtf8(fd: number, length: number, offsets: BodyBuffer, values: BodyBuffer, type: ArrowType, path: string): { offsets: Int32Array; values: Uint8Array } {
+function readUtf8(
+  fd: number,
+  length: number,
+  offsets: BodyBuffer,
+  values: BodyBuffer,
+  type: ArrowType,
+  path: string,
+): { offsets: Int32Array; values: Uint8Array } {
   if (length === 0) return { offsets: new Int32Array(1), values: new Uint8Array(0) };
   const large = type.is === 'utf8' && type.large;
   const raw = large ? longs(fd, length + 1, offsets) : new Int32Array(bytes(fd, offsets, (length + 1) * 4).buffer as ArrayBuffer);
   // Numbers are kept exact: a batch's text is far below 2^53.
   const first = Number(raw[0] ?? 0);
   const end = Number(raw[length] ?? 0);
-  if (first < 0 || end < first || end > values.length) throw new PodlineError('PDL_SOURCE_UNREADABLE', `a text column has offsets up to ${String(end)} into ${String(values.length)} bytes`, { place: path });
-  if (end - first > 0x7fff_ffff) throw new PodlineError('PDL_FORMAT_UNSUPPORTED', 'a batch has more than 2 GiB of text in one column', { place: path, hint: 'Write smaller batches.' });
+  if (first < 0 || end < first || end > values.length)
+    throw new PodlineError(
+      'PDL_SOURCE_UNREADABLE',
+      `a text column has offsets up to ${String(end)} into ${String(values.length)} bytes`,
+      { place: path },
+    );
+  if (end - first > 0x7fff_ffff)
+    throw new PodlineError('PDL_FORMAT_UNSUPPORTED', 'a batch has more than 2 GiB of text in one column', {
+      place: path,
+      hint: 'Write smaller batches.',
+    });
   const text = readExactly(fd, values.offset + first, end - first);
   if (raw instanceof Int32Array && first === 0) return { offsets: raw, values: text };
   const rebased = new Int32Array(length + 1);
@@ -125,5 +150,7 @@ function readUtf8(fd: number, length: number, offsets: BodyBuffer, values: BodyB
   return { offsets: rebased, values: text };
 }
 
-const bytes = (fd: number, buffer: BodyBuffer, length: number): Uint8Array => readExactly(fd, buffer.offset, Math.min(length, buffer.length));
-const longs = (fd: number, rows: number, buffer: BodyBuffer): BigInt64Array => new BigInt64Array(bytes(fd, buffer, rows * 8).buffer as ArrayBuffer);
+const bytes = (fd: number, buffer: BodyBuffer, length: number): Uint8Array =>
+  readExactly(fd, buffer.offset, Math.min(length, buffer.length));
+const longs = (fd: number, rows: number, buffer: BodyBuffer): BigInt64Array =>
+  new BigInt64Array(bytes(fd, buffer, rows * 8).buffer as ArrayBuffer);

@@ -20,7 +20,11 @@ export interface ArrowBlock {
 type Blocks = Iterable<ArrowBlock> | AsyncIterable<ArrowBlock>;
 
 /** Writes the file at `path`, which must not exist. Throws PDL_STAGE_OUTPUT when a block does not fit the schema. */
-export async function writeArrowFile(path: string, schema: readonly ColumnSchema[], blocks: Blocks): Promise<{ rows: number; bytes: number }> {
+export async function writeArrowFile(
+  path: string,
+  schema: readonly ColumnSchema[],
+  blocks: Blocks,
+): Promise<{ rows: number; bytes: number }> {
   const file = await open(path, 'wx', 0o640);
   try {
     const written = { rows: 0, bytes: 0 };
@@ -36,7 +40,11 @@ export async function writeArrowFile(path: string, schema: readonly ColumnSchema
 }
 
 /** The bytes of the file in order, a block at a time; views of the blocks' arrays, so use them before the next is asked for. */
-export async function* arrowFilePieces(schema: readonly ColumnSchema[], blocks: Blocks, place = 'an Arrow file'): AsyncGenerator<{ rows: number; pieces: Uint8Array[] }> {
+export async function* arrowFilePieces(
+  schema: readonly ColumnSchema[],
+  blocks: Blocks,
+  place = 'an Arrow file',
+): AsyncGenerator<{ rows: number; pieces: Uint8Array[] }> {
   // The magic is padded to 64 rather than 8 bytes, so that buffers keep their alignment in the file.
   const head = Buffer.alloc(64);
   head.write(fileMagic, 'latin1');
@@ -119,4 +127,8 @@ function texts({ length, offsets, values }: Utf8Data): string[] {
 }
 
 /** A copy: the first dictionary is needed to the end, when the reader that gave it may be closed. */
-const owned = ({ length, offsets, values }: Utf8Data): Utf8Data => ({ length, offsets: offsets.slice(0, length + 1), values: values.slice(0, offsets[length] ?? 0) });
+const owned = ({ length, offsets, values }: Utf8Data): Utf8Data => ({
+  length,
+  offsets: offsets.slice(0, length + 1),
+  values: values.slice(0, offsets[length] ?? 0),
+});

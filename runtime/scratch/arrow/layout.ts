@@ -34,7 +34,7 @@ export interface LaidMessage<Placed> {
 
 const zeros = new Uint8Array(bufferAlignment);
 
-export const bytesOf = (view: ArrayBufferView<ArrayBufferLike>): Uint8Array => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+export const bytesOf = (view: ArrayBufferView): Uint8Array => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 
 class Body {
   readonly pieces: Uint8Array[] = [];
@@ -61,7 +61,8 @@ export function layRecordBatch(rows: number, columns: readonly ColumnData[]): La
   const nodes: FieldNode[] = [];
   const buffers: BodyBuffer[] = [];
   const placed = columns.map((column): PlacedColumn => {
-    const validity = column.nullCount > 0 && column.validity ? body.put(column.validity.subarray(0, Math.ceil(rows / 8))) : undefined;
+    const validity =
+      column.nullCount > 0 && column.validity ? body.put(column.validity.subarray(0, Math.ceil(rows / 8))) : undefined;
     let offsets: BodyBuffer | undefined;
     let values: BodyBuffer;
     if (column.type === 'utf8' && column.offsets) {
@@ -112,9 +113,11 @@ export function checkColumn(place: string, schema: ColumnSchema, rows: number, d
   };
   if (data.type !== schema.type) fault(`is ${data.type}, where the stream has ${schema.type}`);
   if (data.rows !== rows) fault(`has ${String(data.rows)} rows in a block of ${String(rows)}`);
-  if (!Number.isInteger(data.nullCount) || data.nullCount < 0 || data.nullCount > rows) fault(`says it has ${String(data.nullCount)} nulls in ${String(rows)} rows`);
+  if (!Number.isInteger(data.nullCount) || data.nullCount < 0 || data.nullCount > rows)
+    fault(`says it has ${String(data.nullCount)} nulls in ${String(rows)} rows`);
   if (data.nullCount > 0 && !schema.nullable) fault(`has ${String(data.nullCount)} nulls and is not nullable`);
-  if (data.nullCount > 0 && (data.validity?.length ?? 0) < Math.ceil(rows / 8)) fault('has nulls but no validity bits for all rows');
+  if (data.nullCount > 0 && (data.validity?.length ?? 0) < Math.ceil(rows / 8))
+    fault('has nulls but no validity bits for all rows');
   if (schema.type === 'utf8') {
     checkUtf8(data.offsets, data.values.byteLength, rows, fault);
   } else if (data.values.byteLength < (valueBytes(schema.type, rows) ?? 0)) {
@@ -128,7 +131,9 @@ export function checkColumn(place: string, schema: ColumnSchema, rows: number, d
 }
 
 function checkUtf8(offsets: Int32Array | undefined, valuesBytes: number, length: number, fault: (what: string) => never): void {
-  if (!offsets || offsets.length < length + 1) return fault(`needs ${String(length + 1)} offsets and has ${String(offsets?.length ?? 0)}`);
+  if (!offsets || offsets.length < length + 1)
+    return fault(`needs ${String(length + 1)} offsets and has ${String(offsets?.length ?? 0)}`);
   const end = offsets[length] ?? 0;
-  if ((offsets[0] ?? 0) < 0 || end < (offsets[0] ?? 0) || end > valuesBytes) fault(`has offsets up to ${String(end)} into ${String(valuesBytes)} bytes of values`);
+  if ((offsets[0] ?? 0) < 0 || end < (offsets[0] ?? 0) || end > valuesBytes)
+    fault(`has offsets up to ${String(end)} into ${String(valuesBytes)} bytes of values`);
 }

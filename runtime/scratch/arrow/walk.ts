@@ -50,12 +50,15 @@ interface MessageAt {
 export function columnTypeInPlace(field: ArrowField): ColumnType | undefined {
   if (!field.dictionary) return columnTypeOf(field.type);
   const { codes } = field.dictionary;
-  return codes.is === 'int' && codes.bits === 32 && codes.signed && field.type.is === 'utf8' && !field.type.large ? 'dictionary' : undefined;
+  return codes.is === 'int' && codes.bits === 32 && codes.signed && field.type.is === 'utf8' && !field.type.large
+    ? 'dictionary'
+    : undefined;
 }
 
 /** The type that a field gets when its values are copied and may be widened or rescaled, else undefined. */
 export function convertedColumnType(field: ArrowField): ColumnType | undefined {
-  if (field.dictionary) return field.type.is === 'utf8' && columnTypeOf(field.dictionary.codes) !== undefined ? 'dictionary' : undefined;
+  if (field.dictionary)
+    return field.type.is === 'utf8' && columnTypeOf(field.dictionary.codes) !== undefined ? 'dictionary' : undefined;
   switch (field.type.is) {
     case 'utf8':
       return 'utf8';
@@ -70,7 +73,9 @@ export function convertedColumnType(field: ArrowField): ColumnType | undefined {
 
 /** The error for a field whose type cannot be taken. */
 export function unsupportedField(path: string, field: ArrowField): PodlineError {
-  const type = field.dictionary ? `dictionary<${arrowTypeName(field.type)}, ${arrowTypeName(field.dictionary.codes)}>` : arrowTypeName(field.type);
+  const type = field.dictionary
+    ? `dictionary<${arrowTypeName(field.type)}, ${arrowTypeName(field.dictionary.codes)}>`
+    : arrowTypeName(field.type);
   return new PodlineError('PDL_FORMAT_UNSUPPORTED', `column \`${field.name}\` is ${type}, which cannot be used as it lies`, {
     place: path,
     hint: 'Write the column as one of: ints, floats, bool, utf8, dictionary<utf8, int32>, timestamp[ms], timestamp[us], date32.',
@@ -97,10 +102,14 @@ export function walkArrow(fd: number, path: string): ArrowWalk {
     return isFile(fd, size) ? walkFile(fd, size, path) : walkStream(fd, size, path);
   } catch (error) {
     if (error instanceof PodlineError) throw error;
-    throw new PodlineError('PDL_SOURCE_UNREADABLE', `not a whole Arrow IPC file or stream: ${error instanceof Error ? error.message : String(error)}`, {
-      place: path,
-      cause: error,
-    });
+    throw new PodlineError(
+      'PDL_SOURCE_UNREADABLE',
+      `not a whole Arrow IPC file or stream: ${error instanceof Error ? error.message : String(error)}`,
+      {
+        place: path,
+        cause: error,
+      },
+    );
   }
 }
 
@@ -171,18 +180,21 @@ class Buffers {
         hint: 'Write Arrow IPC without compression: Podline maps it as it lies.',
       });
     }
-    if (!Number.isSafeInteger(batch.rows) || batch.rows < 0) throw new RangeError(`a batch says it has ${String(batch.rows)} rows`);
+    if (!Number.isSafeInteger(batch.rows) || batch.rows < 0)
+      throw new RangeError(`a batch says it has ${String(batch.rows)} rows`);
   }
   take(bytesMin: number, what: string): BodyBuffer {
     const buffer = this.batch.buffers[this.#next++];
     if (!buffer) throw new RangeError(`the buffer of ${what} is missing`);
     const inside = buffer.offset >= 0 && buffer.length >= 0 && buffer.offset + buffer.length <= this.at.end - this.at.body;
-    if (!inside || buffer.length < bytesMin) throw new RangeError(`the buffer of ${what} is too short or lies outside of its message`);
+    if (!inside || buffer.length < bytesMin)
+      throw new RangeError(`the buffer of ${what} is too short or lies outside of its message`);
     return { offset: this.at.body + buffer.offset, length: buffer.length };
   }
 }
 
-const offsetBytes = (type: ArrowType, rows: number): number => (rows === 0 ? 0 : (rows + 1) * (type.is === 'utf8' && type.large ? 8 : 4));
+const offsetBytes = (type: ArrowType, rows: number): number =>
+  rows === 0 ? 0 : (rows + 1) * (type.is === 'utf8' && type.large ? 8 : 4);
 
 function takeDictionary(dictionaries: Map<number, Utf8At>, fields: readonly ArrowField[], at: MessageAt, path: string): void {
   if (at.message.is !== 'dictionary') throw new RangeError('a dictionary batch is something else');
@@ -190,16 +202,25 @@ function takeDictionary(dictionaries: Map<number, Utf8At>, fields: readonly Arro
   const field = fields.find((candidate) => candidate.dictionary?.id === id);
   // Dictionaries of nested or non-text fields are refused with their field, later and by name.
   if (field?.type.is !== 'utf8') return;
-  if (isDelta) throw new PodlineError('PDL_FORMAT_UNSUPPORTED', `the dictionary of column \`${field.name}\` grows by deltas`, { place: path });
+  if (isDelta)
+    throw new PodlineError('PDL_FORMAT_UNSUPPORTED', `the dictionary of column \`${field.name}\` grows by deltas`, {
+      place: path,
+    });
   const nulls = batch.nodes[0]?.nullCount ?? 0;
-  if (nulls > 0) throw new PodlineError('PDL_FORMAT_UNSUPPORTED', `the dictionary of column \`${field.name}\` holds a null`, { place: path });
+  if (nulls > 0)
+    throw new PodlineError('PDL_FORMAT_UNSUPPORTED', `the dictionary of column \`${field.name}\` holds a null`, { place: path });
   const buffers = new Buffers(batch, at, path);
   buffers.take(0, `the dictionary of ${field.name}`);
   const offsets = buffers.take(offsetBytes(field.type, batch.rows), `the dictionary of ${field.name}`);
   dictionaries.set(id, { length: batch.rows, offsets, values: buffers.take(0, `the dictionary of ${field.name}`) });
 }
 
-function placeBatch(fields: readonly ArrowField[], dictionaries: ReadonlyMap<number, Utf8At>, at: MessageAt, path: string): BatchAt {
+function placeBatch(
+  fields: readonly ArrowField[],
+  dictionaries: ReadonlyMap<number, Utf8At>,
+  at: MessageAt,
+  path: string,
+): BatchAt {
   if (at.message.is !== 'batch') throw new RangeError('a record batch is something else');
   const { batch } = at.message;
   const buffers = new Buffers(batch, at, path);

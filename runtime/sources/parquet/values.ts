@@ -4,13 +4,14 @@
  * Numbers stay numbers in typed arrays and texts stay bytes with starts and ends: no BigInt, Date or string
  * is made per value on the paths that files commonly take (PLAIN, dictionaries, booleans).
  */
-import { deltaBinaryUnpack, deltaByteArray, deltaLengthByteArray } from 'hyparquet/src/delta.js';
+import { deltaByteArray, deltaLengthByteArray } from 'hyparquet/src/delta.js';
 import { byteStreamSplit } from 'hyparquet/src/encoding.js';
 import type { Encoding } from 'hyparquet';
 import type { ColumnType } from '../../contracts/block.js';
 import { PodlineError } from '../../contracts/errors.js';
 import type { FixedArray } from '../columns.js';
 import { narrow } from '../narrow.js';
+import { decodeDelta } from './delta.js';
 import type { Meaning, ParquetColumn } from './footer.js';
 import { decodeCodes } from './hybrid.js';
 
@@ -39,9 +40,7 @@ export function readValues(page: Buffer, encoding: Encoding, count: number, colu
     }
     case 'DELTA_BINARY_PACKED': {
       if (type !== 'INT32' && type !== 'INT64') break;
-      const numbers = type === 'INT32' ? new Int32Array(count) : new BigInt64Array(count);
-      deltaBinaryUnpack(reader, count, numbers);
-      return mean({ numbers }, column);
+      return mean({ numbers: type === 'INT32' ? decodeDelta(page, count, false) : decodeDelta(page, count, true) }, column);
     }
     case 'DELTA_LENGTH_BYTE_ARRAY':
     case 'DELTA_BYTE_ARRAY': {

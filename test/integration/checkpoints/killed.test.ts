@@ -61,12 +61,20 @@ it(`never takes a torn checkpoint for a whole one and loses none that was acknow
   let acknowledged = 0;
   for (let epoch = 1; epoch <= kills; epoch += 1) {
     const line = await runAndKill(epoch, Math.floor(random() * 5), random() * 30);
-    expect(line.had, `epoch ${String(epoch)} resumes where the one before was acknowledged, or farther`).toBeGreaterThanOrEqual(acknowledged);
+    expect(line.had, `epoch ${String(epoch)} resumes where the one before was acknowledged, or farther`).toBeGreaterThanOrEqual(
+      acknowledged,
+    );
     acknowledged = line.acknowledged;
   }
 
   const epoch = kills + 1;
-  const scratch = await openScratch({ dir: join(root, 'last'), spillDir: join(root, 'last-spill'), sizeBytesMax: 2 ** 30, medium: 'memory', role: 'owner' });
+  const scratch = await openScratch({
+    dir: join(root, 'last'),
+    spillDir: join(root, 'last-spill'),
+    sizeBytesMax: 2 ** 30,
+    medium: 'memory',
+    role: 'owner',
+  });
   const checkpoints = openCheckpoints({ ssdDir: join(root, 'ssd'), logger: silentLogger, nowMs: () => performance.now() });
   try {
     await scratch.putShard({ shardId: 'shard-1', epoch, revision: 1 });

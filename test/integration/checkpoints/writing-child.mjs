@@ -26,7 +26,18 @@ const scratch = await openScratch({
 });
 await scratch.putShard({ shardId, epoch, revision: 1 });
 const checkpoints = openCheckpoints({ ssdDir: join(root, 'ssd'), logger: silentLogger, nowMs: () => performance.now() });
-await recover({ shardId, epoch, pipeline: 'p', stages, results: ['out'], lineages, scratch, checkpoints, logger: silentLogger, nowMs: () => performance.now() });
+await recover({
+  shardId,
+  epoch,
+  pipeline: 'p',
+  stages,
+  results: ['out'],
+  lineages,
+  scratch,
+  checkpoints,
+  logger: silentLogger,
+  nowMs: () => performance.now(),
+});
 const has = scratch.progress(shardId, 'out')?.consumed ?? 0;
 process.stdout.write(`has ${has}\n`);
 
@@ -37,7 +48,17 @@ const writer = await scratch.openWriter({ shardId, stream: 'out', kind: 'table',
 for (let block = has; block < blocks; block += 1) {
   const values = Float64Array.from({ length: rows }, (_, row) => block * rows + row);
   await writer.appendTable(rows, [{ name: 'n', data: { type: 'float64', rows, nullCount: 0, values } }], { consumed: block + 1 });
-  await checkpoints.write({ place: 'ssd', shardId, pipeline: { name: 'p', revision: 1, stages }, scratch, streams: ['out'], results: ['out'], lineages, epoch, retain: 2 });
+  await checkpoints.write({
+    place: 'ssd',
+    shardId,
+    pipeline: { name: 'p', revision: 1, stages },
+    scratch,
+    streams: ['out'],
+    results: ['out'],
+    lineages,
+    epoch,
+    retain: 2,
+  });
   process.stdout.write(`wrote ${block + 1}\n`);
 }
 await writer.close();

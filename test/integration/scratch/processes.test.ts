@@ -12,14 +12,23 @@ entryPath('runtime/scratch/scratch'); // says so when dist is not built
 function appender(dir: string, request: WriterRequest, blocks: number, rows: number): ChildProcess {
   const options = optionsIn(dir, { role: 'stage' });
   const script = fileURLToPath(new URL('append.mjs', import.meta.url));
-  const child = spawn(process.execPath, [script, JSON.stringify({ options, request, blocks, rows })], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [script, JSON.stringify({ options, request, blocks, rows })], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   onTestFinished(() => {
     child.kill('SIGKILL');
   });
   return child;
 }
 
-const requestOf = (stream: string, runId: string): WriterRequest => ({ shardId, stream, kind: 'table', schema: int32s(), lineage: lineageOf(stream), run: { runId, epoch: 1 } });
+const requestOf = (stream: string, runId: string): WriterRequest => ({
+  shardId,
+  stream,
+  kind: 'table',
+  schema: int32s(),
+  lineage: lineageOf(stream),
+  run: { runId, epoch: 1 },
+});
 
 /** Resolves when the process has said `lines` lines, or has ended. */
 async function said(child: ChildProcess, lines: number): Promise<void> {
@@ -81,7 +90,9 @@ it('lets several processes append to streams of their own at once', async () => 
     expect(readColumn(scratch, stream, 'n').every((value, row) => value === Math.floor(row / 10_000))).toBe(true);
     await scratch.verifyStream(shardId, stream);
   }
-  const bytes = scratch.segments(shardId).reduce((sum, { committedBytes }) => sum + Math.ceil((committedBytes + 8) / 4096) * 4096, 0);
+  const bytes = scratch
+    .segments(shardId)
+    .reduce((sum, { committedBytes }) => sum + Math.ceil((committedBytes + 8) / 4096) * 4096, 0);
   expect(scratch.usage().usedBytes).toBe(bytes);
 });
 

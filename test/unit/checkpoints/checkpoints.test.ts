@@ -98,12 +98,17 @@ describe('a checkpoint', () => {
 
     const second = await fixture.scratch('second', 2);
     const recovery = await recoverInto(fixture.checkpoints(), second);
-    expect(recovery.known).toEqual([{ stream: 'clean', sealed: true }, { stream: 'count', sealed: false }]);
+    expect(recovery.known).toEqual([
+      { stream: 'clean', sealed: true },
+      { stream: 'count', sealed: false },
+    ]);
     const progress = second.progress(shardId, 'count');
     expect(progress?.consumed).toBe(3);
     expect([...(progress?.state ?? [])]).toEqual([2]);
     await run(second, 'count', 3, 4, { epoch: 2 });
-    expect(valuesOf(second, 'count', 'sum')).toEqual(Array.from({ length: 4 }, (_, block) => delays(block).reduce((sum, delay) => sum + delay, 0)));
+    expect(valuesOf(second, 'count', 'sum')).toEqual(
+      Array.from({ length: 4 }, (_, block) => delays(block).reduce((sum, delay) => sum + delay, 0)),
+    );
   });
 
   it('holds what was committed when it was asked for, although the stream goes on or is dropped at once', async () => {
@@ -130,7 +135,11 @@ describe('a checkpoint', () => {
     const writer = await scratch.openWriter({ shardId, stream: 'clean', kind: 'table', schema, lineage, run: by });
     const append = async (block: number): Promise<void> => {
       const values = Float64Array.from(delays(block));
-      await writer.appendTable(rowsOfBlock, [{ name: 'late', data: { type: 'float64', rows: rowsOfBlock, nullCount: 0, values } }], { consumed: block + 1 });
+      await writer.appendTable(
+        rowsOfBlock,
+        [{ name: 'late', data: { type: 'float64', rows: rowsOfBlock, nullCount: 0, values } }],
+        { consumed: block + 1 },
+      );
     };
     await append(0);
     await append(1);
@@ -321,7 +330,9 @@ describe('what was made otherwise', () => {
     const second = await fixture.scratch('second', 2);
     const recovery = await recoverInto(fixture.checkpoints(), second, { lineages: lineagesOf({ clean: 'v2' }) });
     expect(actions(recovery)).toEqual({ input: 'make', clean: 'make', count: 'make' });
-    expect(recovery.refused).toEqual(['the checkpoint of clean on the SSD is not used: stage clean has changed (version v1 → v2)']);
+    expect(recovery.refused).toEqual([
+      'the checkpoint of clean on the SSD is not used: stage clean has changed (version v1 → v2)',
+    ]);
   });
 
   it('is dropped from the scratch, and the rest of it stays', async () => {

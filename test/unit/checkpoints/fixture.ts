@@ -34,7 +34,11 @@ export const schemas: Record<string, ColumnSchema[]> = {
 
 export function lineagesOf(versions: Partial<Record<string, string>> = {}): Map<string, Lineage> {
   const made = new Map<string, Lineage>();
-  for (const [stage, above] of [['input', undefined], ['clean', 'input'], ['count', 'clean']] as const) {
+  for (const [stage, above] of [
+    ['input', undefined],
+    ['clean', 'input'],
+    ['count', 'clean'],
+  ] as const) {
     const version = versions[stage] ?? 'v1';
     const inputs = above === undefined ? {} : { [above]: made.get(above)?.digest ?? '' };
     made.set(stage, { digest: `${stage}@${version}<${Object.values(inputs).join()}`, stage, version, parameters: 'p', inputs });
@@ -42,8 +46,18 @@ export function lineagesOf(versions: Partial<Record<string, string>> = {}): Map<
   return made;
 }
 
-export const int32 = (values: number[]): ColumnData => ({ type: 'int32', rows: values.length, nullCount: 0, values: Int32Array.from(values) });
-export const float64 = (values: number[]): ColumnData => ({ type: 'float64', rows: values.length, nullCount: 0, values: Float64Array.from(values) });
+export const int32 = (values: number[]): ColumnData => ({
+  type: 'int32',
+  rows: values.length,
+  nullCount: 0,
+  values: Int32Array.from(values),
+});
+export const float64 = (values: number[]): ColumnData => ({
+  type: 'float64',
+  rows: values.length,
+  nullCount: 0,
+  values: Float64Array.from(values),
+});
 export function utf8(values: (string | null)[]): ColumnData {
   const bytes = values.map((value) => Buffer.from(value ?? ''));
   const offsets = new Int32Array(values.length + 1);
@@ -53,15 +67,30 @@ export function utf8(values: (string | null)[]): ColumnData {
     if (value !== null) validity[index >> 3] = (validity[index >> 3] ?? 0) | (1 << (index & 7));
   });
   const nullCount = values.filter((value) => value === null).length;
-  return { type: 'utf8', rows: values.length, nullCount, values: Buffer.concat(bytes), offsets, ...(nullCount > 0 ? { validity } : {}) };
+  return {
+    type: 'utf8',
+    rows: values.length,
+    nullCount,
+    values: Buffer.concat(bytes),
+    offsets,
+    ...(nullCount > 0 ? { validity } : {}),
+  };
 }
 
 /** A deterministic block of the input. */
-export const delays = (block: number): number[] => Array.from({ length: rowsOfBlock }, (_, row) => (block * 7919 + row * 31) % 1000);
-const origins = (block: number): (string | null)[] => Array.from({ length: rowsOfBlock }, (_, row) => (row % 10 === 0 ? null : `A${String((block + row) % 97)}`));
+export const delays = (block: number): number[] =>
+  Array.from({ length: rowsOfBlock }, (_, row) => (block * 7919 + row * 31) % 1000);
+const origins = (block: number): (string | null)[] =>
+  Array.from({ length: rowsOfBlock }, (_, row) => (row % 10 === 0 ? null : `A${String((block + row) % 97)}`));
 
 /** Appends blocks [from, to) of a stream as its stage would; `clean` refers to a column of the input. */
-export async function run(scratch: Scratch, stream: string, from: number, to: number, options: { seal?: boolean; lineage?: Lineage; epoch?: number } = {}): Promise<void> {
+export async function run(
+  scratch: Scratch,
+  stream: string,
+  from: number,
+  to: number,
+  options: { seal?: boolean; lineage?: Lineage; epoch?: number } = {},
+): Promise<void> {
   const lineage = options.lineage ?? lineagesOf().get(stream);
   const schema = schemas[stream];
   if (lineage === undefined || schema === undefined) throw new Error(`no stream ${stream}`);
@@ -71,14 +100,32 @@ export async function run(scratch: Scratch, stream: string, from: number, to: nu
   for (let block = from; block < to; block += 1) {
     const progress = { consumed: block + 1, ...(stream === 'count' ? { state: Buffer.from([block]) } : {}) };
     if (stream === 'input') {
-      await writer.appendTable(rowsOfBlock, [{ name: 'delay', data: int32(delays(block)) }, { name: 'origin', data: utf8(origins(block)) }], progress);
+      await writer.appendTable(
+        rowsOfBlock,
+        [
+          { name: 'delay', data: int32(delays(block)) },
+          { name: 'origin', data: utf8(origins(block)) },
+        ],
+        progress,
+      );
     } else if (stream === 'clean') {
       const input = scratch.block(shardId, 'input', block);
       const ref = input?.columns[0];
       if (ref === undefined) throw new Error(`the input has no block ${String(block)}`);
-      await writer.appendTable(rowsOfBlock, [{ name: 'delay', ref }, { name: 'late', data: float64(delays(block).map((delay) => delay / 3)) }], progress);
+      await writer.appendTable(
+        rowsOfBlock,
+        [
+          { name: 'delay', ref },
+          { name: 'late', data: float64(delays(block).map((delay) => delay / 3)) },
+        ],
+        progress,
+      );
     } else {
-      await writer.appendTable(1, [{ name: 'sum', data: float64([delays(block).reduce((sum, delay) => sum + delay, 0)]) }], progress);
+      await writer.appendTable(
+        1,
+        [{ name: 'sum', data: float64([delays(block).reduce((sum, delay) => sum + delay, 0)]) }],
+        progress,
+      );
     }
   }
   if (options.seal !== false) await writer.seal();
@@ -113,7 +160,13 @@ export class Fixture {
   }
 
   scratchOptions(name = 'scratch', sizeBytesMax = 256 * 1024 * 1024): ScratchOptions {
-    return { dir: join(this.root, name), spillDir: join(this.root, `${name}-spill`), sizeBytesMax, medium: 'memory', role: 'owner' };
+    return {
+      dir: join(this.root, name),
+      spillDir: join(this.root, `${name}-spill`),
+      sizeBytesMax,
+      medium: 'memory',
+      role: 'owner',
+    };
   }
 
   async scratch(name?: string, epoch = 1, sizeBytesMax?: number): Promise<Scratch> {
@@ -124,7 +177,13 @@ export class Fixture {
   }
 
   checkpoints(over: { ssdDir?: string; volumeDir?: string } = {}): Checkpoints {
-    const checkpoints = openCheckpoints({ ssdDir: this.ssdDir, volumeDir: this.volumeDir, logger: silentLogger, nowMs: () => performance.now(), ...over });
+    const checkpoints = openCheckpoints({
+      ssdDir: this.ssdDir,
+      volumeDir: this.volumeDir,
+      logger: silentLogger,
+      nowMs: () => performance.now(),
+      ...over,
+    });
     this.#opened.push(checkpoints);
     return checkpoints;
   }
@@ -140,7 +199,12 @@ export class Fixture {
   }
 }
 
-export const write = (checkpoints: Checkpoints, scratch: Scratch, streams: string[], over: Partial<WriteRequest> = {}): Promise<Written> =>
+export const write = (
+  checkpoints: Checkpoints,
+  scratch: Scratch,
+  streams: string[],
+  over: Partial<WriteRequest> = {},
+): Promise<Written> =>
   checkpoints.write({
     place: 'ssd',
     shardId,
@@ -154,7 +218,11 @@ export const write = (checkpoints: Checkpoints, scratch: Scratch, streams: strin
     ...over,
   });
 
-export const recoverInto = (checkpoints: Checkpoints, scratch: Scratch, over: { epoch?: number; lineages?: Map<string, Lineage>; resumeFrom?: string } = {}): Promise<Recovery> =>
+export const recoverInto = (
+  checkpoints: Checkpoints,
+  scratch: Scratch,
+  over: { epoch?: number; lineages?: Map<string, Lineage>; resumeFrom?: string } = {},
+): Promise<Recovery> =>
   recover({
     shardId,
     epoch: over.epoch ?? 2,

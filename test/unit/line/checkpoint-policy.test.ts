@@ -2,18 +2,33 @@ import { describe, expect, it } from 'vitest';
 import {
   decideCheckpoints,
   observeWrite,
-  readCadence,
   type Cadence,
   type CheckpointDecision,
   type PlaceState,
   type StreamToKeep,
 } from '../../../runtime/line/checkpoint-policy.js';
-import { parseDurationMs } from '../../../runtime/config/units.js';
 
-const stream = (name: string, over: Partial<StreamToKeep> = {}): StreamToKeep => ({ stream: name, sealed: true, blocks: 4, bytes: 4_000_000, workMs: 100, ...over });
-const place = (cadence: Cadence, over: Partial<PlaceState> = {}): PlaceState => ({ cadence, lastAtMs: 0, busy: false, written: new Map(), ...over });
-const onSsd = (cadence: Cadence, streams: StreamToKeep[], over: Partial<PlaceState> = {}, nowMs = 0): CheckpointDecision | undefined =>
-  decideCheckpoints(streams, { ssd: place(cadence, over) }, nowMs)[0];
+const stream = (name: string, over: Partial<StreamToKeep> = {}): StreamToKeep => ({
+  stream: name,
+  sealed: true,
+  blocks: 4,
+  bytes: 4_000_000,
+  workMs: 100,
+  ...over,
+});
+const place = (cadence: Cadence, over: Partial<PlaceState> = {}): PlaceState => ({
+  cadence,
+  lastAtMs: 0,
+  busy: false,
+  written: new Map(),
+  ...over,
+});
+const onSsd = (
+  cadence: Cadence,
+  streams: StreamToKeep[],
+  over: Partial<PlaceState> = {},
+  nowMs = 0,
+): CheckpointDecision | undefined => decideCheckpoints(streams, { ssd: place(cadence, over) }, nowMs)[0];
 const { sealed, blocks, bytes, workMs } = stream('clean');
 const cleanWritten = new Map([['clean', { sealed, blocks, bytes, workMs }]]);
 
@@ -69,8 +84,17 @@ describe('decideCheckpoints', () => {
     expect(onSsd('stage', [stream('clean')], { busy: true })).toBeUndefined();
   });
 
+  it('does not write an input that is still being read', () => {
+    expect(onSsd({ blocks: 1 }, [stream('input', { sealed: false })])).toBeUndefined();
+    expect(onSsd({ blocks: 1 }, [stream('input')])).toMatchObject({ streams: ['input'] });
+  });
+
   it('decides for SSD and volume apart', () => {
-    const decisions = decideCheckpoints([stream('clean')], { ssd: place('stage', { written: cleanWritten }), volume: place('stage') }, 0);
+    const decisions = decideCheckpoints(
+      [stream('clean')],
+      { ssd: place('stage', { written: cleanWritten }), volume: place('stage') },
+      0,
+    );
     expect(decisions.map(({ place: where }) => where)).toEqual(['volume']);
   });
 });
@@ -85,13 +109,5 @@ describe('observeWrite', () => {
   it('learns nothing from a write of nothing', () => {
     expect(observeWrite(7, 0, 50)).toBe(7);
     expect(observeWrite(undefined, 10, 1)).toBeUndefined();
-  });
-});
-
-describe('readCadence', () => {
-  it('reads the duration and leaves the others as they are', () => {
-    expect(readCadence({ every: '90s' }, parseDurationMs)).toEqual({ everyMs: 90_000 });
-    expect(readCadence('auto', parseDurationMs)).toBe('auto');
-    expect(readCadence({ blocks: 8 }, parseDurationMs)).toEqual({ blocks: 8 });
   });
 });

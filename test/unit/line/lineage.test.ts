@@ -13,16 +13,24 @@ interface Change {
 }
 
 const stageNames = ['clean', 'airports', 'delays', 'join'];
-const after: Record<string, string[]> = { clean: ['input'], airports: ['clean'], delays: ['clean'], join: ['airports', 'delays'] };
+const after: Record<string, string[]> = {
+  clean: ['input'],
+  airports: ['clean'],
+  delays: ['clean'],
+  join: ['airports', 'delays'],
+};
 
 function made(change: Change = {}): Map<string, Lineage> {
   const spec = pipelineSpecSchema.parse({
     input: { format: 'parquet', ...change.input },
     stages: stageNames.map((name) => ({ name, after: after[name], uses: `./${name}.ts` })),
   });
-  const stages = spec.stages.map(
-    (stage): ResolvedStage => ({ ...stage, after: after[stage.name] ?? [], version: `${stage.name}-0000`, ...change.stages?.[stage.name] }),
-  );
+  const stages = spec.stages.map((stage): ResolvedStage => ({
+    ...stage,
+    after: after[stage.name] ?? [],
+    version: `${stage.name}-0000`,
+    ...change.stages?.[stage.name],
+  }));
   const source: ShardSource = { uri: '/data/flights.parquet', format: 'parquet', identity: 'size 10, of noon', ...change.source };
   return lineages({ spec, stages }, { source, parameters: change.parameters ?? { minDelay: 15 } });
 }
@@ -72,7 +80,9 @@ describe('lineages', () => {
   });
 
   it('do not change with what leaves the output alone', () => {
-    expect(changed({ stages: { clean: { workers: 3, bound: 'io', retries: 9, executor: 'process', timeoutMs: 5 } } })).toEqual([]);
+    expect(changed({ stages: { clean: { workers: 3, bound: 'io', retries: 9, executor: 'process', timeoutMs: 5 } } })).toEqual(
+      [],
+    );
   });
 
   it('do not depend on the order in which parameters were written', () => {
@@ -85,7 +95,10 @@ describe('lineages', () => {
   });
 
   it('tell any two different sets of parameters apart', () => {
-    const some = fc.dictionary(fc.string({ minLength: 1, maxLength: 3 }), fc.oneof(fc.string({ maxLength: 3 }), fc.integer({ min: 0, max: 3 }), fc.boolean()));
+    const some = fc.dictionary(
+      fc.string({ minLength: 1, maxLength: 3 }),
+      fc.oneof(fc.string({ maxLength: 3 }), fc.integer({ min: 0, max: 3 }), fc.boolean()),
+    );
     fc.assert(
       fc.property(some, some, (a, b) => {
         const equal = made({ parameters: a }).get('clean')?.digest === made({ parameters: b }).get('clean')?.digest;
@@ -118,7 +131,9 @@ describe('explainDifference', () => {
   });
 
   it('tells a parameter that came from one that went', () => {
-    expect(difference('clean', made({ parameters: { minDelay: 15, top: 'x' } }), before)).toContain('parameter top is "x", was not given');
+    expect(difference('clean', made({ parameters: { minDelay: 15, top: 'x' } }), before)).toContain(
+      'parameter top is "x", was not given',
+    );
     expect(difference('clean', made({ parameters: {} }), before)).toContain('parameter minDelay is not given, was 15');
   });
 

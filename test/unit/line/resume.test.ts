@@ -31,19 +31,41 @@ const lineage = (stream: string, version = 'v1'): Lineage => ({
 });
 const wanted = new Map(all.map((stream) => [stream, lineage(stream)]));
 
-const whole = (stream: string, version?: string): HeldStream => ({ stream, lineage: lineage(stream, version), sealed: true, blocks: 4, rows: 40, bytes: 400 });
-const partial = (stream: string, consumed?: number): HeldStream => ({ ...whole(stream), sealed: false, blocks: consumed ?? 1, consumed });
+const whole = (stream: string, version?: string): HeldStream => ({
+  stream,
+  lineage: lineage(stream, version),
+  sealed: true,
+  blocks: 4,
+  rows: 40,
+  bytes: 400,
+});
+const partial = (stream: string, consumed?: number): HeldStream => ({
+  ...whole(stream),
+  sealed: false,
+  blocks: consumed ?? 1,
+  consumed,
+});
 const holding = (...streams: HeldStream[]): Holding => ({ streams, refused: [] });
 
-const plan = (held: ResumeQuestion['held'], resumeFrom?: string): ResumePlan => planResume({ stages, results: ['report'], wanted, held, resumeFrom });
+const plan = (held: ResumeQuestion['held'], resumeFrom?: string): ResumePlan =>
+  planResume({ stages, results: ['report'], wanted, held, resumeFrom });
 const actions = (of: ResumePlan): Record<string, string> =>
-  Object.fromEntries(of.decisions.map((decision) => [decision.stream, decision.action === 'restore' ? decision.from : decision.action]));
+  Object.fromEntries(
+    of.decisions.map((decision) => [decision.stream, decision.action === 'restore' ? decision.from : decision.action]),
+  );
 const why = (of: ResumePlan, stream: string): string => of.decisions.find((decision) => decision.stream === stream)?.why ?? '';
 
 describe('planResume', () => {
   it('makes everything when nothing is held', () => {
     const made = plan({});
-    expect(actions(made)).toEqual({ input: 'make', clean: 'make', airports: 'make', delays: 'make', join: 'make', report: 'make' });
+    expect(actions(made)).toEqual({
+      input: 'make',
+      clean: 'make',
+      airports: 'make',
+      delays: 'make',
+      join: 'make',
+      report: 'make',
+    });
     expect(made.resumedFrom).toBe('source');
     expect(why(made, 'clean')).toBe('clean runs from its beginning: nothing is held of it');
   });
@@ -69,7 +91,10 @@ describe('planResume', () => {
   });
 
   it('goes on with the partial copy that has come farthest, and keeps its inputs', () => {
-    const made = plan({ ssd: holding(partial('join', 5), whole('airports'), whole('delays')), volume: holding(partial('join', 2)) });
+    const made = plan({
+      ssd: holding(partial('join', 5), whole('airports'), whole('delays')),
+      volume: holding(partial('join', 2)),
+    });
     expect(actions(made)).toEqual({ input: 'skip', clean: 'skip', airports: 'ssd', delays: 'ssd', join: 'ssd', report: 'make' });
     expect(why(made, 'join')).toBe('join is restored from the SSD (5 blocks, 5 of its input done) and goes on from there');
     expect(knownStreams(made)).toContainEqual({ stream: 'join', sealed: false });
@@ -86,7 +111,11 @@ describe('planResume', () => {
     const made = plan({ ssd: holding(whole('join', 'v0')), volume: holding(whole('join')) });
     expect(actions(made)['join']).toBe('volume');
     expect(made.refused).toEqual([
-      { stream: 'join', place: 'ssd', why: 'the checkpoint of join on the SSD is not used: stage join has changed (version v0 → v1)' },
+      {
+        stream: 'join',
+        place: 'ssd',
+        why: 'the checkpoint of join on the SSD is not used: stage join has changed (version v0 → v1)',
+      },
     ]);
   });
 
@@ -127,44 +156,63 @@ describe('planResume', () => {
     const state = fc.constantFrom('none', 'whole', 'partial', 'other', 'unknown');
     const place = fc.tuple(...all.map(() => state));
     fc.assert(
-      fc.property(place, place, place, fc.option(fc.constantFrom(...all), { nil: undefined }), (scratch, ssd, volume, resumeFrom) => {
-        const held: Partial<Record<HoldingPlace, Holding>> = {};
-        for (const [name, states] of [['scratch', scratch], ['ssd', ssd], ['volume', volume]] as const) {
-          held[name] = holding(
-            ...states.flatMap((at, index) => {
-              const stream = all[index] ?? '';
-              if (at === 'none') return [];
-              if (at === 'whole') return [whole(stream)];
-              return [at === 'other' ? whole(stream, 'v0') : partial(stream, at === 'partial' ? 2 : undefined)];
-            }),
-          );
-        }
-        const made = plan(held, resumeFrom);
-        const byStream = new Map(made.decisions.map((decision) => [decision.stream, decision]));
-        expect([...byStream.keys()].sort()).toEqual([...all].sort());
-        expect(byStream.get('report')?.action).not.toBe('skip');
-        for (const decision of made.decisions) {
-          expect(decision.why).not.toBe('');
-          if (decision.action === 'keep' || decision.action === 'restore') {
-            const from = held[decision.action === 'keep' ? 'scratch' : decision.from]?.streams.find(({ stream }) => stream === decision.stream);
-            expect(from?.lineage.digest).toBe(wanted.get(decision.stream)?.digest);
-            expect(made.drop.includes(decision.stream)).toBe(decision.action === 'restore' && held.scratch?.streams.some(({ stream }) => stream === decision.stream) === true);
+      fc.property(
+        place,
+        place,
+        place,
+        fc.option(fc.constantFrom(...all), { nil: undefined }),
+        (scratch, ssd, volume, resumeFrom) => {
+          const held: Partial<Record<HoldingPlace, Holding>> = {};
+          for (const [name, states] of [
+            ['scratch', scratch],
+            ['ssd', ssd],
+            ['volume', volume],
+          ] as const) {
+            held[name] = holding(
+              ...states.flatMap((at, index) => {
+                const stream = all[index] ?? '';
+                if (at === 'none') return [];
+                if (at === 'whole') return [whole(stream)];
+                return [at === 'other' ? whole(stream, 'v0') : partial(stream, at === 'partial' ? 2 : undefined)];
+              }),
+            );
           }
-          const runs = decision.action === 'make' || ((decision.action === 'keep' || decision.action === 'restore') && !decision.sealed);
-          for (const input of runs ? (stages.find(({ name }) => name === decision.stream)?.after ?? []) : []) {
-            expect(byStream.get(input)?.action, `${decision.stream} runs and reads ${input}`).not.toBe('skip');
+          const made = plan(held, resumeFrom);
+          const byStream = new Map(made.decisions.map((decision) => [decision.stream, decision]));
+          expect([...byStream.keys()].sort()).toEqual([...all].sort());
+          expect(byStream.get('report')?.action).not.toBe('skip');
+          for (const decision of made.decisions) {
+            expect(decision.why).not.toBe('');
+            if (decision.action === 'keep' || decision.action === 'restore') {
+              const from = held[decision.action === 'keep' ? 'scratch' : decision.from]?.streams.find(
+                ({ stream }) => stream === decision.stream,
+              );
+              expect(from?.lineage.digest).toBe(wanted.get(decision.stream)?.digest);
+              expect(made.drop.includes(decision.stream)).toBe(
+                decision.action === 'restore' && held.scratch?.streams.some(({ stream }) => stream === decision.stream) === true,
+              );
+            }
+            const runs =
+              decision.action === 'make' || ((decision.action === 'keep' || decision.action === 'restore') && !decision.sealed);
+            for (const input of runs ? (stages.find(({ name }) => name === decision.stream)?.after ?? []) : []) {
+              expect(byStream.get(input)?.action, `${decision.stream} runs and reads ${input}`).not.toBe('skip');
+            }
           }
-        }
-      }),
+        },
+      ),
     );
   });
 });
 
 describe('neededStreams', () => {
   it('are the results and what unsealed ones among the needed read', () => {
-    expect([...neededStreams(stages, ['report'], (stream) => stream === 'clean' || stream === 'airports')].sort()).toEqual(
-      ['airports', 'clean', 'delays', 'join', 'report'],
-    );
+    expect([...neededStreams(stages, ['report'], (stream) => stream === 'clean' || stream === 'airports')].sort()).toEqual([
+      'airports',
+      'clean',
+      'delays',
+      'join',
+      'report',
+    ]);
     expect([...neededStreams(stages, ['report'], () => true)]).toEqual(['report']);
   });
 });

@@ -15,7 +15,13 @@ const strings = (values: string[]): Utf8Data => {
   const column = utf8(values);
   return { length: values.length, offsets: column.offsets ?? new Int32Array(1), values: column.values as Uint8Array };
 };
-const column = (type: ColumnType, values: ColumnData['values'], rows: number, present?: boolean[], dictionary?: Utf8Data): ColumnData => ({
+const column = (
+  type: ColumnType,
+  values: ColumnData['values'],
+  rows: number,
+  present?: boolean[],
+  dictionary?: Utf8Data,
+): ColumnData => ({
   type,
   rows,
   values,
@@ -72,25 +78,68 @@ export const table: { schema: ColumnSchema[]; blocks: Record<string, ColumnData>
 /** How rows 0–2 of block 0 read, as JSON values; the text and code of block 1 differ. */
 export const rowsAsJson = [0, 1].flatMap((block) => [
   {
-    i8: 1, i16: 1, i32: 1, i64: 1, u8: 1, u16: 1, u32: 1, u64: 1, f32: 1.5, f64: 0.1, yes: true,
-    text: `plain ${String(block)}`, code: block === 0 ? 'JFK' : 'LAX',
-    ms: '2001-01-01T00:00:00.123Z', us: '2001-01-01T00:00:00.123456Z', day: '2001-01-01',
+    i8: 1,
+    i16: 1,
+    i32: 1,
+    i64: 1,
+    u8: 1,
+    u16: 1,
+    u32: 1,
+    u64: 1,
+    f32: 1.5,
+    f64: 0.1,
+    yes: true,
+    text: `plain ${String(block)}`,
+    code: block === 0 ? 'JFK' : 'LAX',
+    ms: '2001-01-01T00:00:00.123Z',
+    us: '2001-01-01T00:00:00.123456Z',
+    day: '2001-01-01',
   },
   {
-    i8: -128, i16: -32768, i32: -2147483648, i64: -9223372036854775808n, u8: 0, u16: 0, u32: 0, u64: 0, f32: -0.25, f64: null, yes: false,
-    text: 'a "quote", a\nline and ü€𐍈', code: block === 0 ? 'LAX' : 'SFO',
-    ms: '1969-12-31T23:59:59.999Z', us: '1969-12-31T23:59:59.999999Z', day: '1969-12-31',
+    i8: -128,
+    i16: -32768,
+    i32: -2147483648,
+    i64: -9223372036854775808n,
+    u8: 0,
+    u16: 0,
+    u32: 0,
+    u64: 0,
+    f32: -0.25,
+    f64: null,
+    yes: false,
+    text: 'a "quote", a\nline and ü€𐍈',
+    code: block === 0 ? 'LAX' : 'SFO',
+    ms: '1969-12-31T23:59:59.999Z',
+    us: '1969-12-31T23:59:59.999999Z',
+    day: '1969-12-31',
   },
   {
-    i8: 127, i16: 32767, i32: null, i64: null, u8: 255, u16: 65535, u32: 4294967295, u64: 18446744073709551615n, f32: 3, f64: null, yes: null,
-    text: null, code: null, ms: null, us: '1970-01-01T00:00:00.000000Z', day: null,
+    i8: 127,
+    i16: 32767,
+    i32: null,
+    i64: null,
+    u8: 255,
+    u16: 65535,
+    u32: 4294967295,
+    u64: 18446744073709551615n,
+    f32: 3,
+    f64: null,
+    yes: null,
+    text: null,
+    code: null,
+    ms: null,
+    us: '1970-01-01T00:00:00.000000Z',
+    day: null,
   },
 ]);
 
 /** Fills the stream `count` of the shard and seals it. */
 export async function fill(
   scratch: Scratch,
-  stream: { kind: 'table'; blocks?: Record<string, ColumnData>[] } | { kind: 'bytes'; pieces: Uint8Array[] } | { kind: 'files'; files: [string, Uint8Array][] },
+  stream:
+    | { kind: 'table'; blocks?: Record<string, ColumnData>[] }
+    | { kind: 'bytes'; pieces: Uint8Array[] }
+    | { kind: 'files'; files: [string, Uint8Array][] },
   options: { version?: string; epoch?: number; seal?: boolean } = {},
 ): Promise<void> {
   const lineage = lineagesOf(options.version === undefined ? {} : { count: options.version }).get('count');
@@ -98,7 +147,14 @@ export async function fill(
   const run = { runId: `count.${options.version ?? 'v1'}.${String(options.epoch ?? 1)}`, epoch: options.epoch ?? 1 };
   await scratch.beginRun(shardId, 'count', run);
   const kind: StreamKind = stream.kind;
-  const writer = await scratch.openWriter({ shardId, stream: 'count', kind, schema: kind === 'table' ? table.schema : [], lineage, run });
+  const writer = await scratch.openWriter({
+    shardId,
+    stream: 'count',
+    kind,
+    schema: kind === 'table' ? table.schema : [],
+    lineage,
+    run,
+  });
   if (stream.kind === 'table') {
     for (const block of stream.blocks ?? table.blocks) {
       const columns = Object.entries(block).map(([name, data]) => ({ name, data }));

@@ -40,7 +40,7 @@ async function duckdb(sql: string): Promise<unknown[]> {
   const instance = await DuckDBInstance.create(':memory:');
   const connection = await instance.connect();
   try {
-    return await (await connection.runAndReadAll(sql)).getRowObjectsJson();
+    return (await connection.runAndReadAll(sql)).getRowObjectsJson();
   } finally {
     connection.closeSync();
     instance.closeSync();
@@ -59,14 +59,26 @@ describe('csv', () => {
   it('is read by DuckDB with every value as it was', async () => {
     const path = await deliver('csv');
     const rows = await duckdb(`select * from read_csv('${path}', header = true, all_varchar = true)`);
-    const expected = rowsAsJson.map((row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, value === null ? null : String(value)])));
+    const expected = rowsAsJson.map((row) =>
+      Object.fromEntries(Object.entries(row).map(([name, value]) => [name, value === null ? null : String(value)])),
+    );
     // NaN is a number that CSV can say and JSON cannot.
     for (const index of [1, 4]) Object.assign(expected[index] ?? {}, { f64: 'NaN' });
     expect(rows).toEqual(expected);
   });
 
   it('tells an empty string from a null, and quotes what must be', () => {
-    expect([null, '', 'a', 'a,b', '"', ' a', 'a\n', 1, true].map(csvField)).toEqual(['', '""', 'a', '"a,b"', '""""', '" a"', '"a\n"', '1', 'true']);
+    expect([null, '', 'a', 'a,b', '"', ' a', 'a\n', 1, true].map(csvField)).toEqual([
+      '',
+      '""',
+      'a',
+      '"a,b"',
+      '""""',
+      '" a"',
+      '"a\n"',
+      '1',
+      'true',
+    ]);
   });
 });
 
@@ -82,11 +94,27 @@ describe('parquet', () => {
         expect(String(row[name]), `${name} of row ${String(index)}`).toBe(String(plain(expected[name])));
       }
     }
-    const types = (await duckdb(`select column_name, column_type from (describe select * from '${path}')`)) as { column_name: string; column_type: string }[];
+    const types = (await duckdb(`select column_name, column_type from (describe select * from '${path}')`)) as {
+      column_name: string;
+      column_type: string;
+    }[];
     expect(Object.fromEntries(types.map(({ column_name, column_type }) => [column_name, column_type]))).toEqual({
-      i8: 'TINYINT', i16: 'SMALLINT', i32: 'INTEGER', i64: 'BIGINT', u8: 'UTINYINT', u16: 'USMALLINT', u32: 'UINTEGER', u64: 'UBIGINT',
-      f32: 'FLOAT', f64: 'DOUBLE', yes: 'BOOLEAN', text: 'VARCHAR', code: 'VARCHAR', ms: expect.stringContaining('TIMESTAMP') as string,
-      us: expect.stringContaining('TIMESTAMP') as string, day: 'DATE',
+      i8: 'TINYINT',
+      i16: 'SMALLINT',
+      i32: 'INTEGER',
+      i64: 'BIGINT',
+      u8: 'UTINYINT',
+      u16: 'USMALLINT',
+      u32: 'UINTEGER',
+      u64: 'UBIGINT',
+      f32: 'FLOAT',
+      f64: 'DOUBLE',
+      yes: 'BOOLEAN',
+      text: 'VARCHAR',
+      code: 'VARCHAR',
+      ms: expect.stringContaining('TIMESTAMP') as string,
+      us: expect.stringContaining('TIMESTAMP') as string,
+      day: 'DATE',
     });
     expect(await duckdb(`select epoch_ms(ms) as ms, epoch_us(us) as us from '${path}' limit 3`)).toEqual([
       { ms: '978307200123', us: '978307200123456' },
@@ -99,7 +127,9 @@ describe('parquet', () => {
     const file = await asyncBufferFromFile(await deliver('parquet'));
     const metadata = await parquetMetadataAsync(file);
     expect(metadata.row_groups.map(({ num_rows }) => Number(num_rows))).toEqual([3, 3]);
-    expect(metadata.schema.slice(1).map(({ repetition_type }) => repetition_type === 'OPTIONAL')).toEqual(table.schema.map(({ nullable }) => nullable));
+    expect(metadata.schema.slice(1).map(({ repetition_type }) => repetition_type === 'OPTIONAL')).toEqual(
+      table.schema.map(({ nullable }) => nullable),
+    );
   });
 
   it('without any row is a file with columns', async () => {

@@ -9,7 +9,20 @@ import { writeArrowFile, type ArrowBlock } from '../../../runtime/scratch/arrow/
 import { arrowContainer } from '../../../runtime/scratch/arrow/walk.js';
 import { wholeArrowSegment } from '../../../runtime/scratch/whole.js';
 import { needs, python } from '../../support/require.js';
-import { columnOf, int32s, makeScratch, memoryDir, numbers, readColumn, rejection, shardId, utf8Of, valuesOf, writerOf, type Value } from './helpers.js';
+import {
+  columnOf,
+  int32s,
+  makeScratch,
+  memoryDir,
+  numbers,
+  readColumn,
+  rejection,
+  shardId,
+  utf8Of,
+  valuesOf,
+  writerOf,
+  type Value,
+} from './helpers.js';
 
 const sample: Record<ColumnType, Value[]> = {
   int8: [1, null, -1],
@@ -30,8 +43,12 @@ const sample: Record<ColumnType, Value[]> = {
   date32: [1, null, -1],
 };
 const schema = columnTypes.map((type): ColumnSchema => ({ name: type, type, nullable: true }));
-const sampleBlock = (): ArrowBlock => ({ rows: 3, columns: new Map(columnTypes.map((type) => [type, columnOf(type, sample[type])])) });
-const toWrite = (block: ArrowBlock): { name: string; data: ReturnType<typeof columnOf> }[] => [...block.columns].map(([name, data]) => ({ name, data }));
+const sampleBlock = (): ArrowBlock => ({
+  rows: 3,
+  columns: new Map(columnTypes.map((type) => [type, columnOf(type, sample[type])])),
+});
+const toWrite = (block: ArrowBlock): { name: string; data: ReturnType<typeof columnOf> }[] =>
+  [...block.columns].map(([name, data]) => ({ name, data }));
 
 function blocksOf(path: string): Record<string, Value[]>[] {
   const file = readArrowBlocks(path);
@@ -60,9 +77,21 @@ describe('an Arrow file', () => {
 
   it('brings different dictionaries to one', async () => {
     const path = join(memoryDir(), 'words.arrow');
-    const words = (...list: string[]): ArrowBlock => ({ rows: list.length, columns: new Map([['d', columnOf('dictionary', list)]]) });
-    await writeArrowFile(path, [{ name: 'd', type: 'dictionary', nullable: false }], [words('a', 'b'), words('a', 'b'), words('c', 'b'), words('ä', 'a')]);
-    expect(blocksOf(path).map(({ d }) => d)).toEqual([['a', 'b'], ['a', 'b'], ['c', 'b'], ['ä', 'a']]);
+    const words = (...list: string[]): ArrowBlock => ({
+      rows: list.length,
+      columns: new Map([['d', columnOf('dictionary', list)]]),
+    });
+    await writeArrowFile(
+      path,
+      [{ name: 'd', type: 'dictionary', nullable: false }],
+      [words('a', 'b'), words('a', 'b'), words('c', 'b'), words('ä', 'a')],
+    );
+    expect(blocksOf(path).map(({ d }) => d)).toEqual([
+      ['a', 'b'],
+      ['a', 'b'],
+      ['c', 'b'],
+      ['ä', 'a'],
+    ]);
   });
 
   it('may have no blocks at all', async () => {
@@ -140,7 +169,12 @@ describe('taking a file over', () => {
   });
 
   it.each([
-    ['another type', [{ name: 'n', type: 'int64' as const, nullable: true }], 'PDL_STAGE_OUTPUT', /`n` is int32, where the stage declares int64/],
+    [
+      'another type',
+      [{ name: 'n', type: 'int64' as const, nullable: true }],
+      'PDL_STAGE_OUTPUT',
+      /`n` is int32, where the stage declares int64/,
+    ],
     ['a column missing', [...int32s('n', true), ...int32s('m', true)], 'PDL_STAGE_OUTPUT', /`m` is missing/],
     ['nulls where there may be none', int32s('n', false), 'PDL_STAGE_OUTPUT', /1 nulls and is not nullable/],
   ])('refuses %s, and leaves the file', async (_, declared, code, message) => {
@@ -158,7 +192,20 @@ describe('taking a file over', () => {
     const dir = memoryDir();
     const scratch = await makeScratch({ sizeBytesMax: 8192 }, dir);
     const path = join(dir, 'out.arrow');
-    await writeArrowFile(path, int32s(), [{ rows: 10_000, columns: new Map([['n', columnOf('int32', Array.from({ length: 10_000 }, (_, n) => n))]]) }]);
+    await writeArrowFile(path, int32s(), [
+      {
+        rows: 10_000,
+        columns: new Map([
+          [
+            'n',
+            columnOf(
+              'int32',
+              Array.from({ length: 10_000 }, (_, n) => n),
+            ),
+          ],
+        ]),
+      },
+    ]);
     const writer = await writerOf(scratch, 'a', int32s());
     expect(await rejection(writer.adoptArrow(path))).toMatchObject({ code: 'PDL_SCRATCH_FULL' });
     expect([existsSync(path), scratch.usage().usedBytes]).toEqual([true, 0]);
@@ -178,10 +225,21 @@ table = reader.read_all()
 table.validate(full=True)
 print(json.dumps({'rows': table.to_pydict(), 'types': [str(f.type) for f in table.schema], 'allocated': pa.total_allocated_bytes() - before}, default=str))`;
   const expected = {
-    int8: [1, null, -1], int16: [1, null, -1], int32: [1, null, -1], int64: [1, null, -1],
-    uint8: [1, null, 2], uint16: [1, null, 2], uint32: [1, null, 2], uint64: [1, null, 2],
-    float32: [1.5, null, -1], float64: [1.5, null, -1], bool: [true, null, false], utf8: ['ä', null, ''], dictionary: ['y', null, 'x'],
-    'timestamp[ms]': ['1970-01-01 00:00:01', null, '1969-12-31 23:59:59'], 'timestamp[us]': ['1970-01-01 00:00:01', null, '1969-12-31 23:59:59'],
+    int8: [1, null, -1],
+    int16: [1, null, -1],
+    int32: [1, null, -1],
+    int64: [1, null, -1],
+    uint8: [1, null, 2],
+    uint16: [1, null, 2],
+    uint32: [1, null, 2],
+    uint64: [1, null, 2],
+    float32: [1.5, null, -1],
+    float64: [1.5, null, -1],
+    bool: [true, null, false],
+    utf8: ['ä', null, ''],
+    dictionary: ['y', null, 'x'],
+    'timestamp[ms]': ['1970-01-01 00:00:01', null, '1969-12-31 23:59:59'],
+    'timestamp[us]': ['1970-01-01 00:00:01', null, '1969-12-31 23:59:59'],
     date32: ['1970-01-02', null, '1969-12-31'],
   };
   const twice = Object.fromEntries(Object.entries(expected).map(([name, values]) => [name, [...values, ...values]]));
@@ -201,11 +259,22 @@ print(json.dumps({'rows': table.to_pydict(), 'types': [str(f.type) for f in tabl
   it('follows a dictionary that changes from block to block', async () => {
     const scratch = await makeScratch();
     const writer = await writerOf(scratch, 'a', [{ name: 'd', type: 'dictionary', nullable: false }]);
-    for (const words of [['a', 'b'], ['a', 'b'], ['c', 'd']]) {
-      await writer.appendTable(2, [{ name: 'd', data: { type: 'dictionary', rows: 2, nullCount: 0, values: Int32Array.of(0, 1), dictionary: utf8Of(words) } }]);
+    for (const words of [
+      ['a', 'b'],
+      ['a', 'b'],
+      ['c', 'd'],
+    ]) {
+      await writer.appendTable(2, [
+        {
+          name: 'd',
+          data: { type: 'dictionary', rows: 2, nullCount: 0, values: Int32Array.of(0, 1), dictionary: utf8Of(words) },
+        },
+      ]);
     }
     await writer.seal();
-    const read = JSON.parse(py(asJson, wholeArrowSegment(scratch, shardId, 'a')?.path ?? '', 'stream')) as { rows: { d: string[] } };
+    const read = JSON.parse(py(asJson, wholeArrowSegment(scratch, shardId, 'a')?.path ?? '', 'stream')) as {
+      rows: { d: string[] };
+    };
     expect(read.rows.d).toEqual(['a', 'b', 'a', 'b', 'c', 'd']);
   });
 
@@ -260,7 +329,15 @@ with ipc.new_file(sys.argv[1], table.schema, options=ipc.IpcWriteOptions(compres
   it('writes types that are read by converting them', () => {
     const path = join(memoryDir(), 'foreign.arrow');
     py(foreign, path, 'large,codes,seconds,ns,day', '');
-    expect(blocksOf(path)).toEqual([{ large: ['x', null, 'yz'], codes: ['u', 'v', 'u'], seconds: [1000n, null, 2000n], ns: [1n, -1n, null], day: [1, null, -1] }]);
+    expect(blocksOf(path)).toEqual([
+      {
+        large: ['x', null, 'yz'],
+        codes: ['u', 'v', 'u'],
+        seconds: [1000n, null, 2000n],
+        ns: [1n, -1n, null],
+        day: [1, null, -1],
+      },
+    ]);
   });
 
   it.each([
@@ -271,6 +348,10 @@ with ipc.new_file(sys.argv[1], table.schema, options=ipc.IpcWriteOptions(compres
   ])('writes %s %s, which cannot be taken over and is refused by name', async (columns, compression, message) => {
     const path = join(memoryDir(), 'foreign.arrow');
     py(foreign, path, columns, compression);
-    expect(await rejection(arrowSchemaInPlace(path))).toMatchObject({ code: 'PDL_FORMAT_UNSUPPORTED', message: expect.stringMatching(message), place: path });
+    expect(await rejection(arrowSchemaInPlace(path))).toMatchObject({
+      code: 'PDL_FORMAT_UNSUPPORTED',
+      message: expect.stringMatching(message),
+      place: path,
+    });
   });
 });

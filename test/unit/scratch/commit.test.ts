@@ -2,7 +2,20 @@ import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { openScratch } from '../../../runtime/scratch/scratch.js';
-import { columnOf, int32s, lineageOf, makeScratch, memoryDir, numbers, optionsIn, readColumn, rejection, run, shardId, writerOf } from './helpers.js';
+import {
+  columnOf,
+  int32s,
+  lineageOf,
+  makeScratch,
+  memoryDir,
+  numbers,
+  optionsIn,
+  readColumn,
+  rejection,
+  run,
+  shardId,
+  writerOf,
+} from './helpers.js';
 
 const next = { runId: 'run-2', epoch: 1 };
 const block = (value: number): { name: string; data: ReturnType<typeof numbers> }[] => [{ name: 'n', data: numbers(value) }];
@@ -105,7 +118,14 @@ it('commits appends in the order of their calls', async () => {
 
 it.each([
   ['a missing column', [], /`n` of stream `a` is missing/],
-  ['a column that the stream has not', [{ name: 'n', data: numbers(1) }, { name: 'm', data: numbers(1) }], /no column `m`/],
+  [
+    'a column that the stream has not',
+    [
+      { name: 'n', data: numbers(1) },
+      { name: 'm', data: numbers(1) },
+    ],
+    /no column `m`/,
+  ],
   ['another type', [{ name: 'n', data: columnOf('int64', [1n]) }], /is int64, where the stream has int32/],
   ['another number of rows', [{ name: 'n', data: numbers(1, 2) }], /2 rows in a block of 1/],
   ['nulls where there may be none', [{ name: 'n', data: columnOf('int32', [null]) }], /1 nulls and is not nullable/],
@@ -113,7 +133,10 @@ it.each([
 ])('refuses a block with %s, and changes nothing', async (_, columns, message) => {
   const scratch = await makeScratch();
   const writer = await writerOf(scratch, 'a', int32s());
-  expect(await rejection(writer.appendTable(1, columns))).toMatchObject({ code: 'PDL_STAGE_OUTPUT', message: expect.stringMatching(message) });
+  expect(await rejection(writer.appendTable(1, columns))).toMatchObject({
+    code: 'PDL_STAGE_OUTPUT',
+    message: expect.stringMatching(message),
+  });
   expect(scratch.usage()).toMatchObject({ usedBytes: 0 });
   expect(await writer.appendTable(1, block(1))).toMatchObject({ seq: 0 });
 });
@@ -192,7 +215,10 @@ it('finds a block whose bytes have changed', async () => {
   const fd = openSync(segment.path, 'r+');
   writeSync(fd, Buffer.from([99]), 0, 1, column.values.offset);
   closeSync(fd);
-  expect(await rejection(scratch.verifyStream(shardId, 'a'))).toMatchObject({ code: 'PDL_SCRATCH_CORRUPT', message: expect.stringMatching(/^block 1 has checksum/) });
+  expect(await rejection(scratch.verifyStream(shardId, 'a'))).toMatchObject({
+    code: 'PDL_SCRATCH_CORRUPT',
+    message: expect.stringMatching(/^block 1 has checksum/),
+  });
 });
 
 it('forgets a shard with all that belongs to it', async () => {

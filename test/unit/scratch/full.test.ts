@@ -18,7 +18,11 @@ it('says that it is full before anything is changed, and takes the same block wh
   await writer.appendTable(MiB / 4, column(MiB), { consumed: 1 });
   const before = { usage: scratch.usage(), stream: scratch.stream(shardId, 'a') };
   const full = await rejection(writer.appendTable(MiB / 2, column(2 * MiB), { consumed: 2 }));
-  expect(full).toMatchObject({ code: 'PDL_SCRATCH_FULL', retry: 'later', message: expect.stringContaining(`of ${4 * MiB} bytes`) });
+  expect(full).toMatchObject({
+    code: 'PDL_SCRATCH_FULL',
+    retry: 'later',
+    message: expect.stringContaining(`of ${4 * MiB} bytes`),
+  });
   expect({ usage: scratch.usage(), stream: scratch.stream(shardId, 'a') }).toEqual(before);
   expect(scratch.progress(shardId, 'a')).toEqual({ consumed: 1 });
   expect(await scratch.dropStream(shardId, 'old')).toBeGreaterThanOrEqual(2 * MiB);
@@ -29,7 +33,10 @@ it('says that it is full before anything is changed, and takes the same block wh
 it('never counts more than its bound, and remembers the peak', async () => {
   const scratch = await makeScratch({ sizeBytesMax: 2 * MiB });
   const writers = await Promise.all(['a', 'b', 'c'].map((stream) => writerOf(scratch, stream, int32s())));
-  const appends = Array.from({ length: 40 }, (_, index) => writers[index % 3]?.appendTable(25_000, column(100_000)) ?? Promise.resolve());
+  const appends = Array.from(
+    { length: 40 },
+    (_, index) => writers[index % 3]?.appendTable(25_000, column(100_000)) ?? Promise.resolve(),
+  );
   const rejected = (await Promise.allSettled(appends)).filter(({ status }) => status === 'rejected');
   expect(rejected.length).toBeGreaterThan(0);
   expect(scratch.usage().peakBytes).toBeLessThanOrEqual(2 * MiB);
@@ -107,7 +114,11 @@ needs('root').it('turns a really full tmpfs into the same error, and can still d
   await scratch.verifyStream(shardId, 'a');
   // Small blocks until the very last page is taken: then the index too has to do without new ones.
   let small: unknown;
-  while (small === undefined) small = await writer.appendTable(1024, [{ name: 'n', data: blockOf(4096) }]).then(() => undefined, (thrown: unknown) => thrown);
+  while (small === undefined)
+    small = await writer.appendTable(1024, [{ name: 'n', data: blockOf(4096) }]).then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    );
   expect(small).toMatchObject({ code: 'PDL_SCRATCH_FULL' });
   await scratch.dropStream(shardId, 'first');
   expect(await writer.appendTable(MiB / 4, column(MiB))).toMatchObject({ rows: MiB / 4 });

@@ -6,7 +6,14 @@ import { onTestFinished } from 'vitest';
 import type { ColumnSchema, ColumnType, Lineage, RunRecord } from '../../../runtime/contracts/block.js';
 import { physicalTypes } from '../../../runtime/scratch/arrow/types.js';
 import { openScratch } from '../../../runtime/scratch/scratch.js';
-import type { ColumnData, Scratch, ScratchOptions, StreamWriter, Utf8Data, WriterRequest } from '../../../runtime/scratch/types.js';
+import type {
+  ColumnData,
+  Scratch,
+  ScratchOptions,
+  StreamWriter,
+  Utf8Data,
+  WriterRequest,
+} from '../../../runtime/scratch/types.js';
 
 export const shardId = 'shard-1';
 export const run: RunRecord = { runId: 'run-1', epoch: 1 };
@@ -30,7 +37,14 @@ export function memoryDir(): string {
 }
 
 export function optionsIn(dir: string, more: Partial<ScratchOptions> = {}): ScratchOptions {
-  return { dir: join(dir, 'scratch'), spillDir: join(dir, 'spill'), sizeBytesMax: 256 * 1024 * 1024, medium: 'memory', role: 'owner', ...more };
+  return {
+    dir: join(dir, 'scratch'),
+    spillDir: join(dir, 'spill'),
+    sizeBytesMax: 256 * 1024 * 1024,
+    medium: 'memory',
+    role: 'owner',
+    ...more,
+  };
 }
 
 /** An owner's scratch that holds `shardId`; closed when the test ends. */
@@ -41,10 +55,21 @@ export async function makeScratch(more: Partial<ScratchOptions> = {}, dir = memo
   return scratch;
 }
 
-export const lineageOf = (stage: string, version = 'v1'): Lineage => ({ digest: `${stage}@${version}`, stage, version, parameters: 'p', inputs: {} });
+export const lineageOf = (stage: string, version = 'v1'): Lineage => ({
+  digest: `${stage}@${version}`,
+  stage,
+  version,
+  parameters: 'p',
+  inputs: {},
+});
 
 /** Begins a run of `stream` and opens its writer. */
-export async function writerOf(scratch: Scratch, stream: string, schema: ColumnSchema[], more: Partial<WriterRequest> = {}): Promise<StreamWriter> {
+export async function writerOf(
+  scratch: Scratch,
+  stream: string,
+  schema: ColumnSchema[],
+  more: Partial<WriterRequest> = {},
+): Promise<StreamWriter> {
   const request: WriterRequest = { shardId, stream, kind: 'table', schema, lineage: lineageOf(stream), run, ...more };
   await scratch.beginRun(shardId, stream, request.run);
   const writer = await scratch.openWriter(request);
@@ -79,11 +104,13 @@ export function columnOf(type: ColumnType, values: readonly Value[]): ColumnData
 /** The values of a column as `columnOf` takes them. */
 export function valuesOf(data: ColumnData): Value[] {
   const isNull = (row: number): boolean => data.nullCount > 0 && !bitAt(data.validity ?? new Uint8Array(0), row);
-  const text = (of: Utf8Data, index: number): string => new TextDecoder().decode(of.values.slice(of.offsets[index], of.offsets[index + 1]));
+  const text = (of: Utf8Data, index: number): string =>
+    new TextDecoder().decode(of.values.slice(of.offsets[index], of.offsets[index + 1]));
   return Array.from({ length: data.rows }, (_, row): Value => {
     if (isNull(row)) return null;
     if (data.type === 'bool') return bitAt(data.values as Uint8Array, row);
-    if (data.type === 'utf8') return text({ length: data.rows, offsets: data.offsets ?? new Int32Array(0), values: data.values as Uint8Array }, row);
+    if (data.type === 'utf8')
+      return text({ length: data.rows, offsets: data.offsets ?? new Int32Array(0), values: data.values as Uint8Array }, row);
     const value = (data.values as unknown as ArrayLike<number | bigint>)[row] ?? null;
     return data.type === 'dictionary' && data.dictionary ? text(data.dictionary, Number(value)) : value;
   });
@@ -107,7 +134,12 @@ function bits(values: readonly boolean[]): Uint8Array {
 export const int32s = (name = 'n', nullable = false): ColumnSchema[] => [{ name, type: 'int32', nullable }];
 export const numbers = (...values: number[]): ColumnData => columnOf('int32', values);
 /** A block of one int32 column of this many bytes or a little more. */
-export const blockOf = (bytes: number, fill = 1): ColumnData => ({ type: 'int32', rows: bytes / 4, nullCount: 0, values: new Int32Array(bytes / 4).fill(fill) });
+export const blockOf = (bytes: number, fill = 1): ColumnData => ({
+  type: 'int32',
+  rows: bytes / 4,
+  nullCount: 0,
+  values: new Int32Array(bytes / 4).fill(fill),
+});
 
 /** All values of one column of a stream, over all blocks. */
 export function readColumn(scratch: Scratch, stream: string, column: string): Value[] {

@@ -3,7 +3,7 @@ import { closeSync, existsSync, openSync, readFileSync, statSync, writeFileSync 
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { packageRoot } from '../../../runtime/platform/entries.js';
-import { defaultReads, loadNative } from '../../../runtime/scratch/native.js';
+import { defaultReads, loadNative, type NativeFunctions } from '../../../runtime/scratch/native.js';
 import { makeScratch, memoryDir } from './helpers.js';
 
 const prebuilds = join(packageRoot, 'native', 'prebuilds');
@@ -14,7 +14,9 @@ afterEach(() => {
 });
 
 it('has prebuilds of the source as it is', () => {
-  const source = createHash('sha256').update(readFileSync(join(packageRoot, 'native', 'podline_native.c'))).digest('hex');
+  const source = createHash('sha256')
+    .update(readFileSync(join(packageRoot, 'native', 'podline_native.c')))
+    .digest('hex');
   expect(readFileSync(join(prebuilds, 'SOURCE.sha256'), 'utf8').trim(), 'run native/build.sh').toBe(source);
   for (const arch of ['x64', 'arm64']) {
     for (const libc of ['glibc', 'musl']) expect(existsSync(join(prebuilds, `linux-${arch}-${libc}.node`))).toBe(true);
@@ -32,7 +34,7 @@ it('loads, or says why not', () => {
 });
 
 describe.runIf(functions !== undefined)('the native part', () => {
-  const native = functions ?? (undefined as never);
+  const native = functions as NativeFunctions;
   function fileOf(content: Uint8Array): { path: string; fd: number } {
     const path = join(memoryDir(), 'file');
     writeFileSync(path, content);
@@ -72,7 +74,9 @@ describe.runIf(functions !== undefined)('the native part', () => {
     expect(native.copyRange(from.fd, 1_000, to.fd, 6, 2_000_000)).toBe(2_000_000);
     expect(native.copyRange(from.fd, 2_999_990, to.fd, 2_000_006, 100)).toBe(10);
     const copied = readFileSync(to.path);
-    expect(copied.equals(Buffer.concat([Buffer.from('before'), content.subarray(1_000, 2_001_000), content.subarray(-10)]))).toBe(true);
+    expect(copied.equals(Buffer.concat([Buffer.from('before'), content.subarray(1_000, 2_001_000), content.subarray(-10)]))).toBe(
+      true,
+    );
     expect(() => native.copyRange(from.fd, 0, 9_999, 0, 10)).toThrow(expect.objectContaining({ code: 'EBADF' }));
   });
 

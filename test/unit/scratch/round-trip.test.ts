@@ -1,8 +1,25 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { bufferAlignment, columnTypes, type BlockRecord, type ColumnSchema, type ColumnType } from '../../../runtime/contracts/block.js';
+import {
+  bufferAlignment,
+  columnTypes,
+  type BlockRecord,
+  type ColumnSchema,
+  type ColumnType,
+} from '../../../runtime/contracts/block.js';
 import { loadNative } from '../../../runtime/scratch/native.js';
-import { columnOf, int32s, makeScratch, numbers, readColumn, shardId, utf8Of, valuesOf, writerOf, type Value } from './helpers.js';
+import {
+  columnOf,
+  int32s,
+  makeScratch,
+  numbers,
+  readColumn,
+  shardId,
+  utf8Of,
+  valuesOf,
+  writerOf,
+  type Value,
+} from './helpers.js';
 
 const samples: Record<ColumnType, Value[]> = {
   int8: [-128, 0, null, 127],
@@ -36,13 +53,18 @@ describe.each(modes)('reading with %s', (reads) => {
   });
 
   it('gives back any table', async () => {
-    const column = fc.constantFrom(...columnTypes).chain((type) => fc.record({ type: fc.constant(type), values: fc.array(valueOf(type), { minLength: 0, maxLength: 70 }) }));
+    const column = fc
+      .constantFrom(...columnTypes)
+      .chain((type) => fc.record({ type: fc.constant(type), values: fc.array(valueOf(type), { minLength: 0, maxLength: 70 }) }));
     await fc.assert(
       fc.asyncProperty(fc.array(column, { minLength: 1, maxLength: 6 }), fc.nat(70), async (columns, rowsMax) => {
         const scratch = await makeScratch({ reads });
         const rows = Math.min(rowsMax, ...columns.map(({ values }) => values.length));
         const schema = columns.map(({ type }, index): ColumnSchema => ({ name: `c${index}`, type, nullable: true }));
-        const data = columns.map(({ type, values }, index) => ({ name: `c${index}`, data: columnOf(type, values.slice(0, rows)) }));
+        const data = columns.map(({ type, values }, index) => ({
+          name: `c${index}`,
+          data: columnOf(type, values.slice(0, rows)),
+        }));
         const writer = await writerOf(scratch, 'a', schema);
         await writer.appendTable(rows, data);
         await writer.appendTable(rows, data);
@@ -62,10 +84,12 @@ describe.each(modes)('reading with %s', (reads) => {
     const scratch = await makeScratch({ reads });
     const writer = await writerOf(scratch, 'a', int32s());
     const reader = scratch.openReader(shardId);
-    const seen = [];
+    const seen: Int32Array[] = [];
     for (let block = 0; block < 40; block += 1) {
       // 1 MiB each: the map of the segment has to grow several times.
-      const committed = await writer.appendTable(262_144, [{ name: 'n', data: { type: 'int32', rows: 262_144, nullCount: 0, values: new Int32Array(262_144).fill(block) } }]);
+      const committed = await writer.appendTable(262_144, [
+        { name: 'n', data: { type: 'int32', rows: 262_144, nullCount: 0, values: new Int32Array(262_144).fill(block) } },
+      ]);
       seen.push(reader.table(committed).get('n')?.values as Int32Array);
     }
     expect(seen.map((values) => [values[0], values.at(-1)])).toEqual(Array.from({ length: 40 }, (_, block) => [block, block]));
@@ -144,7 +168,9 @@ it('writes an unchanged dictionary once, and gives it as one object', async () =
   const scratch = await makeScratch();
   const writer = await writerOf(scratch, 'a', [{ name: 'd', type: 'dictionary', nullable: false }]);
   const append = (words: string[]): Promise<BlockRecord> =>
-    writer.appendTable(2, [{ name: 'd', data: { type: 'dictionary', rows: 2, nullCount: 0, values: Int32Array.of(1, 0), dictionary: utf8Of(words) } }]);
+    writer.appendTable(2, [
+      { name: 'd', data: { type: 'dictionary', rows: 2, nullCount: 0, values: Int32Array.of(1, 0), dictionary: utf8Of(words) } },
+    ]);
   const blocks = [await append(['x', 'y']), await append(['x', 'y']), await append(['x', 'z'])];
   const offsets = blocks.map((block) => block.columns[0]?.dictionary?.values.offset);
   expect(offsets[0]).toBe(offsets[1]);

@@ -3,7 +3,20 @@ import { expect, it } from 'vitest';
 import type { BlockRecord, ColumnRef } from '../../../runtime/contracts/block.js';
 import { wholeArrowSegment } from '../../../runtime/scratch/whole.js';
 import type { Scratch } from '../../../runtime/scratch/types.js';
-import { blockOf, int32s, lineageOf, makeScratch, memoryDir, numbers, readColumn, rejection, run, shardId, valuesOf, writerOf } from './helpers.js';
+import {
+  blockOf,
+  int32s,
+  lineageOf,
+  makeScratch,
+  memoryDir,
+  numbers,
+  readColumn,
+  rejection,
+  run,
+  shardId,
+  valuesOf,
+  writerOf,
+} from './helpers.js';
 
 const column = (block: BlockRecord): ColumnRef => {
   const [ref] = block.columns;
@@ -41,7 +54,9 @@ it('refuses a reference to a segment that was freed', async () => {
   const block = await a.appendTable(2, [{ name: 'n', data: numbers(1, 2) }]);
   await scratch.dropStream(shardId, 'a');
   const b = await writerOf(scratch, 'b', int32s());
-  expect(await rejection(b.appendTable(2, [{ name: 'n', ref: column(block) }]))).toMatchObject({ message: expect.stringContaining('was freed') });
+  expect(await rejection(b.appendTable(2, [{ name: 'n', ref: column(block) }]))).toMatchObject({
+    message: expect.stringContaining('was freed'),
+  });
   expect(scratch.stream(shardId, 'b')).toMatchObject({ blocks: 0 });
 });
 
@@ -71,7 +86,9 @@ it('does not spill a stream that is still being written', async () => {
   const scratch = await makeScratch();
   const a = await writerOf(scratch, 'a', int32s());
   await a.appendTable(2, [{ name: 'n', data: numbers(1, 2) }]);
-  expect(await rejection(scratch.spillStream(shardId, 'a'))).toMatchObject({ message: expect.stringContaining('still being written') });
+  expect(await rejection(scratch.spillStream(shardId, 'a'))).toMatchObject({
+    message: expect.stringContaining('still being written'),
+  });
 });
 
 it('restores a stream from the copied bytes of its segments, into another scratch', async () => {
@@ -82,10 +99,14 @@ it('restores a stream from the copied bytes of its segments, into another scratc
   const restore = (stream: string): Promise<void> => {
     const record = from.stream(shardId, stream);
     if (!record) throw new Error('no stream');
-    return to.restoreStream(shardId, { stream: record, segments, blocks: from.blocks(shardId, stream), progress: { consumed: 1 } }, async (segment, path) => {
-      const source = segments.find(({ id }) => id === segment.id);
-      if (source) copyFileSync(source.path, path);
-    });
+    return to.restoreStream(
+      shardId,
+      { stream: record, segments, blocks: from.blocks(shardId, stream), progress: { consumed: 1 } },
+      async (segment, path) => {
+        const source = segments.find(({ id }) => id === segment.id);
+        if (source) copyFileSync(source.path, path);
+      },
+    );
   };
   await restore('b');
   await restore('a');
@@ -108,7 +129,9 @@ it('goes on behind the last block of a stream that was restored unsealed', async
   const record = from.stream(shardId, 'a');
   if (!segment || !record) throw new Error('nothing to restore');
   const to = await makeScratch();
-  await to.restoreStream(shardId, { stream: record, segments: [segment], blocks: from.blocks(shardId, 'a') }, async (_, path) => copyFileSync(segment.path, path));
+  await to.restoreStream(shardId, { stream: record, segments: [segment], blocks: from.blocks(shardId, 'a') }, async (_, path) =>
+    copyFileSync(segment.path, path),
+  );
   const resumed = await writerOf(to, 'a', int32s());
   await resumed.appendTable(1, [{ name: 'n', data: numbers(3) }]);
   expect(readColumn(to, 'a', 'n')).toEqual([1, 2, 3]);
@@ -123,7 +146,9 @@ it('puts a restored segment on SSD where memory has no room for it', async () =>
   const [segment] = from.segments(shardId);
   if (!segment || !record) throw new Error('nothing to restore');
   const to = await makeScratch({ sizeBytesMax: 50_000 });
-  await to.restoreStream(shardId, { stream: record, segments: [segment], blocks: from.blocks(shardId, 'a') }, async (_, path) => copyFileSync(segment.path, path));
+  await to.restoreStream(shardId, { stream: record, segments: [segment], blocks: from.blocks(shardId, 'a') }, async (_, path) =>
+    copyFileSync(segment.path, path),
+  );
   expect(to.segments(shardId)).toMatchObject([{ medium: 'ssd' }]);
   expect(readColumn(to, 'a', 'n')).toHaveLength(25_000);
 });
@@ -140,11 +165,23 @@ it('takes nothing of a restore that fails, and keeps what was there', async () =
   const restore = (segments: (typeof torn)[], segmentOfBlock: string): Promise<void> =>
     scratch.restoreStream(
       shardId,
-      { stream: { ...record, lineage: lineageOf('a', 'v9') }, segments, blocks: scratch.blocks(shardId, 'a').map((block) => ({ ...block, extent: { segment: segmentOfBlock, offset: 0, length: 1, crc32: 0 } })) },
+      {
+        stream: { ...record, lineage: lineageOf('a', 'v9') },
+        segments,
+        blocks: scratch
+          .blocks(shardId, 'a')
+          .map((block) => ({ ...block, extent: { segment: segmentOfBlock, offset: 0, length: 1, crc32: 0 } })),
+      },
       async (_, path) => (await import('node:fs')).writeFileSync(path, 'too short'),
     );
-  expect(await rejection(restore([torn], torn.id))).toMatchObject({ code: 'PDL_SCRATCH_CORRUPT', message: expect.stringContaining('with 9 of') });
-  expect(await rejection(restore([], 'missing'))).toMatchObject({ code: 'PDL_SCRATCH_CORRUPT', message: expect.stringContaining('was not restored') });
+  expect(await rejection(restore([torn], torn.id))).toMatchObject({
+    code: 'PDL_SCRATCH_CORRUPT',
+    message: expect.stringContaining('with 9 of'),
+  });
+  expect(await rejection(restore([], 'missing'))).toMatchObject({
+    code: 'PDL_SCRATCH_CORRUPT',
+    message: expect.stringContaining('was not restored'),
+  });
   expect({ segments: scratch.segments(shardId), usage: scratch.usage().usedBytes }).toEqual(before);
   expect(scratch.stream(shardId, 'a')?.lineage).toEqual(lineageOf('a'));
 });

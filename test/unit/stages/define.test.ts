@@ -19,10 +19,11 @@ describe('defineStage', () => {
     });
   });
 
-  it.each([
+  const nothing = (): void => undefined;
+  it.each<[string, object, RegExp]>([
     ['no form', {}, /has none/],
-    ['two forms', { bytes: () => undefined, row: () => undefined }, /has row and bytes/],
-    ['columns of bytes', { bytes: () => undefined, input: { a: 'int8' } }, /has no columns/],
+    ['two forms', { bytes: nothing, row: nothing }, /has row and bytes/],
+    ['columns of bytes', { bytes: nothing, input: { a: 'int8' } }, /has no columns/],
     ['an aggregation without output', { aggregate: {} }, /must declare/],
   ])('refuses %s', (_, definition, message) => {
     expect(() => defineStage(definition as never)).toThrow(expect.objectContaining({ code: 'PDL_STAGE_LOAD', message: expect.stringMatching(message) }));

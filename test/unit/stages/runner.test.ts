@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ColumnSchema, Lineage } from '../../../runtime/contracts/block.js';
 import type { ResolvedStage } from '../../../runtime/contracts/manifest.js';
 import type { RunRequest } from '../../../runtime/contracts/shim-protocol.js';
-import { column, defineStage, type DefinedStage } from '../../../runtime/index.js';
+import { column, defineStage, type ColumnSpecs, type DefinedStage } from '../../../runtime/index.js';
 import { openScratch } from '../../../runtime/scratch/scratch.js';
 import type { ColumnToWrite, Scratch } from '../../../runtime/scratch/types.js';
 import { columnOf } from '../../../runtime/stages/columns.js';
@@ -198,7 +198,7 @@ describe('the block form', () => {
 
   it('refuses an input column that is missing, of another type, or with nulls where none were declared', async () => {
     await flights([0]);
-    const needs = (input: Parameters<typeof defineStage>[0]['input']) => run(defineStage({ input, block: (batch) => (void Object.values(batch.columns), {}) } as never));
+    const needs = (input: ColumnSpecs) => run(defineStage({ input, block: (batch) => (void Object.values(batch.columns), {}) }));
     expect((await needs({ nothing: 'int8' })).error).toMatchObject({ code: 'PDL_STAGE_COLUMNS', message: expect.stringContaining('needs the column nothing (int8); its input has delay int16, origin dictionary') });
     expect((await needs({ delay: 'int32' })).error?.message).toContain('needs the column delay as int32; its input has it as int16');
     expect((await needs({ origin: 'dictionary' })).error).toMatchObject({ message: expect.stringContaining('1 nulls in block 0'), hint: expect.stringContaining('nullable: true') });
