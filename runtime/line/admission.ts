@@ -32,8 +32,10 @@ function takeLease(state: LineState, lease: Lease, needBytes: number, nowMs: num
   const resident = state.residents.get(lease.shardId);
   if (resident === undefined) admit(state, lease, needBytes, nowMs);
   else if (lease.epoch <= resident.lease.epoch) return;
-  else if (resident.phase !== 'ending' && lease.resumeFrom === resident.lease.resumeFrom) resident.lease = lease;
-  else {
+  else if (resident.phase !== 'ending' && lease.resumeFrom === resident.lease.resumeFrom) {
+    resident.lease = lease;
+    if (resident.phase === 'loading') effects.push({ type: 'load', shardId: lease.shardId, lease });
+  } else {
     letGo(state, lease.shardId, 'the shard was leased again', nowMs, effects);
     resident.next = { lease, needBytes };
   }

@@ -162,8 +162,12 @@ export type LineEvent =
 export type LineEffect =
   /** Ask the coordinator for up to `max` shards; `wait`: long poll. Ends with `leased` or `leaseRequestEnded`. */
   | { type: 'lease'; max: number; wait: boolean }
-  /** Restore what can be, load the rest. `lease` may be a newer one than the shard was freed under just before. Ends with `loaded` or `loadFailed`, unless the shard is freed before. */
+  /**
+   * Restore what can be, load the rest. An earlier load of the shard is void, and `lease` may be newer than the one under which the shard
+   * was freed just before. Ends with `loaded` or `loadFailed`, unless the shard is freed before.
+   */
   | { type: 'load'; shardId: string; lease: Lease }
+  /** Put a stage into a slot. It replaces an earlier order for the same slot that is not carried out yet. Ends with `slotReady`, `swapFailed` or time. */
   | { type: 'swap'; slot: number; stage: string; step: string; replaces: string | undefined }
   | { type: 'start'; slot: number; shardId: string; stage: string; runId: string; attempt: number; readySinceMs: number }
   /** `kill`: end the slot's process now (it comes back and says hello); else ask, and expect `runFailed`. */

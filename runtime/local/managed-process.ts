@@ -41,6 +41,7 @@ export class ManagedProcess {
 
   constructor(
     readonly spec: ProcessSpec,
+    /** `exit` only where nobody asked for the end, and it is started again. */
     private readonly onChange: (pid: number | undefined, exit?: ProcessExit) => void,
   ) {}
 
@@ -70,8 +71,11 @@ export class ManagedProcess {
         this.#child = undefined;
         resolve();
         if (performance.now() - startedAtMs > settledMs) this.#restarts = 0;
+        if (this.#ending) {
+          this.onChange(undefined);
+          return;
+        }
         this.onChange(undefined, { code, signal, restarts: this.#restarts });
-        if (this.#ending) return;
         this.#timer = setTimeout(() => void this.start(), backoffMs(this.#restarts));
         this.#restarts += 1;
       };

@@ -22,12 +22,19 @@ export type DataColumn = OrderedColumn & { data: ColumnData };
 export const isData = (column: OrderedColumn): column is DataColumn => column.data !== undefined;
 
 /** The columns in the order of the schema. Throws PDL_STAGE_OUTPUT unless each is there once, of its type, rows and nulls. */
-export function orderColumns(stream: StreamRecord, place: string, rows: number, columns: readonly ColumnToWrite[]): OrderedColumn[] {
+export function orderColumns(
+  stream: StreamRecord,
+  place: string,
+  rows: number,
+  columns: readonly ColumnToWrite[],
+): OrderedColumn[] {
   const given = new Map(columns.map((column) => [column.name, column]));
   const ordered = stream.schema.map((column): OrderedColumn => {
     const found = given.get(column.name);
     if (!found) {
-      throw new PodlineError('PDL_STAGE_OUTPUT', `column \`${column.name}\` of stream \`${stream.stream}\` is missing`, { place });
+      throw new PodlineError('PDL_STAGE_OUTPUT', `column \`${column.name}\` of stream \`${stream.stream}\` is missing`, {
+        place,
+      });
     }
     given.delete(column.name);
     if ('data' in found) {
@@ -40,7 +47,9 @@ export function orderColumns(stream: StreamRecord, place: string, rows: number, 
   const [extra] = given.keys();
   if (extra !== undefined || columns.length !== stream.schema.length) {
     const name = extra ?? columns.at(-1)?.name ?? '';
-    throw new PodlineError('PDL_STAGE_OUTPUT', `stream \`${stream.stream}\` has no column \`${name}\`, or it was given twice`, { place });
+    throw new PodlineError('PDL_STAGE_OUTPUT', `stream \`${stream.stream}\` has no column \`${name}\`, or it was given twice`, {
+      place,
+    });
   }
   return ordered;
 }
@@ -80,7 +89,11 @@ export function layTable(
   const values = data.map((column) => column.data);
   const batch = layRecordBatch(rows, values);
   pieces.push(...batch.pieces);
-  const ref = (buffer: BodyBuffer, by = at): BufferRef => ({ segment: segment.id, offset: by + buffer.offset, length: buffer.length });
+  const ref = (buffer: BodyBuffer, by = at): BufferRef => ({
+    segment: segment.id,
+    offset: by + buffer.offset,
+    length: buffer.length,
+  });
   const columns = data.map(({ schema: { name, type } }, index): [string, ColumnRef] => {
     const placed = batch.placed[index];
     if (!placed) throw new PodlineError('PDL_INTERNAL', `column \`${name}\` was not laid out`);
@@ -118,7 +131,9 @@ export function segmentsOf(block: Omit<BlockRecord, 'seq'>): Set<string> {
 
 function checkRef(place: string, schema: ColumnSchema, rows: number, ref: ColumnRef): void {
   const fault = (what: string): never => {
-    throw new PodlineError('PDL_STAGE_OUTPUT', `column \`${schema.name}\`, taken from \`${ref.name}\` by reference, ${what}`, { place });
+    throw new PodlineError('PDL_STAGE_OUTPUT', `column \`${schema.name}\`, taken from \`${ref.name}\` by reference, ${what}`, {
+      place,
+    });
   };
   if (ref.type !== schema.type) fault(`is ${ref.type}, where the stream has ${schema.type}`);
   if (ref.nullCount > 0 && !schema.nullable) fault(`has ${String(ref.nullCount)} nulls and is not nullable`);

@@ -2,7 +2,7 @@
  * Appends blocks to one stream under one run.
  *
  * Owns: the order of things: check, lay out, reserve, write, commit. Leaves to others: the rules of the index
- * (`accounts.ts`), the layout of Arrow (`arrow/layout.ts`), the file (`open-segment.ts`).
+ * (`accounts.ts`), the layout of a block (`table-block.ts`), the file (`open-segment.ts`).
  *
  * Invariants
  *  1. Nothing is visible before the commit, and a commit is one transaction: block, stream, segment, references, progress.
@@ -13,22 +13,19 @@
  *  5. A segment holds one set of columns, or one file: another set, file or medium begins another segment.
  */
 import { randomBytes } from 'node:crypto';
-import type { BlockRecord, BufferRef, ColumnRef, ColumnSchema, StageProgress, StreamRecord } from '../contracts/block.js';
+import type { BlockRecord, BufferRef, ColumnSchema, StageProgress, StreamRecord } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
 import { limits } from '../contracts/limits.js';
 import { checkRun, checkStream, forgetSegment, reserve, wholePages } from './accounts.js';
 import { adoptArrowFile } from './adopt.js';
-import { encodeSchema } from './arrow/encode.js';
-import { checkColumn, layDictionary, layRecordBatch, type PlacedUtf8 } from './arrow/layout.js';
-import { valueBytes } from './arrow/types.js';
 import type { IndexStore, IndexTransaction, SegmentEntry } from './index-store.js';
-import { OpenSegment, type WrittenDictionary } from './open-segment.js';
+import { OpenSegment } from './open-segment.js';
 import type { SegmentFiles } from './segment-files.js';
-import type { ColumnData, ColumnToWrite, StreamWriter, WriterRequest } from './types.js';
-import { sameDictionary } from './utf8.js';
+import { isData, layTable, orderColumns, renamed, segmentsOf } from './table-block.js';
+import type { ColumnToWrite, StreamWriter, WriterRequest } from './types.js';
 
 /** What a commit adds; several blocks only when a file is adopted. */
-export interface Commit {
+interface Commit {
   blocks: Omit<BlockRecord, 'seq'>[];
   /** The segment as it is after the commit, if bytes were written. */
   segment?: SegmentEntry | undefined;

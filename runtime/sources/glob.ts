@@ -3,29 +3,38 @@
  * by patterns that do. Node's own glob came with version 22.
  */
 import { readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 
 export const isGlob = (path: string): boolean => /[*?[{]/.test(path);
 
-/** The folder that all matches of an absolute pattern lie in. */
-export function globBase(pattern: string): string {
-  const segments = pattern.split('/');
-  const first = segments.findIndex(isGlob);
-  return segments.slice(0, first < 0 ? -1 : first).join('/') || '/';
+/** The folder that all matches lie in; a relative pattern begins at `from`. */
+export function globBase(from: string, pattern: string): string {
+  return takeApart(from, pattern).base;
 }
 
-/** Files that match an absolute pattern, sorted, each once. Links to folders are not followed by `**`. */
-export async function glob(pattern: string): Promise<string[]> {
+/** Files that match, absolute, sorted, each once. Links to folders are not followed by `**`. */
+export async function glob(from: string, pattern: string): Promise<string[]> {
   const found = new Set<string>();
   for (const plain of expandBraces(pattern)) {
-    const base = globBase(plain);
-    await walk(base, plain.slice(base === '/' ? 1 : base.length + 1).split('/'), found);
+    const { base, segments } = takeApart(from, plain);
+    await walk(base, segments, found);
   }
   return [...found].sort();
 }
 
 /** All files in a folder and the folders in it, sorted; names with a dot at their head aside. */
-export const filesIn = (folder: string): Promise<string[]> => glob(`${folder.replaceAll(/[*?[\]{}]/g, '[$&]')}/**/*`);
+export async function filesIn(folder: string): Promise<string[]> {
+  const found = new Set<string>();
+  await walk(folder, ['**', '*'], found);
+  return [...found].sort();
+}
+
+function takeApart(from: string, pattern: string): { base: string; segments: string[] } {
+  const segments = pattern.split('/').filter((segment, index) => segment !== '' || index === 0);
+  const first = segments.findIndex(isGlob);
+  const fixed = segments.slice(0, first < 0 ? -1 : first);
+  return { base: resolve(from, fixed.join('/') || (pattern.startsWith('/') ? '/' : '.')), segments: segments.slice(fixed.length) };
+}
 
 async function walk(folder: string, [segment, ...rest]: string[], found: Set<string>): Promise<void> {
   if (segment === undefined) return;
@@ -60,7 +69,7 @@ function segmentMatcher(segment: string): (name: string) => boolean {
     if (char === '*') source += '[^/]*';
     else if (char === '?') source += '[^/]';
     else if (close > 0) {
-      const set = segment.slice(at + 1, close).replace(/^!/, '^').replaceAll(/[\\[]/g, '\\$&');
+      const set = segment.slice(at + 1, close).replace(/^!/, '^').replaceAll(/[\\[\]]/g, '\\$&');
       source += `[${set}]`;
       at = close;
     } else source += char.replaceAll(/[\\^$.|+()[\]{}]/g, '\\$&');

@@ -11,7 +11,7 @@
  */
 import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
-import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
+import { basename, dirname, relative, resolve, sep } from 'node:path';
 import { PodlineError } from '../contracts/errors.js';
 import type { InputFormat, PipelineSpec } from '../contracts/manifest.js';
 import { packageRoot } from '../platform/entries.js';
@@ -76,7 +76,7 @@ async function resolveEntry(entry: string, format: InputFormat, baseDir: string)
     if (path === undefined) throw missing(`is in no node_modules above ${baseDir}`, 'Install the package, or check the path within it.');
     return [{ uri: path, names: [basename(path), specifier] }];
   }
-  const path = isAbsolute(entry) ? resolve(entry) : resolve(baseDir, entry);
+  const path = resolve(baseDir, entry);
   const there = await stat(path).catch(() => undefined);
   if (there?.isFile() === true) return [{ uri: path, base: dirname(path), names: [] }];
   if (there?.isDirectory() === true) {
@@ -90,11 +90,10 @@ async function resolveEntry(entry: string, format: InputFormat, baseDir: string)
     return files.map((uri) => ({ uri, base: path, names: [] }));
   }
   if (!isGlob(entry)) throw missing(`is not there (looked for ${path})`);
-  // Not `resolve`d: that would take `**/..` apart; the pattern is what follows the folder.
-  const pattern = isAbsolute(entry) ? entry : join(baseDir.replaceAll(/[*?[\]{}]/g, '[$&]'), entry);
-  const files = await glob(pattern);
-  if (files.length === 0) throw missing(`matches no file (looked in ${globBase(path)})`);
-  return files.map((uri) => ({ uri, base: globBase(path), names: [] }));
+  const files = await glob(baseDir, entry);
+  const base = globBase(baseDir, entry);
+  if (files.length === 0) throw missing(`matches no file (looked in ${base})`);
+  return files.map((uri) => ({ uri, base, names: [] }));
 }
 
 function decodePath(path: string): string {

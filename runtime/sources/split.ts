@@ -61,7 +61,7 @@ export async function* splitInput(input: PipelineSpec['input'], options: SplitOp
 
 async function* splitSource(found: ResolvedSource, input: PipelineSpec['input'], signal: AbortSignal | undefined): AsyncGenerator<SplitShard> {
   const { format } = input;
-  const limit = limitOf(input);
+  const limit = limitOf(input, format);
   const { uri, key } = found;
   if (limit === undefined) {
     const { identity } = await statSource(uri, signal);
@@ -181,8 +181,9 @@ async function* cutWindows(source: AsyncIterable<{ bytes: Buffer; isEnd: boolean
 
 function* splitInline(inline: unknown, input: PipelineSpec['input']): Generator<SplitShard> {
   const { format } = input;
-  const limit = limitOf(input);
   const content = inlineContent(inline);
+  // Rows are rows whatever the format says.
+  const limit = limitOf(input, 'rows' in content ? 'ndjson' : format);
   if (limit === undefined) {
     yield { key: 'inline', source: { inline, format } };
     return;
@@ -205,7 +206,7 @@ function* splitInline(inline: unknown, input: PipelineSpec['input']): Generator<
   if (first < content.rows.length || number === 0) yield take(content.rows.length);
 }
 
-function limitOf({ chunk, format }: PipelineSpec['input']): ChunkLimit | undefined {
+function limitOf({ chunk }: PipelineSpec['input'], format: InputFormat): ChunkLimit | undefined {
   if (chunk === undefined) return undefined;
   if ('bytes' in chunk) {
     const bytes = parseBytes(chunk.bytes);

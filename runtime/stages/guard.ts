@@ -8,7 +8,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 
 /** Each line is the group to watch, 0 for none; the end of the input is the end of whoever wrote it. */
-const script = 'g=0; while read -r n; do g=$n; done; [ "$g" -gt 1 ] && kill -9 -- "-$g"; exit 0';
+const script = 'g=0; while read -r n; do g=$n; done; [ "$g" -gt 1 ] && { kill -s KILL -- "-$g" || kill -9 "-$g"; }; exit 0';
 
 export class Guard {
   #shell: ChildProcess | undefined;

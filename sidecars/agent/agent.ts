@@ -11,29 +11,26 @@
  *  3. Nothing is done for a shard whose lease is not ours any more: its resident is gone, and so are its late answers.
  *  4. Streams are given back only by the effects `release` and `free`.
  */
-import { inputStream } from '../../runtime/contracts/block.js';
-import { PodlineError, isPodlineError, type WireError } from '../../runtime/contracts/errors.js';
+import { PodlineError, type WireError } from '../../runtime/contracts/errors.js';
 import type { EventType } from '../../runtime/contracts/events.js';
-import { limits } from '../../runtime/contracts/limits.js';
 import type { Heartbeat, Lease } from '../../runtime/contracts/line-api.js';
 import type { Pipeline, ResolvedStage } from '../../runtime/contracts/manifest.js';
 import type { Hello, RunEnded, ShimToAgent } from '../../runtime/contracts/shim-protocol.js';
-import { recover } from '../../runtime/checkpoints/recovery.js';
 import type { Checkpoints } from '../../runtime/checkpoints/types.js';
 import type { LineClient } from '../../runtime/api/line-client.js';
 import { buildGraph, type Graph } from '../../runtime/line/graph.js';
 import { initialLine, step } from '../../runtime/line/line.js';
 import { visibleParameters } from '../../runtime/line/lineage.js';
-import { nextReadOf, nothingObserved, observeNeed, type ObservedNeed } from '../../runtime/line/memory.js';
+import { nextReadOf } from '../../runtime/line/memory.js';
 import type { KnownStream, LineEffect, LineEvent, LineState } from '../../runtime/line/types.js';
 import type { Logger } from '../../runtime/platform/logger.js';
-import { deliverInThread } from '../../runtime/results/deliver.js';
-import { loadInThread } from '../../runtime/sources/load-in-thread.js';
 import type { Scratch, ScratchOptions } from '../../runtime/scratch/types.js';
 import { checkpointNow, finalCheckpoint } from './checkpointing.js';
-import { lineConfig, needBytesOf, sourceBytesOf } from './planning.js';
-import { Resident, type RunOnSlot } from './resident.js';
+import { Heartbeats } from './heartbeats.js';
+import { lineConfig } from './planning.js';
+import type { Resident, RunOnSlot } from './resident.js';
 import { makeRoom } from './room.js';
+import { ShardWork } from './shard-work.js';
 import type { ShimServer } from './shim-server.js';
 
 export interface AgentOptions {
@@ -58,19 +55,18 @@ export class Agent {
   readonly #swapStartedMs = new Map<string, { stage: string; atMs: number }>();
   readonly #loadedStage = new Map<number, string>();
   readonly #pids = new Map<number, number>();
-  readonly #events: Heartbeat['events'] = [];
+  readonly #swapsOf: number[] = [];
+  readonly #work = new ShardWork(this);
+  readonly #heartbeats = new Heartbeats(this);
   readonly #queue: LineEvent[] = [];
   readonly #background = new Set<Promise<unknown>>();
   readonly #state: LineState;
   #pipeline: Pipeline;
   #graph: Graph<ResolvedStage>;
-  #observed: ObservedNeed = nothingObserved;
   #stepping = false;
   #ending = false;
-  #strangersDropped = false;
   #wakeTimer: NodeJS.Timeout | undefined;
   #wakeAtMs = Number.POSITIVE_INFINITY;
-  #beat: NodeJS.Timeout | undefined;
   #shims: ShimServer | undefined;
 
   constructor(readonly options: AgentOptions) {
@@ -90,7 +86,7 @@ export class Agent {
   start(shims: ShimServer): void {
     this.#shims = shims;
     this.dispatch({ type: 'tick' });
-    this.#scheduleBeat();
+    this.#heartbeats.start();
   }
 
   /** Gives everything back: what is committed is checkpointed, the leases go to whoever asks next. May be called twice. */
@@ -98,8 +94,9 @@ export class Agent {
     if (this.#ending) return;
     this.#ending = true;
     clearTimeout(this.#wakeTimer);
-    clearTimeout(this.#beat);
-    for (const run of this.#runs.values()) this.#shims?.send(run.slot, { type: 'cancel', runId: run.runId, reason: 'the line ends' });
+    this.#heartbeats.stop();
+    for (const run of this.#runs.values())
+      this.#shims?.send(run.slot, { type: 'cancel', runId: run.runId, reason: 'the line ends' });
     await Promise.all(
       [...this.residents.values()].map(async (resident) => {
         resident.gone.abort();
@@ -107,7 +104,10 @@ export class Agent {
         await finalCheckpoint(this, resident);
         const error = new PodlineError('PDL_LEASE_LOST', `line ${this.options.line} ends and gives the shard back`).toWire();
         await this.options.client.fail({ ...idOf(resident.lease), error, counts: false }, 'once').catch((thrown: unknown) => {
-          this.options.logger.warn({ shardId: resident.lease.shardId, err: String(thrown) }, 'could not give the shard back; its lease will run out');
+          this.options.logger.warn(
+            { shardId: resident.lease.shardId, err: String(thrown) },
+            'could not give the shard back; its lease will run out',
+          );
         });
       }),
     );
@@ -165,18 +165,22 @@ export class Agent {
         return;
       case 'progress': {
         const run = this.#runs.get(message.runId);
-        if (run !== undefined) Object.assign(run, { blocks: message.blocks, blocksTotal: message.blocksTotal, rows: message.rows });
+        if (run !== undefined)
+          Object.assign(run, { blocks: message.blocks, blocksTotal: message.blocksTotal, rows: message.rows });
         return;
       }
       case 'room':
-        this.#track(this.#room(slot, message.runId, message.bytes));
+        this.track(this.#room(slot, message.runId, message.bytes));
         return;
       case 'ended':
         this.#runEnded(slot, message);
         return;
       case 'log': {
         const run = message.runId === undefined ? undefined : this.#runs.get(message.runId);
-        this.options.logger[message.level]({ slot, stage: run?.stage ?? this.#loadedStage.get(slot), shardId: run?.shardId }, message.message);
+        this.options.logger[message.level](
+          { slot, stage: run?.stage ?? this.#loadedStage.get(slot), shardId: run?.shardId },
+          message.message,
+        );
         return;
       }
     }
@@ -184,9 +188,11 @@ export class Agent {
 
   shimGone(slot: number): void {
     const stage = this.#loadedStage.get(slot) ?? 'none';
-    const error = new PodlineError('PDL_STAGE_DIED', `the shim of slot ${String(slot)}, which held stage ${stage}, is gone`, { place: `slot ${String(slot)}` });
+    const error = new PodlineError('PDL_STAGE_DIED', `the shim of slot ${String(slot)}, which held stage ${stage}, is gone`, {
+      place: `slot ${String(slot)}`,
+    });
     this.note('slot.lost', undefined, { slot, stage });
-    this.#forgetRunsOf(slot);
+    this.forgetRuns((run) => run.slot === slot);
     this.dispatch({ type: 'slotLost', slot, error: error.toWire() });
   }
 
@@ -195,16 +201,16 @@ export class Agent {
   #carryOut(effect: LineEffect): void {
     switch (effect.type) {
       case 'lease':
-        this.#track(this.#lease(effect.max, effect.wait));
+        this.track(this.#work.lease(effect.max, effect.wait));
         return;
       case 'load':
-        this.#track(this.#load(effect.shardId));
+        this.track(this.#work.load(effect.shardId));
         return;
       case 'swap':
-        this.#track(this.#swap(effect.slot, effect.stage, effect.step));
+        this.track(this.#swap(effect.slot, effect.stage, effect.step));
         return;
       case 'start':
-        this.#track(this.#start(effect));
+        this.track(this.#start(effect));
         return;
       case 'cancelRun':
         if (effect.kill) this.#kill(effect.slot, effect.reason);
@@ -214,101 +220,24 @@ export class Agent {
         checkpointNow(this, effect.shardId);
         return;
       case 'release':
-        this.#track(this.#release(effect.shardId, effect.stream));
+        this.track(this.#work.release(effect.shardId, effect.stream));
         return;
       case 'deliver':
-        this.#track(this.#deliver(effect.shardId));
+        this.track(this.#work.deliver(effect.shardId));
         return;
       case 'complete':
-        this.#track(this.#complete(effect.shardId));
+        this.track(this.#work.complete(effect.shardId));
         return;
       case 'fail':
-        this.#track(this.#fail(effect.shardId, effect.error, effect.stage, effect.counts));
+        this.track(this.#work.fail(effect.shardId, effect.error, effect.stage, effect.counts));
         return;
       case 'free':
-        this.#track(this.#free(effect.shardId));
+        this.track(this.#work.free(effect.shardId));
         return;
       case 'wakeAt':
         this.#wakeAt(effect.atMs);
         return;
     }
-  }
-
-  async #lease(max: number, wait: boolean): Promise<void> {
-    try {
-      const answer = await this.options.client.lease({ max, waitMs: wait ? limits.leaseWaitMs : 0, residents: this.options.scratch.shards().map((shard) => shard.shardId) });
-      for (const lease of answer.leases) this.residents.set(lease.shardId, new Resident(lease, this.#pipeline, this.options.nowMs()));
-      await this.#dropStrangers();
-      const leases = await Promise.all(answer.leases.map(async (lease) => ({ lease, needBytes: await needBytesOf(lease, this.#pipeline.stages.length, this.#observed) })));
-      if (leases.length === 0) this.dispatch({ type: 'leaseRequestEnded', queued: answer.queued });
-      else this.dispatch({ type: 'leased', leases, queued: answer.queued });
-    } catch (thrown) {
-      this.options.logger.warn({ err: PodlineError.from(thrown).message }, 'asked for work in vain');
-      this.dispatch({ type: 'leaseRequestEnded', queued: 0 });
-    }
-  }
-
-  /** Once, after the first answer: what an agent before this one left behind and nobody leased to us again is not ours to keep. */
-  async #dropStrangers(): Promise<void> {
-    if (this.#strangersDropped) return;
-    this.#strangersDropped = true;
-    for (const { shardId } of this.options.scratch.shards()) {
-      if (!this.residents.has(shardId)) await this.options.scratch.dropShard(shardId);
-    }
-  }
-
-  async #load(shardId: string): Promise<void> {
-    const resident = this.residents.get(shardId);
-    if (resident === undefined) return;
-    const { scratch, checkpoints, logger } = this.options;
-    try {
-      await scratch.putShard({ shardId, epoch: resident.lease.epoch, revision: this.#pipeline.revision });
-      const recovery = await recover({
-        shardId,
-        epoch: resident.lease.epoch,
-        pipeline: this.#pipeline.name,
-        stages: this.#pipeline.stages,
-        results: this.#graph.results,
-        lineages: resident.lineages,
-        scratch,
-        checkpoints,
-        logger,
-        nowMs: this.options.nowMs,
-        ...(resident.lease.resumeFrom === undefined ? {} : { resumeFrom: resident.lease.resumeFrom }),
-      });
-      resident.report.recovered(recovery);
-      for (const why of recovery.refused) this.note('checkpoint.refused', shardId, { why });
-      if (recovery.resumedFrom !== 'source') this.note('shard.resumed', shardId, { from: recovery.resumedFrom });
-      const known = recovery.known.filter((stream) => stream.stream !== inputStream);
-      if (needsLoading(recovery.plan.decisions, recovery.known)) await this.#read(resident);
-      if (!this.#isOurs(resident)) return;
-      this.dispatch({ type: 'loaded', shardId, known });
-    } catch (thrown) {
-      if (!this.#isOurs(resident)) return;
-      this.dispatch({ type: 'loadFailed', shardId, error: PodlineError.from(thrown).toWire() });
-    }
-  }
-
-  /** Reads the source, once, into the stream `input`. */
-  async #read(resident: Resident): Promise<void> {
-    const { shardId, epoch } = resident.lease;
-    const { scratch, scratchOptions } = this.options;
-    const lineage = resident.lineages.get(inputStream);
-    if (lineage === undefined) throw new PodlineError('PDL_INTERNAL', `shard ${shardId} has no lineage for its input`);
-    const startedMs = this.options.nowMs();
-    const run = { runId: `${this.options.instance}.load.${String(epoch)}`, epoch };
-    await scratch.beginRun(shardId, inputStream, run);
-    const loaded = await loadInThread(
-      { source: resident.lease.source, input: this.#pipeline.spec.input, shardId, lineage, run, scratch: scratchOptions },
-      {
-        signal: resident.gone.signal,
-        onFull: (bytes) => makeRoom(this, bytes),
-      },
-    );
-    const ms = this.options.nowMs() - startedMs;
-    resident.report.loaded({ rows: loaded.rows, ms, sourceReads: loaded.sourceReads, bytes: loaded.bytes });
-    this.note('shard.loaded', shardId, { rows: loaded.rows, ms: Math.round(ms), bytes: loaded.bytes });
-    checkpointNow(this, shardId);
   }
 
   async #swap(slot: number, stage: string, stepId: string): Promise<void> {
@@ -348,7 +277,13 @@ export class Agent {
       // Where nobody was there to hear it, `shimGone` has been said or will be: the heart learns it from there.
       if (!sent) return;
       const failure = resident.failures.get(stageName);
-      resident.report.started(stageName, slot, handoverMs, attempt, failure === undefined ? undefined : `it runs again: ${failure.message}`);
+      resident.report.started(
+        stageName,
+        slot,
+        handoverMs,
+        attempt,
+        failure === undefined ? undefined : `it runs again: ${failure.message}`,
+      );
       this.#runs.set(runId, { runId, shardId, stage: stageName, slot, blocks: 0, blocksTotal: 0, rows: 0, handoverMs });
       this.note('stage.started', shardId, { stage: stageName, slot, attempt, handoverMs });
     } catch (thrown) {
@@ -371,14 +306,26 @@ export class Agent {
     if (ended.outcome === 'committed' && sealed?.sealed === true && sealed.lineage.digest === wanted?.digest) {
       resident.failures.delete(run.stage);
       resident.report.sealed(run.stage, sealed.blocks, sealed.rows);
-      this.note('stage.completed', run.shardId, { stage: run.stage, rows: sealed.rows, blocks: sealed.blocks, workMs: ended.workMs, handoverMs: run.handoverMs + ended.startMs, bytes: ended.bytes });
+      this.note('stage.completed', run.shardId, {
+        stage: run.stage,
+        rows: sealed.rows,
+        blocks: sealed.blocks,
+        workMs: ended.workMs,
+        handoverMs: run.handoverMs + ended.startMs,
+        bytes: ended.bytes,
+      });
       this.dispatch({ type: 'runCommitted', slot, runId: ended.runId });
       return;
     }
-    const error = ended.error ?? new PodlineError('PDL_STAGE_FAILED', `stage ${run.stage} was ${ended.outcome} and its stream is not whole`).toWire();
+    const error =
+      ended.error ??
+      new PodlineError('PDL_STAGE_FAILED', `stage ${run.stage} was ${ended.outcome} and its stream is not whole`).toWire();
     resident.failures.set(run.stage, error);
     if (ended.outcome !== 'cancelled') {
-      this.options.logger.warn({ shardId: run.shardId, stage: run.stage, code: error.code, err: error.message }, 'a stage failed');
+      this.options.logger.warn(
+        { shardId: run.shardId, stage: run.stage, code: error.code, err: error.message },
+        'a stage failed',
+      );
       this.note('stage.failed', run.shardId, { stage: run.stage, code: error.code, message: error.message });
     }
     this.dispatch({ type: 'runFailed', slot, runId: ended.runId, error });
@@ -390,118 +337,12 @@ export class Agent {
     this.#shims?.send(slot, { type: 'roomAnswer', runId, answer });
   }
 
-  async #release(shardId: string, stream: string): Promise<void> {
-    if (!this.residents.has(shardId)) return;
-    await this.options.scratch.dropStream(shardId, stream);
-  }
-
-  async #deliver(shardId: string): Promise<void> {
-    const resident = this.residents.get(shardId);
-    if (resident === undefined) return;
-    try {
-      const delivered = await deliverInThread({
-        scratchOptions: this.options.scratchOptions,
-        shardId,
-        shardKey: resident.lease.key,
-        pipeline: this.#pipeline,
-        lineages: resident.lineages,
-        resultStages: this.results,
-        resultDir: resident.lease.resultDir,
-        format: this.#pipeline.spec.result.format,
-        epoch: resident.lease.epoch,
-        signal: resident.gone.signal,
-      });
-      if (!this.#isOurs(resident)) return;
-      resident.report.delivered(delivered.bytes);
-      resident.result = delivered.result;
-      this.note('shard.delivered', shardId, { dir: delivered.result.dir, hash: delivered.result.hash, already: delivered.already });
-      this.dispatch({ type: 'delivered', shardId });
-    } catch (thrown) {
-      if (this.#isOurs(resident)) this.dispatch({ type: 'deliverFailed', shardId, error: PodlineError.from(thrown, 'PDL_RESULT_DIR').toWire() });
-    }
-  }
-
-  async #complete(shardId: string): Promise<void> {
-    const resident = this.residents.get(shardId);
-    if (resident?.result === undefined) return;
-    const { peakBytes } = this.options.scratch.usage();
-    resident.report.scratchUsed(peakBytes);
-    this.#observed = observeNeed(this.#observed, peakBytes / Math.max(1, this.residents.size), await sourceBytesOf(resident.lease));
-    await this.#settle(shardId, async () => {
-      await this.options.client.complete({ ...idOf(resident.lease), result: resident.result ?? never(), report: resident.report.build() });
-      resident.completed = true;
-    });
-  }
-
-  async #fail(shardId: string, error: WireError, stage: string | undefined, counts: boolean): Promise<void> {
-    const resident = this.residents.get(shardId);
-    if (resident === undefined) return;
-    this.options.logger.error({ shardId, stage, code: error.code, err: error.message }, 'a shard failed');
-    await this.#settle(shardId, () => this.options.client.fail({ ...idOf(resident.lease), error, counts, ...(stage === undefined ? {} : { stage }) }));
-  }
-
-  /** Tells the coordinator how a shard ended, until it has heard or says that the lease is another's. */
-  async #settle(shardId: string, tell: () => Promise<unknown>): Promise<void> {
-    try {
-      await tell();
-    } catch (thrown) {
-      if (!isPodlineError(thrown, 'PDL_LEASE_LOST')) {
-        // The client has tried for longer than the lease lives: whoever holds it now starts from the checkpoint.
-        this.options.logger.error({ shardId, err: PodlineError.from(thrown).message }, 'the coordinator did not hear how the shard ended');
-      }
-      this.dispatch({ type: 'leaseLost', shardId, reason: PodlineError.from(thrown).message });
-      return;
-    }
-    this.dispatch({ type: 'ended', shardId });
-  }
-
-  async #free(shardId: string): Promise<void> {
-    const resident = this.residents.get(shardId);
-    this.residents.delete(shardId);
-    resident?.gone.abort();
-    for (const run of [...this.#runs.values()]) if (run.shardId === shardId) this.#runs.delete(run.runId);
-    if (resident?.completed === true && !this.#pipeline.spec.checkpoints.keepCompleted) await this.options.checkpoints.forget(this.#pipeline.name, shardId);
-    await this.options.scratch.dropShard(shardId);
-  }
-
   /** When a stream is read next, as the heart sees it: 0 is now. */
   nextReadOf(shardId: string, stream: string): number {
     return nextReadOf(this.#state, shardId, stream);
   }
 
-  // ---- heartbeat -------------------------------------------------------------------------------
-
-  /** Puts an event on the next heartbeat; the oldest goes when too many wait. */
-  note(type: EventType, shardId: string | undefined, data: Record<string, unknown>): void {
-    if (this.#events.length >= limits.heartbeatEventsMax) this.#events.shift();
-    this.#events.push({ type, data, ...(shardId === undefined ? {} : { shardId }) });
-  }
-
-  #scheduleBeat(): void {
-    if (this.#ending) return;
-    this.#beat = setTimeout(() => {
-      this.#track(this.#heartbeat().finally(() => {
-        this.#scheduleBeat();
-      }));
-    }, limits.heartbeatMs);
-  }
-
-  async #heartbeat(): Promise<void> {
-    const events = this.#events.splice(0);
-    try {
-      const answer = await this.options.client.heartbeat({ ...this.view(), events });
-      for (const shardId of answer.lost) this.dispatch({ type: 'leaseLost', shardId, reason: 'the coordinator says that the lease is no longer ours' });
-      if (answer.pipeline !== undefined) this.#revise(answer.pipeline as Pipeline);
-      if (answer.drain) this.dispatch({ type: 'drain' });
-      if (answer.paused !== this.#state.paused) this.dispatch({ type: 'paused', paused: answer.paused });
-    } catch (thrown) {
-      this.#events.unshift(...events.slice(-(limits.heartbeatEventsMax - this.#events.length)));
-      this.options.logger.warn({ err: PodlineError.from(thrown).message }, 'a heartbeat was not heard');
-    }
-    this.dispatch({ type: 'tick' });
-    for (const shardId of this.residents.keys()) checkpointNow(this, shardId);
-  }
-
+  /** What there is to see of the line. */
   view(): Omit<Heartbeat, 'events'> {
     const usage = this.options.scratch.usage();
     return {
@@ -527,11 +368,14 @@ export class Agent {
         swaps: this.#swapsOf[index] ?? 0,
         ...(slot.phase === 'empty' ? {} : { stage: slot.stage }),
       })),
-      scratch: { usedBytes: usage.usedBytes, sizeBytesMax: usage.sizeBytesMax, spilledBytes: usage.spilledBytes, reads: this.options.scratch.reads },
+      scratch: {
+        usedBytes: usage.usedBytes,
+        sizeBytesMax: usage.sizeBytesMax,
+        spilledBytes: usage.spilledBytes,
+        reads: this.options.scratch.reads,
+      },
     };
   }
-
-  readonly #swapsOf: number[] = [];
 
   #swapDone(slot: number, stage: string, ms: number): void {
     this.#swapsOf[slot] = (this.#swapsOf[slot] ?? 0) + 1;
@@ -541,14 +385,17 @@ export class Agent {
     this.note('slot.swapped', undefined, { slot, stage, ms });
   }
 
-  #revise(pipeline: Pipeline): void {
+  /** A newer revision of the pipeline, told by the coordinator. */
+  revise(pipeline: Pipeline): void {
     if (pipeline.revision <= this.#pipeline.revision) return;
     this.#pipeline = pipeline;
     this.#graph = buildGraph(pipeline.stages, pipeline.spec.result.stages);
     const known = new Map<string, KnownStream[]>();
     for (const [shardId, resident] of this.residents) {
       resident.revise(pipeline);
-      const valid = this.options.scratch.streams(shardId).filter((stream) => stream.lineage.digest === resident.lineages.get(stream.stream)?.digest);
+      const valid = this.options.scratch
+        .streams(shardId)
+        .filter((stream) => stream.lineage.digest === resident.lineages.get(stream.stream)?.digest);
       known.set(
         shardId,
         valid.map((stream) => ({ stream: stream.stream, sealed: stream.sealed })),
@@ -572,17 +419,27 @@ export class Agent {
     }
   }
 
+  note(type: EventType, shardId: string | undefined, data: Record<string, unknown>): void {
+    this.#heartbeats.note(type, shardId, data);
+  }
+
+  /** After each heartbeat, heard or not: time has passed. */
+  beaten(): void {
+    this.dispatch({ type: 'tick' });
+    for (const shardId of this.residents.keys()) checkpointNow(this, shardId);
+  }
+
   // ---- small things ----------------------------------------------------------------------------
 
   #stageNamed(name: string): ResolvedStage | undefined {
     return this.#pipeline.stages.find((stage) => stage.name === name);
   }
 
-  #forgetRunsOf(slot: number): void {
-    for (const run of [...this.#runs.values()]) if (run.slot === slot) this.#runs.delete(run.runId);
+  forgetRuns(which: (run: RunOnSlot) => boolean): void {
+    for (const run of [...this.#runs.values()]) if (which(run)) this.#runs.delete(run.runId);
   }
 
-  #isOurs(resident: Resident): boolean {
+  isOurs(resident: Resident): boolean {
     return this.residents.get(resident.lease.shardId) === resident && !this.#ending;
   }
 
@@ -601,7 +458,7 @@ export class Agent {
   }
 
   /** Background work is awaited when the line ends; its own errors are its own to handle, what escapes is logged. */
-  #track(work: Promise<unknown>): void {
+  track(work: Promise<unknown>): void {
     const tracked = work
       .catch((thrown: unknown) => {
         this.options.logger.error({ err: thrown instanceof Error ? thrown.stack : String(thrown) }, 'a fault in the agent');
@@ -613,20 +470,12 @@ export class Agent {
 
 const idOf = (lease: Lease): { shardId: string; epoch: number } => ({ shardId: lease.shardId, epoch: lease.epoch });
 
-const goneError = (runId: string): WireError => new PodlineError('PDL_LEASE_LOST', `run ${runId} is of a shard that has left the line`).toWire();
+const goneError = (runId: string): WireError =>
+  new PodlineError('PDL_LEASE_LOST', `run ${runId} is of a shard that has left the line`).toWire();
 
-const kindOf = (form: NonNullable<ResolvedStage['declares']>['form']): 'table' | 'bytes' | 'files' => (form === 'bytes' || form === 'files' ? form : 'table');
-
-function needsLoading(decisions: readonly { stream: string; action: string }[], known: readonly KnownStream[]): boolean {
-  const input = decisions.find((decision) => decision.stream === inputStream);
-  if (input === undefined || input.action === 'skip') return false;
-  return known.find((stream) => stream.stream === inputStream)?.sealed !== true;
-}
+const kindOf = (form: NonNullable<ResolvedStage['declares']>['form']): 'table' | 'bytes' | 'files' =>
+  form === 'bytes' || form === 'files' ? form : 'table';
 
 function doneStages(stages: ReadonlyMap<string, { phase: string }>): string[] {
   return [...stages].filter(([, stage]) => stage.phase === 'done').map(([name]) => name);
-}
-
-function never(): never {
-  throw new PodlineError('PDL_INTERNAL', 'a shard was completed without a result');
 }

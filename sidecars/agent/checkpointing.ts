@@ -1,13 +1,21 @@
 /** When something is worth a checkpoint, the agent has it written here, behind the back of the stages. */
 import { PodlineError } from '../../runtime/contracts/errors.js';
-import { checkpointPlaces, decideCheckpoints, type Cadence, type CheckpointPlace, type PlaceState, type StreamToKeep } from '../../runtime/line/checkpoint-policy.js';
+import {
+  checkpointPlaces,
+  decideCheckpoints,
+  type Cadence,
+  type CheckpointPlace,
+  type PlaceState,
+  type StreamToKeep,
+} from '../../runtime/line/checkpoint-policy.js';
 import { neededStreams } from '../../runtime/line/resume.js';
 import type { CheckpointCadence } from '../../runtime/contracts/manifest.js';
 import { parseDurationMs } from '../../runtime/config/units.js';
 import type { Agent } from './agent.js';
 import type { Resident } from './resident.js';
 
-const cadenceOf = (given: CheckpointCadence): Cadence => (typeof given === 'object' && 'every' in given ? { everyMs: parseDurationMs(given.every) } : given);
+const cadenceOf = (given: CheckpointCadence): Cadence =>
+  typeof given === 'object' && 'every' in given ? { everyMs: parseDurationMs(given.every) } : given;
 
 /** Asks the policy and starts what it wants. Returns at once; what fails is told, and the line goes on without it. */
 export function checkpointNow(agent: Agent, shardId: string): void {
@@ -17,7 +25,12 @@ export function checkpointNow(agent: Agent, shardId: string): void {
   const places = Object.fromEntries(checkpointPlaces.map((place) => [place, placeState(agent, resident, place)]));
   for (const decision of decideCheckpoints(streams, places, agent.options.nowMs())) {
     agent.options.logger.debug({ shardId, place: decision.place, streams: decision.streams, why: decision.why }, 'checkpoint');
-    void write(agent, resident, decision.place, decision.streams, decision.why);
+    // While it writes, the place decides nothing: it is asked again when the write has settled.
+    agent.track(
+      write(agent, resident, decision.place, decision.streams, decision.why).then(() => {
+        checkpointNow(agent, shardId);
+      }),
+    );
   }
 }
 
@@ -54,10 +67,20 @@ function streamsToKeep(agent: Agent, resident: Resident): StreamToKeep[] {
 function placeState(agent: Agent, resident: Resident, place: CheckpointPlace): PlaceState {
   const { checkpoints } = agent.pipeline.spec;
   const state = agent.options.checkpoints.state(resident.lease.shardId, place);
-  return { ...state, lastAtMs: Math.max(state.lastAtMs, resident.takenInAtMs), cadence: cadenceOf(place === 'ssd' ? checkpoints.ssd : checkpoints.major) };
+  return {
+    ...state,
+    lastAtMs: Math.max(state.lastAtMs, resident.takenInAtMs),
+    cadence: cadenceOf(place === 'ssd' ? checkpoints.ssd : checkpoints.major),
+  };
 }
 
-async function write(agent: Agent, resident: Resident, place: CheckpointPlace, streams: readonly string[], why: string): Promise<void> {
+async function write(
+  agent: Agent,
+  resident: Resident,
+  place: CheckpointPlace,
+  streams: readonly string[],
+  why: string,
+): Promise<void> {
   const { shardId, epoch } = resident.lease;
   try {
     const written = await agent.options.checkpoints.write({
@@ -73,7 +96,13 @@ async function write(agent: Agent, resident: Resident, place: CheckpointPlace, s
       workMs: Object.fromEntries(streams.map((stream) => [stream, resident.report.workMsOf(stream)])),
     });
     resident.report.checkpointed(place, written.bytes);
-    agent.note('checkpoint.written', shardId, { place, streams: written.streams, bytes: written.writtenBytes, ms: written.ms, why });
+    agent.note('checkpoint.written', shardId, {
+      place,
+      streams: written.streams,
+      bytes: written.writtenBytes,
+      ms: written.ms,
+      why,
+    });
   } catch (thrown) {
     const error = PodlineError.from(thrown, 'PDL_CHECKPOINT_FULL');
     // A shard that has left the line needs no checkpoint; everything else is told, and the line goes on without it.

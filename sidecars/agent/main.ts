@@ -15,6 +15,8 @@ import { openCheckpoints } from '../../runtime/checkpoints/checkpoints.js';
 import { parseQuantity } from '../../runtime/config/units.js';
 import { watchLifeline } from '../../runtime/platform/lifeline.js';
 import { readEnv, readEnvNumber, readToken } from '../../runtime/platform/read-env.js';
+import { closeDelivery } from '../../runtime/results/deliver.js';
+import { closeLoadThread } from '../../runtime/sources/load-in-thread.js';
 import { openScratch } from '../../runtime/scratch/scratch.js';
 import type { ScratchOptions } from '../../runtime/scratch/types.js';
 import { createLogger } from '../../runtime/telemetry/logger.js';
@@ -68,8 +70,24 @@ const scratchOptions: ScratchOptions = {
 };
 const scratch = await openScratch(scratchOptions);
 const checkpoints = openCheckpoints({ ssdDir, ...(volumeDir === undefined ? {} : { volumeDir }), logger, nowMs });
-const cores = Math.max(1, Math.floor(pipeline.spec.resources.cpu === undefined ? availableParallelism() : parseQuantity(pipeline.spec.resources.cpu)));
-const agent = new Agent({ line, instance, node: readEnv(env.node), slots, cores, scratch, scratchOptions, checkpoints, client, pipeline, logger, nowMs });
+const cores = Math.max(
+  1,
+  Math.floor(pipeline.spec.resources.cpu === undefined ? availableParallelism() : parseQuantity(pipeline.spec.resources.cpu)),
+);
+const agent = new Agent({
+  line,
+  instance,
+  node: readEnv(env.node),
+  slots,
+  cores,
+  scratch,
+  scratchOptions,
+  checkpoints,
+  client,
+  pipeline,
+  logger,
+  nowMs,
+});
 
 const socketPath = readEnv(env.socket);
 await mkdir(dirname(socketPath), { recursive: true, mode: 0o700 });
@@ -92,6 +110,8 @@ const shims = new ShimServer(
 stop = async () => {
   await agent.end();
   await shims.close();
+  await closeDelivery();
+  await closeLoadThread();
   await checkpoints.close();
   await scratch.close();
   client.close();

@@ -97,7 +97,14 @@ export class ShardReportBuilder {
   build(): ShardReport {
     const stages = [...this.#stages.values()];
     const bytes = noBytes();
-    for (const part of [this.#load.bytes, this.#restored, this.#checkpoints.bytes, this.#delivery, ...stages.map((stage) => stage.bytes)]) addBytes(bytes, part);
+    for (const part of [
+      this.#load.bytes,
+      this.#restored,
+      this.#checkpoints.bytes,
+      this.#delivery,
+      ...stages.map((stage) => stage.bytes),
+    ])
+      addBytes(bytes, part);
     return {
       stages,
       load: this.#load,

@@ -24,7 +24,9 @@ export async function makeRoom(agent: Agent, bytes: number): Promise<'memory' | 
         sealed: true,
         inUse: agent.nextReadOf(resident, stream.stream) === 0,
         nextUse: agent.nextReadOf(resident, stream.stream),
-        bytes: segments.filter((segment) => segment.stream === stream.stream && segment.medium === 'memory').reduce((sum, segment) => sum + segment.committedBytes, 0),
+        bytes: segments
+          .filter((segment) => segment.stream === stream.stream && segment.medium === 'memory')
+          .reduce((sum, segment) => sum + segment.committedBytes, 0),
       }))
       .filter((stream) => stream.bytes > 0);
   });
@@ -35,7 +37,10 @@ export async function makeRoom(agent: Agent, bytes: number): Promise<'memory' | 
       freed += moved;
       agent.note('scratch.spilled', choice.shardId, { stream: choice.stream, bytes: moved });
     } catch (thrown) {
-      logger.warn({ shardId: choice.shardId, stream: choice.stream, err: PodlineError.from(thrown).message }, 'could not spill a stream');
+      logger.warn(
+        { shardId: choice.shardId, stream: choice.stream, err: PodlineError.from(thrown).message },
+        'could not spill a stream',
+      );
     }
     if (freed >= missing) return 'memory';
   }

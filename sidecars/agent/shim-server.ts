@@ -112,15 +112,20 @@ export class ShimServer {
 
   #parse(raw: unknown): ShimToAgent {
     const parsed = shimToAgentSchema.safeParse(raw);
-    if (!parsed.success) throw new PodlineError('PDL_PROTOCOL', `a shim sent what the protocol does not know: ${parsed.error.message}`);
+    if (!parsed.success)
+      throw new PodlineError('PDL_PROTOCOL', `a shim sent what the protocol does not know: ${parsed.error.message}`);
     return parsed.data;
   }
 
   #introduce(socket: Socket, hello: Hello): number {
     if (hello.protocol !== shimProtocolVersion) {
-      throw new PodlineError('PDL_PROTOCOL', `slot ${String(hello.slot)} speaks protocol ${String(hello.protocol)}, the agent ${String(shimProtocolVersion)}`);
+      throw new PodlineError(
+        'PDL_PROTOCOL',
+        `slot ${String(hello.slot)} speaks protocol ${String(hello.protocol)}, the agent ${String(shimProtocolVersion)}`,
+      );
     }
-    if (hello.slot >= this.slots) throw new PodlineError('PDL_PROTOCOL', `there is no slot ${String(hello.slot)}: the line has ${String(this.slots)}`);
+    if (hello.slot >= this.slots)
+      throw new PodlineError('PDL_PROTOCOL', `there is no slot ${String(hello.slot)}: the line has ${String(this.slots)}`);
     const before = this.#connections.get(hello.slot);
     this.#connections.set(hello.slot, socket);
     if (before !== undefined && before !== socket) before.destroy();

@@ -7,16 +7,16 @@ export function assertHeart(state: LineState): void {
   let cpuRuns = 0;
   for (const [index, slot] of state.slots.entries()) {
     if (slot.phase !== 'running') continue;
-    if (state.graph.stages.get(slot.stage)?.bound !== 'io') cpuRuns += 1;
+    if (state.graph.stages.get(slot.stage)?.bound === 'cpu') cpuRuns += 1;
     if (slot.cancelled) continue;
     const key = `${slot.shardId}/${slot.stage}`;
-    require(!running.has(key), `two runs of ${key}`);
+    ensure(!running.has(key), `two runs of ${key}`);
     running.set(key, index);
     const at = state.residents.get(slot.shardId)?.stages.get(slot.stage);
-    require(at?.phase === 'running' && at.runId === slot.runId && at.slot === index, `slot ${String(index)} runs ${key}, its shard says ${at?.phase ?? 'nothing'}`);
+    ensure(at?.phase === 'running' && at.runId === slot.runId && at.slot === index, `slot ${String(index)} runs ${key}, its shard says ${at?.phase ?? 'nothing'}`);
   }
-  require(cpuRuns <= state.config.cores, `${String(cpuRuns)} cpu-bound runs on ${String(state.config.cores)} cores`);
-  require(state.residents.size <= state.config.residentsMax, `${String(state.residents.size)} residents`);
+  ensure(cpuRuns <= state.config.cores, `${String(cpuRuns)} cpu-bound runs on ${String(state.config.cores)} cores`);
+  ensure(state.residents.size <= state.config.residentsMax, `${String(state.residents.size)} residents`);
   assertResidents(state, running);
 }
 
@@ -35,18 +35,18 @@ function assertResidents(state: LineState, running: ReadonlyMap<string, number>)
       if (at.phase === 'done') continue;
       undone += 1;
       const count = demand.get(stage);
-      require(count !== undefined, `${shardId} needs ${stage}, which is not in the graph`);
+      ensure(count !== undefined, `${shardId} needs ${stage}, which is not in the graph`);
       count[at.phase] += 1;
       const inputsDone = state.graph.stages.get(stage)?.after.every((stream) => stream === inputStream || resident.stages.get(stream)?.phase === 'done') === true;
-      require(inputsDone === (at.phase !== 'waiting'), `${shardId}/${stage} is ${at.phase} and its inputs ${inputsDone ? 'are' : 'are not'} done`);
-      if (at.phase === 'running') require(running.get(`${shardId}/${stage}`) === at.slot, `${shardId}/${stage} runs nowhere`);
+      ensure(inputsDone === (at.phase !== 'waiting'), `${shardId}/${stage} is ${at.phase} and its inputs ${inputsDone ? 'are' : 'are not'} done`);
+      if (at.phase === 'running') ensure(running.get(`${shardId}/${stage}`) === at.slot, `${shardId}/${stage} runs nowhere`);
     }
-    require(undone > 0, `${shardId} has nothing to run and is not delivered`);
+    ensure(undone > 0, `${shardId} has nothing to run and is not delivered`);
   }
-  require(loaded <= 1 || usedBytes <= state.config.scratchBytesMax, `${String(usedBytes)} bytes of ${String(state.config.scratchBytesMax)}`);
-  for (const [stage, count] of demand) require(JSON.stringify(count) === JSON.stringify(state.demand.get(stage)), `the demand for ${stage} is miscounted`);
+  ensure(loaded <= 1 || usedBytes <= state.config.scratchBytesMax, `${String(usedBytes)} bytes of ${String(state.config.scratchBytesMax)}`);
+  for (const [stage, count] of demand) ensure(JSON.stringify(count) === JSON.stringify(state.demand.get(stage)), `the demand for ${stage} is miscounted`);
 }
 
-export function require(holds: boolean, otherwise: string): asserts holds {
+export function ensure(holds: boolean, otherwise: string): asserts holds {
   if (!holds) throw new Error(`invariant: ${otherwise}`);
 }

@@ -72,6 +72,7 @@ describe('lines that are broken in every way', () => {
             deliveryFails: 0.1,
           },
           trouble: { meanMs: random.int(2_000, 60_000), untilMs: random.int(10_000, 200_000) },
+          revisions: random.chance(0.4) ? random.int(1, 3) : 0,
           retriesLimit: random.chance(0.3) ? 2 : 1_000,
         });
         try {

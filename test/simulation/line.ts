@@ -9,7 +9,7 @@ import { isExpected } from '../../runtime/line/swaps.js';
 import type { KnownStream, LineConfig, LineEffect, LineEvent, LinePipeline, LineState } from '../../runtime/line/types.js';
 import type { Clock } from './clock.js';
 import type { Coordinator } from './coordinator.js';
-import { assertHeart, require } from './invariants.js';
+import { assertHeart, ensure } from './invariants.js';
 import type { Random } from './random.js';
 
 export interface Faults {
@@ -74,6 +74,11 @@ export class SimulatedLine {
   #outcomes = new Set<string>();
   /** Stages that were committed, while the word of it was lost. */
   #unheard = new Set<string>();
+  /** Runs of stages that were revised since they began: what they make is not what is wanted now. */
+  #outdated = new Set<string>();
+  /** By slot: the last step that the driver was asked for; it replaces the ones before. */
+  readonly #ordered: string[] = [];
+  readonly #wakes = new Set<number>();
   /** Of the lease under which a shard was loaded last. */
   #epochs = new Map<string, number>();
 
@@ -130,11 +135,23 @@ export class SimulatedLine {
     this.#pipeline = pipeline;
     const known = new Map<string, KnownStream[]>();
     for (const [shardId, streams] of this.#scratch) {
+      // What is delivered is what it was made under.
+      if (['delivering', 'ending'].includes(this.heart.residents.get(shardId)?.phase ?? '')) continue;
       for (const stream of streams) if (stream !== 'input' && !isValid(stream)) streams.delete(stream);
       known.set(shardId, this.#known(shardId));
     }
     for (const streams of this.#ssd.values()) for (const stream of streams) if (!isValid(stream)) streams.delete(stream);
-    this.handle({ type: 'revised', pipeline, known });
+    for (const container of this.#containers) if (container?.run !== undefined && !isValid(container.run.stage)) this.#outdated.add(container.run.runId);
+    if (this.#isUp) this.handle({ type: 'revised', pipeline, known });
+    else this.heart = initialLine(this.#config, pipeline, this.heart.instance);
+  }
+
+  /** The line gives its shards back and takes no more, until it is begun anew. */
+  drain(deadlineMs: number | undefined): void {
+    this.handle({ type: 'drain', deadlineMs });
+    this.#later(20_000, () => {
+      this.crash('containers');
+    });
   }
 
   handle(event: LineEvent): void {
@@ -149,6 +166,7 @@ export class SimulatedLine {
     this.#isUp = false;
     this.heart = initialLine(this.#config, this.#pipeline, `${this.name}-${String(this.#life)}`);
     this.#fences.clear();
+    this.#wakes.clear();
   }
 
   #begin(): void {
@@ -196,7 +214,7 @@ export class SimulatedLine {
         this.#checkpoint(effect.shardId, effect.stage);
         return;
       case 'release':
-        require(!this.heart.graph.results.includes(effect.stream), `the result ${effect.stream} is released`);
+        ensure(!this.heart.graph.results.includes(effect.stream), `the result ${effect.stream} is released`);
         this.#scratch.get(effect.shardId)?.delete(effect.stream);
         return;
       case 'deliver':
@@ -207,13 +225,16 @@ export class SimulatedLine {
         this.#report(effect);
         return;
       case 'free':
-        require(!this.#containers.some((container) => container?.run?.shardId === effect.shardId), `${effect.shardId} is freed while it runs`);
+        ensure(!this.#containers.some((container) => container?.run?.shardId === effect.shardId), `${effect.shardId} is freed while it runs`);
         this.#scratch.delete(effect.shardId);
         this.#freed.set(effect.shardId, this.#epochs.get(effect.shardId) ?? 0);
         return;
       case 'wakeAt':
-        require(effect.atMs > this.#clock.nowMs, 'woken in the past');
+        ensure(effect.atMs > this.#clock.nowMs, 'woken in the past');
+        if (this.#wakes.has(effect.atMs)) return;
+        this.#wakes.add(effect.atMs);
         this.#later(effect.atMs - this.#clock.nowMs, () => {
+          this.#wakes.delete(effect.atMs);
           this.handle({ type: 'tick' });
         });
         return;
@@ -231,7 +252,7 @@ export class SimulatedLine {
       const life = this.#life;
       this.#coordinator.lease(this.name, max, wait ? limits.leaseWaitMs : 0, (leases, queued) => {
         if (this.#life !== life) return;
-        require(leases.length <= max, 'more leases than were asked for');
+        ensure(leases.length <= max, 'more leases than were asked for');
         this.#clock.after(1, () => {
           if (this.#life !== life) return;
           this.handle(leases.length === 0 ? { type: 'leaseRequestEnded', queued } : { type: 'leased', queued, leases: leases.map((lease) => ({ lease, needBytes: 100 })) });
@@ -242,8 +263,8 @@ export class SimulatedLine {
 
   #assertIsHere(shardId: string, effect: string): void {
     const epoch = this.heart.residents.get(shardId)?.lease.epoch;
-    require(epoch !== undefined, `${effect} for ${shardId}, which is not here`);
-    require(epoch > (this.#freed.get(shardId) ?? 0), `${effect} for ${shardId}, which was freed`);
+    ensure(epoch !== undefined, `${effect} for ${shardId}, which is not here`);
+    ensure(epoch > (this.#freed.get(shardId) ?? 0), `${effect} for ${shardId}, which was freed`);
   }
 
   #load(shardId: string): void {
@@ -268,14 +289,16 @@ export class SimulatedLine {
     this.swaps += 1;
     const old = this.#containers[slot];
     if (old !== undefined) {
-      require(old.run === undefined || old.dead || this.heart.slots[slot]?.phase === 'swapping', `slot ${String(slot)} is swapped while it works`);
+      ensure(old.run === undefined || old.dead || this.heart.slots[slot]?.phase === 'swapping', `slot ${String(slot)} is swapped while it works`);
       old.dead = true;
       old.run = undefined;
       this.#later(1, () => {
         this.handle({ type: 'slotLost', slot, error: this.#error('PDL_STAGE_DIED') });
       });
     }
+    this.#ordered[slot] = stepId;
     this.#later(this.#random.int(...this.#times.swapMs), () => {
+      if (this.#ordered[slot] !== stepId) return;
       if (this.#random.chance(this.faults.swapFails)) {
         this.handle({ type: 'swapFailed', slot, step: stepId, error: this.#error('PDL_SWAP_FAILED') });
         return;
@@ -308,16 +331,17 @@ export class SimulatedLine {
   #start({ slot, shardId, stage, runId }: LineEffect & { type: 'start' }): void {
     const container = this.#containers[slot];
     const streams = this.#scratch.get(shardId);
-    require(container !== undefined && container.stage === stage, `slot ${String(slot)} does not hold ${stage}`);
+    ensure(this.heart.slots[slot]?.phase === 'running', `slot ${String(slot)} is told to start and is not said to run`);
+    ensure(container !== undefined && container.stage === stage, `slot ${String(slot)} does not hold ${stage}`);
     if (container.dead) return;
-    require(container.ready && container.run === undefined, `slot ${String(slot)} cannot start`);
-    require(streams !== undefined, `${shardId} is not loaded`);
-    for (const stream of this.heart.graph.stages.get(stage)?.after ?? []) require(streams.has(stream), `${stage} of ${shardId} reads ${stream}, which is not there`);
-    require(!this.#containers.some((other) => other?.run?.shardId === shardId && other.run.stage === stage), `two runs of ${stage} for ${shardId}`);
+    ensure(container.ready && container.run === undefined, `slot ${String(slot)} cannot start`);
+    ensure(streams !== undefined, `${shardId} is not loaded`);
+    for (const stream of this.heart.graph.stages.get(stage)?.after ?? []) ensure(streams.has(stream), `${stage} of ${shardId} reads ${stream}, which is not there`);
+    ensure(!this.#containers.some((other) => other?.run?.shardId === shardId && other.run.stage === stage), `two runs of ${stage} for ${shardId}`);
     this.#fences.set(`${shardId}/${stage}`, runId);
     container.run = { runId, shardId, stage };
     if (streams.has(stage)) {
-      require(this.#unheard.has(`${shardId}/${stage}`), `${stage} of ${shardId} runs again although it is sealed`);
+      ensure(this.#unheard.has(`${shardId}/${stage}`), `${stage} of ${shardId} runs again although it is sealed`);
       this.#later(0, () => {
         this.#end(slot, container, runId);
       });
@@ -344,7 +368,7 @@ export class SimulatedLine {
     container.run = undefined;
     if (this.#random.chance(this.faults.runFailsForGood)) this.handle({ type: 'runFailed', slot, runId, error: this.#error('PDL_STAGE_OUTPUT') });
     else if (this.#random.chance(this.faults.runFails)) this.handle({ type: 'runFailed', slot, runId, error: this.#error('PDL_STAGE_FAILED') });
-    else if (this.#fences.get(`${run.shardId}/${run.stage}`) !== runId || !this.#scratch.has(run.shardId)) this.handle({ type: 'runFailed', slot, runId, error: this.#error('PDL_RUN_FENCED') });
+    else if (this.#outdated.has(runId) || this.#fences.get(`${run.shardId}/${run.stage}`) !== runId || !this.#scratch.has(run.shardId)) this.handle({ type: 'runFailed', slot, runId, error: this.#error('PDL_RUN_FENCED') });
     else {
       this.#scratch.get(run.shardId)?.add(run.stage);
       if (this.#random.chance(this.faults.endLost)) {
@@ -396,7 +420,8 @@ export class SimulatedLine {
 
   #deliver(shardId: string): void {
     const streams = this.#scratch.get(shardId);
-    for (const stage of this.heart.graph.results) require(streams?.has(stage) === true, `the result ${stage} of ${shardId} is not there`);
+    const isFirst = this.heart.residents.get(shardId)?.deliveries === 1;
+    for (const stage of isFirst ? this.heart.graph.results : []) ensure(streams?.has(stage) === true, `the result ${stage} of ${shardId} is not there`);
     this.#later(this.#random.int(1, 50), () => {
       if (this.#random.chance(this.faults.deliveryFails)) this.handle({ type: 'deliverFailed', shardId, error: this.#error('PDL_RESULT_DIR') });
       else this.handle({ type: 'delivered', shardId });
@@ -406,9 +431,9 @@ export class SimulatedLine {
   #report(effect: LineEffect & { type: 'complete' | 'fail' }): void {
     const { shardId } = effect;
     const epoch = this.heart.residents.get(shardId)?.lease.epoch;
-    require(epoch !== undefined, `${effect.type} for ${shardId}, which is not here`);
+    ensure(epoch !== undefined, `${effect.type} for ${shardId}, which is not here`);
     const outcome = `${shardId}@${String(epoch)}`;
-    require(!this.#outcomes.has(outcome), `two outcomes of ${outcome}`);
+    ensure(!this.#outcomes.has(outcome), `two outcomes of ${outcome}`);
     this.#outcomes.add(outcome);
     const send = (): void => {
       if (this.partitioned) {

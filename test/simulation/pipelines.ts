@@ -32,6 +32,23 @@ export const diamondOf = (width: number, more: Partial<ResolvedStage> = {}): Res
   return [stage('split', ['input'], more), ...arms.map((arm) => stage(arm, ['split'], more)), stage('join', arms, more)];
 };
 
+/** A stage more, one stage in another version, or the last stage gone. `isValid`: what is as it was before. */
+export function randomRevision(random: Random, { stages, revision }: LinePipeline): { pipeline: LinePipeline; isValid: (stage: string) => boolean } {
+  const next = [...stages];
+  const at = random.int(0, stages.length - 1);
+  const chosen = next[at];
+  if (chosen === undefined) throw new Error('a pipeline without stages');
+  const changed = new Set<string>();
+  const kind = random.int(0, 2);
+  if (kind === 0) next.push(stage(`extra${String(revision)}`, [random.chance(0.3) ? 'input' : chosen.name]));
+  else if (kind === 1) {
+    next[at] = { ...chosen, version: `version-${String(revision)}-of-${chosen.name}` };
+    changed.add(chosen.name);
+  } else if (next.length > 1) changed.add(next.pop()?.name ?? '');
+  for (const { name, after } of next) if (after.some((stream) => changed.has(stream))) changed.add(name);
+  return { pipeline: pipelineOf(next, undefined, revision + 1), isValid: (name) => !changed.has(name) };
+}
+
 /** Each stage reads one to three of the streams before it. */
 export function randomGraph(random: Random, length: number): ResolvedStage[] {
   const stages: ResolvedStage[] = [];

@@ -2,8 +2,9 @@
 import type { LineConfig, LinePipeline } from '../../runtime/line/types.js';
 import { Clock } from './clock.js';
 import { Coordinator } from './coordinator.js';
-import { require } from './invariants.js';
+import { ensure } from './invariants.js';
 import { noFaults, SimulatedLine, type Faults, type Times } from './line.js';
+import { randomRevision } from './pipelines.js';
 import { Random } from './random.js';
 
 export interface WorldOptions {
@@ -16,6 +17,8 @@ export interface WorldOptions {
   faults?: Partial<Faults>;
   /** Mean time between crashes, revoked leases, partitions and deaths of idle containers, each; absent: none. */
   trouble?: { meanMs: number; untilMs: number };
+  /** Revisions of the pipeline while shards are on the lines, at random moments. */
+  revisions?: number;
   retriesLimit?: number;
   eventsMax?: number;
 }
@@ -50,6 +53,14 @@ export function makeWorld(options: WorldOptions): World {
   };
   expire();
   if (options.trouble !== undefined) makeTrouble({ clock, random, coordinator, lines }, options.trouble);
+  let pipeline = options.pipeline;
+  for (let at = 0; at < (options.revisions ?? 0); at += 1) {
+    clock.at(random.int(1, 60_000), () => {
+      const next = randomRevision(random, pipeline);
+      pipeline = next.pipeline;
+      for (const line of lines) line.revise(pipeline, next.isValid);
+    });
+  }
   return { clock, random, coordinator, lines };
 }
 
@@ -63,12 +74,12 @@ export function describeWorld({ coordinator, lines }: World): string {
 /** To the end of all shards, and then until every line has freed what it held. */
 export function runToEnd({ clock, coordinator, lines }: World, eventsMax = 200_000): void {
   clock.run(() => coordinator.unended === 0, eventsMax);
-  require(coordinator.unended === 0, `${String(coordinator.unended)} shards have no end`);
+  ensure(coordinator.unended === 0, `${String(coordinator.unended)} shards have no end`);
   for (const line of lines) line.partitioned = false;
   clock.run(() => lines.every((line) => line.heart.residents.size === 0), eventsMax);
   for (const shard of coordinator.shards.values()) {
-    if (shard.state === 'failed') require(shard.error !== undefined && shard.completions.length === 0, `${shard.id} failed without a reason`);
-    else require(shard.state === 'completed' && shard.completions.length === 1, `${shard.id} is ${shard.state}, completed ${String(shard.completions.length)} times`);
+    if (shard.state === 'failed') ensure(shard.error !== undefined && shard.completions.length === 0, `${shard.id} failed without a reason`);
+    else ensure(shard.state === 'completed' && shard.completions.length === 1, `${shard.id} is ${shard.state}, completed ${String(shard.completions.length)} times`);
   }
 }
 
@@ -100,6 +111,9 @@ function makeTrouble({ clock, random, coordinator, lines }: World, { meanMs, unt
   });
   repeatedly(() => {
     coordinator.revoke(`shard${String(random.int(0, coordinator.shards.size - 1))}`);
+  });
+  repeatedly(() => {
+    anyLine().drain(random.chance(0.5) ? undefined : clock.nowMs + random.int(1, 10_000));
   });
   repeatedly(() => {
     const line = anyLine();

@@ -30,6 +30,15 @@ it('says that it is full before anything is changed, and takes the same block wh
   expect(readColumn(scratch, 'a', 'n')).toHaveLength(3 * (MiB / 4));
 });
 
+it('commits nothing that was called behind a block that failed', async () => {
+  const scratch = await makeScratch({ sizeBytesMax: 2 * MiB });
+  const writer = await writerOf(scratch, 'a', int32s());
+  const calls = [25_000, MiB, 25_000].map((rows) => writer.appendTable(rows, column(4 * rows)));
+  expect((await Promise.allSettled(calls)).map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected']);
+  // Called after the failure was known: the caller has decided to go on.
+  expect(await writer.appendTable(25_000, column(100_000))).toMatchObject({ seq: 1 });
+});
+
 it('never counts more than its bound, and remembers the peak', async () => {
   const scratch = await makeScratch({ sizeBytesMax: 2 * MiB });
   const writers = await Promise.all(['a', 'b', 'c'].map((stream) => writerOf(scratch, stream, int32s())));

@@ -9,7 +9,7 @@ import { duck, load, plain, readBytes, split, tempDir, vega, type Row } from './
 /** The rows of all shards, one after another. */
 async function rowsOf(shards: readonly SplitShard[], input: Record<string, unknown> = {}): Promise<Row[]> {
   const rows: Row[] = [];
-  for (const { source } of shards) rows.push(...plain((await load(source, input)).rows));
+  for (const { source } of shards) for (const row of plain((await load(source, input)).rows)) rows.push(row);
   return rows;
 }
 const rangesOf = (shards: readonly SplitShard[]) => shards.map(({ source }) => ('uri' in source ? (source.bytes ?? source.rows) : undefined));

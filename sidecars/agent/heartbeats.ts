@@ -1,0 +1,60 @@
+/**
+ * The heartbeat of a line: what there is to see goes to the coordinator, what it wants comes back as events.
+ *
+ * Invariants
+ *  1. One heartbeat at a time; the next is due `heartbeatMs` after the answer to the one before.
+ *  2. Events that were not heard go out again with the next one; of too many, the oldest are dropped.
+ */
+import type { EventType } from '../../runtime/contracts/events.js';
+import { PodlineError } from '../../runtime/contracts/errors.js';
+import { limits } from '../../runtime/contracts/limits.js';
+import type { Heartbeat } from '../../runtime/contracts/line-api.js';
+import type { Pipeline } from '../../runtime/contracts/manifest.js';
+import type { Agent } from './agent.js';
+
+export class Heartbeats {
+  #events: Heartbeat['events'] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
+
+  constructor(private readonly agent: Agent) {}
+
+  /** Puts an event on the next heartbeat. */
+  note(type: EventType, shardId: string | undefined, data: Record<string, unknown>): void {
+    if (this.#events.length >= limits.heartbeatEventsMax) this.#events.shift();
+    this.#events.push({ type, data, ...(shardId === undefined ? {} : { shardId }) });
+  }
+
+  start(): void {
+    if (this.#stopped) return;
+    this.#timer = setTimeout(() => {
+      this.agent.track(
+        this.beat().finally(() => {
+          this.start();
+        }),
+      );
+    }, limits.heartbeatMs);
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+  }
+
+  async beat(): Promise<void> {
+    const { agent } = this;
+    const events = this.#events.splice(0);
+    try {
+      const answer = await agent.options.client.heartbeat({ ...agent.view(), events });
+      for (const shardId of answer.lost)
+        agent.dispatch({ type: 'leaseLost', shardId, reason: 'the coordinator says that the lease is no longer ours' });
+      if (answer.pipeline !== undefined) agent.revise(answer.pipeline as Pipeline);
+      if (answer.drain) agent.dispatch({ type: 'drain' });
+      agent.dispatch({ type: 'paused', paused: answer.paused });
+    } catch (thrown) {
+      this.#events = [...events, ...this.#events].slice(-limits.heartbeatEventsMax);
+      agent.options.logger.warn({ err: PodlineError.from(thrown).message }, 'a heartbeat was not heard');
+    }
+    agent.beaten();
+  }
+}

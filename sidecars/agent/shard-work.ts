@@ -1,0 +1,224 @@
+/**
+ * What the agent does for a shard from lease to release: take it in, load, deliver, tell how it ended, free.
+ *
+ * Carries out effects of the heart and answers with events; decides nothing. What comes back for a shard that has left
+ * the line meanwhile is dropped.
+ */
+import { inputStream } from '../../runtime/contracts/block.js';
+import { PodlineError, isPodlineError, type WireError } from '../../runtime/contracts/errors.js';
+import { limits } from '../../runtime/contracts/limits.js';
+import type { Lease } from '../../runtime/contracts/line-api.js';
+import { recover } from '../../runtime/checkpoints/recovery.js';
+import { nothingObserved, observeNeed, type ObservedNeed } from '../../runtime/line/memory.js';
+import type { KnownStream } from '../../runtime/line/types.js';
+import { deliverInThread } from '../../runtime/results/deliver.js';
+import { loadInThread } from '../../runtime/sources/load-in-thread.js';
+import type { Agent } from './agent.js';
+import { checkpointNow } from './checkpointing.js';
+import { needBytesOf, sourceBytesOf } from './planning.js';
+import { Resident } from './resident.js';
+import { makeRoom } from './room.js';
+
+export class ShardWork {
+  #observed: ObservedNeed = nothingObserved;
+  #strangersDropped = false;
+
+  constructor(private readonly agent: Agent) {}
+
+  /** Asks the coordinator for work. */
+  async lease(max: number, wait: boolean): Promise<void> {
+    try {
+      const answer = await this.agent.options.client.lease({
+        max,
+        waitMs: wait ? limits.leaseWaitMs : 0,
+        residents: this.agent.options.scratch.shards().map((shard) => shard.shardId),
+      });
+      for (const lease of answer.leases)
+        this.agent.residents.set(lease.shardId, new Resident(lease, this.agent.pipeline, this.agent.options.nowMs()));
+      await this.#dropStrangers();
+      const leases = await Promise.all(
+        answer.leases.map(async (lease) => ({
+          lease,
+          needBytes: await needBytesOf(lease, this.agent.pipeline.stages.length, this.#observed),
+        })),
+      );
+      if (leases.length === 0) this.agent.dispatch({ type: 'leaseRequestEnded', queued: answer.queued });
+      else this.agent.dispatch({ type: 'leased', leases, queued: answer.queued });
+    } catch (thrown) {
+      this.agent.options.logger.warn({ err: PodlineError.from(thrown).message }, 'asked for work in vain');
+      this.agent.dispatch({ type: 'leaseRequestEnded', queued: 0 });
+    }
+  }
+
+  /** Once, after the first answer: what an agent before this one left behind and nobody leased to us again is not ours to keep. */
+  async #dropStrangers(): Promise<void> {
+    if (this.#strangersDropped) return;
+    this.#strangersDropped = true;
+    for (const { shardId } of this.agent.options.scratch.shards()) {
+      if (!this.agent.residents.has(shardId)) await this.agent.options.scratch.dropShard(shardId);
+    }
+  }
+
+  /** Takes a shard up: what can be restored is, the rest is read from the source. */
+  async load(shardId: string): Promise<void> {
+    const resident = this.agent.residents.get(shardId);
+    if (resident === undefined) return;
+    const { scratch, checkpoints, logger } = this.agent.options;
+    try {
+      await scratch.putShard({ shardId, epoch: resident.lease.epoch, revision: this.agent.pipeline.revision });
+      const recovery = await recover({
+        shardId,
+        epoch: resident.lease.epoch,
+        pipeline: this.agent.pipeline.name,
+        stages: this.agent.pipeline.stages,
+        results: this.agent.results,
+        lineages: resident.lineages,
+        scratch,
+        checkpoints,
+        logger,
+        nowMs: this.agent.options.nowMs,
+        ...(resident.lease.resumeFrom === undefined ? {} : { resumeFrom: resident.lease.resumeFrom }),
+      });
+      resident.report.recovered(recovery);
+      for (const why of recovery.refused) this.agent.note('checkpoint.refused', shardId, { why });
+      if (recovery.resumedFrom !== 'source') this.agent.note('shard.resumed', shardId, { from: recovery.resumedFrom });
+      const known = recovery.known.filter((stream) => stream.stream !== inputStream);
+      if (needsLoading(recovery.plan.decisions, recovery.known)) await this.#read(resident);
+      if (!this.agent.isOurs(resident)) return;
+      this.agent.dispatch({ type: 'loaded', shardId, known });
+    } catch (thrown) {
+      if (!this.agent.isOurs(resident)) return;
+      this.agent.dispatch({ type: 'loadFailed', shardId, error: PodlineError.from(thrown).toWire() });
+    }
+  }
+
+  /** Reads the source, once, into the stream `input`. */
+  async #read(resident: Resident): Promise<void> {
+    const { shardId, epoch } = resident.lease;
+    const { scratch, scratchOptions } = this.agent.options;
+    const lineage = resident.lineages.get(inputStream);
+    if (lineage === undefined) throw new PodlineError('PDL_INTERNAL', `shard ${shardId} has no lineage for its input`);
+    const startedMs = this.agent.options.nowMs();
+    const run = { runId: `${this.agent.options.instance}.load.${String(epoch)}`, epoch };
+    await scratch.beginRun(shardId, inputStream, run);
+    const loaded = await loadInThread(
+      { source: resident.lease.source, input: this.agent.pipeline.spec.input, shardId, lineage, run, scratch: scratchOptions },
+      {
+        signal: resident.gone.signal,
+        onFull: (bytes) => makeRoom(this.agent, bytes),
+      },
+    );
+    const ms = this.agent.options.nowMs() - startedMs;
+    resident.report.loaded({ rows: loaded.rows, ms, sourceReads: loaded.sourceReads, bytes: loaded.bytes });
+    this.agent.note('shard.loaded', shardId, { rows: loaded.rows, ms: Math.round(ms), bytes: loaded.bytes });
+    checkpointNow(this.agent, shardId);
+  }
+
+  async release(shardId: string, stream: string): Promise<void> {
+    if (this.agent.residents.has(shardId)) await this.agent.options.scratch.dropStream(shardId, stream);
+  }
+
+  async deliver(shardId: string): Promise<void> {
+    const resident = this.agent.residents.get(shardId);
+    if (resident === undefined) return;
+    try {
+      const delivered = await deliverInThread({
+        scratchOptions: this.agent.options.scratchOptions,
+        shardId,
+        shardKey: resident.lease.key,
+        pipeline: this.agent.pipeline,
+        lineages: resident.lineages,
+        resultStages: this.agent.results,
+        resultDir: resident.lease.resultDir,
+        format: this.agent.pipeline.spec.result.format,
+        epoch: resident.lease.epoch,
+        signal: resident.gone.signal,
+      });
+      if (!this.agent.isOurs(resident)) return;
+      resident.report.delivered(delivered.bytes);
+      resident.result = delivered.result;
+      this.agent.note('shard.delivered', shardId, {
+        dir: delivered.result.dir,
+        hash: delivered.result.hash,
+        already: delivered.already,
+      });
+      this.agent.dispatch({ type: 'delivered', shardId });
+    } catch (thrown) {
+      if (this.agent.isOurs(resident))
+        this.agent.dispatch({ type: 'deliverFailed', shardId, error: PodlineError.from(thrown, 'PDL_RESULT_DIR').toWire() });
+    }
+  }
+
+  async complete(shardId: string): Promise<void> {
+    const resident = this.agent.residents.get(shardId);
+    if (resident?.result === undefined) return;
+    const { peakBytes } = this.agent.options.scratch.usage();
+    resident.report.scratchUsed(peakBytes);
+    this.#observed = observeNeed(
+      this.#observed,
+      peakBytes / Math.max(1, this.agent.residents.size),
+      await sourceBytesOf(resident.lease),
+    );
+    await this.#settle(shardId, async () => {
+      await this.agent.options.client.complete({
+        ...idOf(resident.lease),
+        result: resident.result ?? never(),
+        report: resident.report.build(),
+      });
+      resident.completed = true;
+    });
+  }
+
+  async fail(shardId: string, error: WireError, stage: string | undefined, counts: boolean): Promise<void> {
+    const resident = this.agent.residents.get(shardId);
+    if (resident === undefined) return;
+    this.agent.options.logger.error({ shardId, stage, code: error.code, err: error.message }, 'a shard failed');
+    await this.#settle(shardId, () =>
+      this.agent.options.client.fail({ ...idOf(resident.lease), error, counts, ...(stage === undefined ? {} : { stage }) }),
+    );
+  }
+
+  /** Tells the coordinator how a shard ended, until it has heard or says that the lease is another's. */
+  async #settle(shardId: string, tell: () => Promise<unknown>): Promise<void> {
+    try {
+      await tell();
+    } catch (thrown) {
+      if (!isPodlineError(thrown, 'PDL_LEASE_LOST')) {
+        // The client has tried for longer than the lease lives: whoever holds it now starts from the checkpoint.
+        this.agent.options.logger.error(
+          { shardId, err: PodlineError.from(thrown).message },
+          'the coordinator did not hear how the shard ended',
+        );
+      }
+      this.agent.dispatch({ type: 'leaseLost', shardId, reason: PodlineError.from(thrown).message });
+      return;
+    }
+    this.agent.dispatch({ type: 'ended', shardId });
+  }
+
+  async free(shardId: string): Promise<void> {
+    const { agent } = this;
+    const resident = agent.residents.get(shardId);
+    agent.residents.delete(shardId);
+    resident?.gone.abort();
+    agent.forgetRuns((run) => run.shardId === shardId);
+    if (resident?.completed === true && !agent.pipeline.spec.checkpoints.keepCompleted) {
+      await agent.options.checkpoints.forget(agent.pipeline.name, shardId);
+    } else {
+      await agent.options.checkpoints.leave(shardId);
+    }
+    await agent.options.scratch.dropShard(shardId);
+  }
+}
+
+const idOf = (lease: Lease): { shardId: string; epoch: number } => ({ shardId: lease.shardId, epoch: lease.epoch });
+
+function needsLoading(decisions: readonly { stream: string; action: string }[], known: readonly KnownStream[]): boolean {
+  const input = decisions.find((decision) => decision.stream === inputStream);
+  if (input === undefined || input.action === 'skip') return false;
+  return known.find((stream) => stream.stream === inputStream)?.sealed !== true;
+}
+
+function never(): never {
+  throw new PodlineError('PDL_INTERNAL', 'a shard was completed without a result');
+}
