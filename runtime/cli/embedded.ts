@@ -59,7 +59,14 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
     const driver = new LocalDriver({ places, token, logger: options.logger, cores: coresOfMachine() });
     const metrics = createMetrics();
     const coordinator = await createCoordinator({ journal, driver, logger: options.logger, metrics });
-    const server = await startApiServer({ coordinator, token, host: '127.0.0.1', port: options.port ?? 0, metricsText: () => metrics.text(), logger: options.logger });
+    const server = await startApiServer({
+      coordinator,
+      token,
+      host: '127.0.0.1',
+      port: options.port ?? 0,
+      metricsText: () => metrics.text(),
+      logger: options.logger,
+    });
     driver.connect(server.url);
     await writeFileAtomically(places.addressFile, `${JSON.stringify({ url: server.url, token, pid: process.pid })}\n`, 0o600);
     return compose({ places, lock, journal, driver, coordinator, server, token });

@@ -16,7 +16,8 @@ export function renderSnapshot(snapshot: RunSnapshot, columns: number, colour: b
   const failed = counts.failed > 0 ? paint('31', ` · ${String(counts.failed)} failed`) : '';
   const head = `${paint('1', snapshot.pipeline)}  ${bar(endedOf(counts) / Math.max(1, total), 20)} ${String(counts.completed)}/${String(total)} shards${failed} · ${formatDuration(snapshot.elapsedMs)}${left}`;
   const body = snapshot.lines.slice(0, linesShownMax).flatMap((line) => renderLine(line, snapshot.stages, paint));
-  const more = snapshot.lines.length > linesShownMax ? [`  … and ${String(snapshot.lines.length - linesShownMax)} more lines`] : [];
+  const more =
+    snapshot.lines.length > linesShownMax ? [`  … and ${String(snapshot.lines.length - linesShownMax)} more lines`] : [];
   return [head, ...body, ...more].map((text) => clip(text, columns));
 }
 
@@ -58,7 +59,6 @@ function clip(text: string, columns: number): string {
   let seen = 0;
   let at = 0;
   while (at < text.length) {
-    // eslint-disable-next-line no-control-regex -- the escape character is what starts a colour code
     const code = /^\u001b\[[0-9;]*m/.exec(text.slice(at));
     if (code !== null) {
       at += code[0].length;

@@ -5,7 +5,15 @@ import { join } from 'node:path';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { PodlineError } from '../contracts/errors.js';
 import { packageRoot } from '../platform/entries.js';
-import { exitCodes, type RunIo } from './commands/run.js';
+import { exitCodes, type RunIo, type RunOptions } from './commands/run.js';
+import type { ServeOptions } from './commands/serve.js';
+import type { SubmitOptions } from './commands/shards.js';
+
+/** Options of the commands that look into a work directory. */
+interface OfWorkDir {
+  workDir: string;
+  json: boolean;
+}
 
 const interrupted = new AbortController();
 let interrupts = 0;
@@ -29,7 +37,8 @@ const pair = (text: string, before: Record<string, string> | undefined): Record<
   if (at < 1) throw new InvalidArgumentError('It must be name=value.');
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
 };
-const workDirOption = (): Option => new Option('--work-dir <dir>', 'where journal, checkpoints and logs lie').makeOptionMandatory();
+const workDirOption = (): Option =>
+  new Option('--work-dir <dir>', 'where journal, checkpoints and logs lie').makeOptionMandatory();
 const jsonOption = (): Option => new Option('--json', 'answer as JSON').default(false);
 
 let exitCode: number = exitCodes.done;
@@ -54,13 +63,13 @@ const runLike = (name: string, description: string): Command =>
 
 runLike('run', 'take all of a pipeline’s input through it, and end')
   .option('--resume', 'go on with what the work directory holds unfinished', false)
-  .action(async (file: string, options) => {
+  .action(async (file: string, options: RunOptions) => {
     const { run } = await import('./commands/run.js');
     exitCode = await run(file, options, io);
   });
 runLike('resume', 'go on with an unfinished run; or run a stage, and what follows it, again')
   .option('--from <stage>', 'run this stage and what follows it again on every shard')
-  .action(async (file: string, options) => {
+  .action(async (file: string, options: RunOptions) => {
     const { run } = await import('./commands/run.js');
     exitCode = await run(file, { ...options, resume: true }, io);
   });
@@ -71,7 +80,7 @@ program
   .option('--work-dir <dir>', 'where journal, checkpoints and logs lie (default: .podline/<pipeline>)')
   .option('--lines <n>', 'lines', positive, 1)
   .option('--port <n>', 'of the API, on loopback (default: any that is free)', positive)
-  .action(async (file: string, options) => {
+  .action(async (file: string, options: Partial<ServeOptions> & { lines: number }) => {
     const { serve } = await import('./commands/serve.js');
     exitCode = await serve(file, { ...options, port: options.port ?? 0 }, io);
   });
@@ -86,7 +95,7 @@ program
   .option('--result-dir <dir>', 'where results go')
   .option('--wait', 'return when they have ended', false)
   .addOption(jsonOption())
-  .action(async (name: string, options) => {
+  .action(async (name: string, options: SubmitOptions) => {
     const { submit } = await import('./commands/shards.js');
     exitCode = await submit(name, options, io);
   });
@@ -96,7 +105,7 @@ program
   .argument('<shard>', 'id of the shard')
   .addOption(workDirOption())
   .addOption(jsonOption())
-  .action(async (shard: string, options) => {
+  .action(async (shard: string, options: OfWorkDir) => {
     const { get } = await import('./commands/shards.js');
     exitCode = await get(shard, options, io);
   });
@@ -106,7 +115,7 @@ program
   .argument('[shard]', 'id of the shard')
   .addOption(workDirOption())
   .addOption(jsonOption())
-  .action(async (shard: string | undefined, options) => {
+  .action(async (shard: string | undefined, options: OfWorkDir) => {
     const { logs } = await import('./commands/shards.js');
     exitCode = await logs(shard, options, io);
   });
@@ -115,7 +124,7 @@ program
   .description('put failed shards back into the queue; all of them, if none is named')
   .argument('[shards...]', 'ids of shards')
   .addOption(workDirOption())
-  .action(async (shards: string[], options) => {
+  .action(async (shards: string[], options: OfWorkDir) => {
     const { retry } = await import('./commands/shards.js');
     exitCode = await retry(shards, options, io);
   });
@@ -124,7 +133,7 @@ program
   .description('find the faults of manifests and their stages without running them')
   .argument('<pipelines...>', 'manifests')
   .addOption(jsonOption())
-  .action(async (files: string[], options) => {
+  .action(async (files: string[], options: { json: boolean }) => {
     const { lint } = await import('./commands/lint.js');
     exitCode = await lint(files, options.json, io);
   });
@@ -132,7 +141,7 @@ program
   .command('clean')
   .description('give up what a work directory holds; results stay')
   .addOption(workDirOption())
-  .action(async (options) => {
+  .action(async (options: OfWorkDir) => {
     const { clean } = await import('./commands/clean.js');
     exitCode = await clean(options.workDir, io);
   });
@@ -153,6 +162,14 @@ function report(thrown: unknown): number {
   if (error.logTail !== undefined) process.stderr.write(`${error.logTail}\n`);
   if (error.code === 'PDL_INTERNAL' && thrown instanceof Error) process.stderr.write(`${thrown.stack ?? ''}\n`);
   const { code } = error;
-  const isUse = code === 'PDL_USAGE' || code === 'PDL_RUN_UNFINISHED' || code === 'PDL_WORKDIR_BUSY' || code.startsWith('PDL_MANIFEST') || code.startsWith('PDL_PARAMETER') || code === 'PDL_STAGE_LOAD' || code === 'PDL_STAGE_COLUMNS' || code === 'PDL_SOURCE_MISSING';
+  const isUse =
+    code === 'PDL_USAGE' ||
+    code === 'PDL_RUN_UNFINISHED' ||
+    code === 'PDL_WORKDIR_BUSY' ||
+    code.startsWith('PDL_MANIFEST') ||
+    code.startsWith('PDL_PARAMETER') ||
+    code === 'PDL_STAGE_LOAD' ||
+    code === 'PDL_STAGE_COLUMNS' ||
+    code === 'PDL_SOURCE_MISSING';
   return isUse ? exitCodes.usage : exitCodes.someFailed;
 }

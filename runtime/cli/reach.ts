@@ -17,7 +17,9 @@ export interface Reached {
 export async function reach(workDirGiven: string): Promise<Reached> {
   const workDir = resolve(workDirGiven);
   if (!existsSync(join(workDir, 'journal'))) {
-    throw new PodlineError('PDL_USAGE', `${workDir} is no work directory of podline`, { hint: 'Name it with --work-dir; `podline run` makes .podline/<pipeline> where it was started.' });
+    throw new PodlineError('PDL_USAGE', `${workDir} is no work directory of podline`, {
+      hint: 'Name it with --work-dir; `podline run` makes .podline/<pipeline> where it was started.',
+    });
   }
   const address = await readFile(join(workDir, 'coordinator.json'), 'utf8').catch(() => undefined);
   if (address !== undefined) {
@@ -27,7 +29,11 @@ export async function reach(workDirGiven: string): Promise<Reached> {
     if (await answers(client)) return { client, running: true, close: () => client.close() };
     await client.close();
   }
-  const embedded = await startEmbedded({ workDir, medium: 'Memory', logger: createLogger({ name: 'coordinator' }, { level: 'warn' }) });
+  const embedded = await startEmbedded({
+    workDir,
+    medium: 'Memory',
+    logger: createLogger({ name: 'coordinator' }, { level: 'warn' }),
+  });
   return { client: embedded.client, running: false, close: () => embedded.close({ keepScratch: true }) };
 }
 

@@ -16,5 +16,6 @@ export interface RunSnapshot {
   leftMs?: number | undefined;
 }
 
-export const totalOf = (counts: RunSnapshot['counts']): number => counts.pending + counts.running + counts.completed + counts.failed + counts.cancelled;
+export const totalOf = (counts: RunSnapshot['counts']): number =>
+  counts.pending + counts.running + counts.completed + counts.failed + counts.cancelled;
 export const endedOf = (counts: RunSnapshot['counts']): number => counts.completed + counts.failed + counts.cancelled;

@@ -53,7 +53,13 @@ export class SummaryBuilder {
     if (shard.result !== undefined) {
       this.#hashes.push([shard.key, shard.result.hash]);
       if (this.#results.length < listedMax) {
-        this.#results.push({ key: shard.key, shardId: shard.id, dir: shard.result.dir, hash: shard.result.hash, resumedFrom: shard.report?.resumedFrom ?? 'source' });
+        this.#results.push({
+          key: shard.key,
+          shardId: shard.id,
+          dir: shard.result.dir,
+          hash: shard.result.hash,
+          resumedFrom: shard.report?.resumedFrom ?? 'source',
+        });
       }
     }
     if (shard.report === undefined) return;
@@ -87,7 +93,19 @@ export class SummaryBuilder {
   #addStage(report: StageReport): void {
     let sum = this.#stages.get(report.stage);
     if (sum === undefined) {
-      sum = { stage: report.stage, runs: 0, rows: 0, blocks: 0, restored: 0, skipped: 0, bytes: noBytes(), workMs: 0, swapMs: 0, handoverMs: { p50: 0, max: 0 }, handovers: [] };
+      sum = {
+        stage: report.stage,
+        runs: 0,
+        rows: 0,
+        blocks: 0,
+        restored: 0,
+        skipped: 0,
+        bytes: noBytes(),
+        workMs: 0,
+        swapMs: 0,
+        handoverMs: { p50: 0, max: 0 },
+        handovers: [],
+      };
       this.#stages.set(report.stage, sum);
     }
     sum.runs += report.runs;
@@ -121,7 +139,11 @@ export function describeSummary(summary: RunSummary): string {
     const { read, written } = summary.bytes[medium];
     return `  ${mediumWords[medium].padEnd(8)} ${formatBytes(read).padStart(10)} read ${formatBytes(written).padStart(10)} written`;
   });
-  const ended = [`${formatCount(shards.completed)} completed`, ...(shards.failed > 0 ? [`${formatCount(shards.failed)} failed`] : []), ...(shards.cancelled > 0 ? [`${formatCount(shards.cancelled)} cancelled`] : [])];
+  const ended = [
+    `${formatCount(shards.completed)} completed`,
+    ...(shards.failed > 0 ? [`${formatCount(shards.failed)} failed`] : []),
+    ...(shards.cancelled > 0 ? [`${formatCount(shards.cancelled)} cancelled`] : []),
+  ];
   return [
     `${summary.pipeline}: ${ended.join(', ')} in ${formatDuration(summary.elapsedMs)}, ${formatCount(summary.swaps)} swaps, source read ${formatCount(summary.sourceReads)} ${summary.sourceReads === 1 ? 'time' : 'times'}`,
     '',
@@ -132,12 +154,17 @@ export function describeSummary(summary: RunSummary): string {
     '',
     ...summary.results.slice(0, 5).map((result) => `Result  ${result.dir}`),
     ...(summary.results.length > 5 ? [`        … and ${formatCount(summary.results.length - 5)} more`] : []),
-    ...summary.failures.slice(0, 5).map((failure) => `Failed  ${failure.key}: ${failure.code} ${failure.message}\n        ${failure.hint}`),
+    ...summary.failures
+      .slice(0, 5)
+      .map((failure) => `Failed  ${failure.key}: ${failure.code} ${failure.message}\n        ${failure.hint}`),
     `Hash    ${summary.hash}`,
   ].join('\n');
 }
 
 function alignTable(rows: readonly (readonly string[])[]): string[] {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
-  return rows.map((row) => `  ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join('  ')}`);
+  return rows.map(
+    (row) =>
+      `  ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join('  ')}`,
+  );
 }

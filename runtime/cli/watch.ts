@@ -40,7 +40,12 @@ export async function watchUntilDone(options: WatchOptions): Promise<Counts> {
   }
 }
 
-async function look({ client, pipeline }: WatchOptions, counts: Counts, elapsedMs: number, endedAtStart: number): Promise<RunSnapshot> {
+async function look(
+  { client, pipeline }: WatchOptions,
+  counts: Counts,
+  elapsedMs: number,
+  endedAtStart: number,
+): Promise<RunSnapshot> {
   const lines = await client.lines();
   const ended = endedOf(counts) - endedAtStart;
   const left = totalOf(counts) - endedOf(counts);
@@ -76,7 +81,8 @@ const plainEvents: Record<string, (data: Record<string, unknown>) => string> = {
   'shard.retried': (data) => `will be tried again: ${text(data.message ?? data.reason)}`,
   'shard.failed': (data) => `failed: ${text(data.message ?? data.code)}`,
 };
-const text = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value) ?? '');
+const text = (value: unknown): string =>
+  typeof value === 'string' ? value : Array.isArray(value) ? value.join(', ') : String(value);
 /** Of very many shards, only the endings are worth a line each. */
 const talkativeShardsMax = 20;
 

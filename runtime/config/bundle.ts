@@ -4,13 +4,17 @@
  * Owns: the bundle under `<outDir>/<version>.mjs`, and what the version is made of. Loading it is the shim's part.
  *
  * Relative imports are bundled; text (csv, txt, …) and files of packages (`npm:package/data/table.csv`) become strings. Bare imports
- * (packages) stay imports: the executable form names them by absolute file URL, so
- * that it runs from any folder; the version names them as `name@version`, so that it is the same on every machine.
+ * (packages) stay imports. A bundle has up to three forms that differ only in how these are named:
+ *   - here, by absolute file URL, so that it runs from any folder of this machine;
+ *   - in an image, by the names that the source uses, which are looked up from where the bundle lies there: `podline` is the image's
+ *     own, `/podline`, and packages lie in `/podline/node_modules` or in a `node_modules` beside the bundle;
+ *   - for the version, as `name@version`, so that it is the same on every machine.
  *
  * Invariants
  *  1. The version depends on code, on versions of packages, and on the version of the stage API; not on paths, comments, layout or build of Podline.
  *  2. `podline` is always this installation: a stage needs no package.json, and there is one instance of the runtime per process.
- *  3. The bundle is written whole or not at all, and `import.meta.url` in it is that of the source file.
+ *  3. The bundle is written whole or not at all. `import.meta.url` in it is that of the source file; in an image, where there is no
+ *     source, that of the bundle: files that a stage opens beside itself must be put beside it there.
  */
 import { createHash } from 'node:crypto';
 import { access, readFile } from 'node:fs/promises';
@@ -48,8 +52,15 @@ export interface StageBundle {
   version: string;
 }
 
+export interface BundleOptions {
+  /** Folder of the form for this machine. */
+  outDir: string;
+  /** Folder of the form for images: what is put at `/podline/stages` there. Not written without it. */
+  imageDir?: string | undefined;
+}
+
 /** Throws PDL_STAGE_LOAD with `file:line:column` for what cannot be built. */
-export async function bundleStage(file: string, options: { outDir: string }): Promise<StageBundle> {
+export async function bundleStage(file: string, { outDir, imageDir }: BundleOptions): Promise<StageBundle> {
   const entry = resolve(file);
   await access(entry).catch((error: unknown) => {
     throw new PodlineError('PDL_STAGE_LOAD', `there is no stage file ${entry}`, { place: entry, cause: error });
@@ -58,22 +69,32 @@ export async function bundleStage(file: string, options: { outDir: string }): Pr
   const { code, map, bare } = await withBundler(() => bundle(entry, links));
   const version = createHash('sha256').update(`podline stage ${stageApiVersion}\n`).update(links.portable(bare)).digest('hex');
   const module = `${version}.mjs`;
-  const path = join(options.outDir, module);
   const inlineMap = `//# sourceMappingURL=data:application/json;base64,${Buffer.from(map).toString('base64')}\n`;
-  const text = `${links.executable(code)}${inlineMap}`;
-  if ((await readFile(path, 'utf8').catch(() => undefined)) !== text) await writeFileAtomically(path, text);
+  await put(join(outDir, module), `${links.executable(code)}${inlineMap}`);
+  if (imageDir !== undefined) await put(join(imageDir, module), `${links.inImage(code)}${inlineMap}`);
   return { module, version };
 }
 
-/** What a bundle refers to outside itself. While esbuild works, each is a token; afterwards a URL or a portable name. */
+async function put(path: string, text: string): Promise<void> {
+  if ((await readFile(path, 'utf8').catch(() => undefined)) !== text) await writeFileAtomically(path, text);
+}
+
+/** What stands in the place of a reference: `executable` on this machine, `portable` in the version, `image` in an image. */
+interface Link {
+  executable: string;
+  portable: string;
+  image: string;
+}
+
+/** What a bundle refers to outside itself. While esbuild works, each is a token between quotes. */
 class Links {
-  readonly #links = new Map<string, { executable: string; portable: string }>();
+  readonly #links = new Map<string, Link>();
 
   constructor(readonly root: string) {}
 
-  add(kind: 'import' | 'file', executable: string, portable: string): string {
-    const token = `podline-${kind}:${createHash('sha256').update(`${executable}\0${portable}`).digest('hex').slice(0, 32)}`;
-    this.#links.set(token, { executable, portable });
+  add(kind: 'import' | 'file', link: Link): string {
+    const token = `podline-${kind}:${createHash('sha256').update(Object.values(link).join('\0')).digest('hex').slice(0, 32)}`;
+    this.#links.set(token, link);
     return token;
   }
 
@@ -84,9 +105,17 @@ class Links {
   portable(code: string): string {
     return code.replaceAll(tokens, (token) => this.#links.get(token)?.portable ?? token);
   }
+
+  /** The place of a file is an expression there, known only when the bundle is loaded: it takes the place of the quotes too. */
+  inImage(code: string): string {
+    return code
+      .replaceAll(quotedFiles, (_whole, _quote, token: string) => this.#links.get(token)?.image ?? token)
+      .replaceAll(tokens, (token) => this.#links.get(token)?.image ?? token);
+  }
 }
 
 const tokens = /podline-(?:import|file):[0-9a-f]{32}/g;
+const quotedFiles = /(["'`])(podline-file:[0-9a-f]{32})\1/g;
 
 /** @returns `bare`: the code without comments and layout. */
 async function bundle(entry: string, links: Links): Promise<{ code: string; map: string; bare: string }> {
@@ -145,7 +174,7 @@ function setUp(bundler: PluginBuild, links: Links): void {
     if (isBuiltin(args.path)) return { path: args.path, external: true };
     const own = ownEntries[args.path];
     if (own !== undefined)
-      return { path: links.add('import', pathToFileURL(own).href, `podline@${stageApiVersion}`), external: true };
+      return { path: links.add('import', { executable: pathToFileURL(own).href, portable: `podline@${stageApiVersion}`, image: args.path }), external: true };
     return await linkPackage(bundler, args, links);
   });
   bundler.onLoad({ filter: /\.[cm]?[jt]sx?$/ }, async ({ path }) => {
@@ -168,7 +197,8 @@ async function linkPackage(bundler: PluginBuild, args: OnResolveArgs, links: Lin
   const version = await packageVersion(found.path);
   const executable =
     args.kind === 'require-call' || args.kind === 'require-resolve' ? found.path : pathToFileURL(found.path).href;
-  return { path: links.add('import', executable, `${args.path}@${version}`), external: true, sideEffects: found.sideEffects };
+  const link = { executable, portable: `${args.path}@${version}`, image: args.path };
+  return { path: links.add('import', link), external: true, sideEffects: found.sideEffects };
 }
 
 /** The version of the package that a file belongs to: of the nearest package.json that has one. */
@@ -190,9 +220,10 @@ function placed(source: string, path: string, links: Links): string {
   };
   const declarations = Object.entries(constants)
     .filter(([name]) => source.includes(metaProperty[name] ?? ''))
-    .map(
-      ([name, value]) => `const ${name} = ${JSON.stringify(links.add('file', JSON.stringify(value).slice(1, -1), 'source'))};`,
-    );
+    .map(([name, value]) => {
+      const link = { executable: JSON.stringify(value).slice(1, -1), portable: 'source', image: metaProperty[name] ?? '' };
+      return `const ${name} = ${JSON.stringify(links.add('file', link))};`;
+    });
   return source.startsWith('#!') ? source.replace('\n', `\n${declarations.join(' ')}`) : `${declarations.join(' ')}${source}`;
 }
 

@@ -19,6 +19,8 @@ export interface ResolveOptions {
   baseDir: string;
   /** Where the bundles go: the PODLINE_STAGES_DIR of the lines. */
   stagesDir: string;
+  /** Where the bundles for an image go as well, if lines run from one: see `bundle.ts`. */
+  imageDir?: string | undefined;
   revision: number;
 }
 
@@ -49,7 +51,8 @@ async function resolveCode(stage: StageSpec, options: ResolveOptions): Promise<R
     ...(stage.timeout === undefined ? {} : { timeoutMs: parseDurationMs(stage.timeout) }),
   };
   if (stage.uses !== undefined) {
-    return { ...resolved, ...(await bundleStage(resolve(options.baseDir, stage.uses), { outDir: options.stagesDir })) };
+    const { stagesDir: outDir, imageDir } = options;
+    return { ...resolved, ...(await bundleStage(resolve(options.baseDir, stage.uses), { outDir, imageDir })) };
   }
   if (stage.command === undefined)
     throw new PodlineError('PDL_MANIFEST_INVALID', `stage ${stage.name} has neither \`uses\` nor \`command\``);

@@ -69,6 +69,8 @@ export const heartbeatAnswerSchema = z.object({
   /** Finish or checkpoint what is there and take nothing new. */
   drain: z.boolean(),
   paused: z.boolean(),
+  /** Swaps that the driver took and could not carry out; told again with each heartbeat until the slot is given another step. */
+  failedSwaps: z.array(z.object({ slot: z.int().nonnegative(), step: z.string(), error: wireErrorSchema })).default([]),
 });
 
 /** POST …/complete and …/fail: under the lease's epoch; a late one is answered with PDL_LEASE_LOST. */

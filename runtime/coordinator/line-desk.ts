@@ -11,7 +11,7 @@
  *  4. After a stall of the coordinator itself all leases begin anew: its own silence is not the lines'.
  */
 import type { LineDriver } from '../contracts/driver.js';
-import { PodlineError, isPodlineError } from '../contracts/errors.js';
+import { PodlineError, isPodlineError, type WireError } from '../contracts/errors.js';
 import { eventTypes, type EventType } from '../contracts/events.js';
 import type { Complete, Fail, Heartbeat, Lease, LineHello, SwapRequest, ShardAtEpoch, heartbeatAnswerSchema, leaseAnswerSchema, leaseRequestSchema, lineWelcomeSchema } from '../contracts/line-api.js';
 import type { CoordinatorMetrics } from '../contracts/telemetry.js';
@@ -82,6 +82,7 @@ export class LineDesk {
       revision: pipeline.revision,
       reclaim: reclaim.map((lease) => lease.shardId),
       ordered: again ? before.ordered : new Map<number, string>(),
+      failedSwaps: again ? before.failedSwaps : new Map<number, { step: string; error: WireError }>(),
       heartbeat: again ? before.heartbeat : undefined,
     });
     this.parts.arm(deadlineMs);
@@ -157,7 +158,8 @@ export class LineDesk {
     if (heartbeat.revision !== undefined) line.revision = heartbeat.revision;
     const newer = record.pipeline.revision !== line.revision;
     line.revision = record.pipeline.revision;
-    return { lost, drain: line.draining, paused: record.paused, ...(newer ? { pipeline: record.pipeline } : {}) };
+    const failedSwaps = [...line.failedSwaps].map(([slot, failed]) => ({ slot, ...failed }));
+    return { lost, drain: line.draining, paused: record.paused, failedSwaps, ...(newer ? { pipeline: record.pipeline } : {}) };
   }
 
   /** Throws PDL_LEASE_LOST. The same call again is answered as the first was. */
@@ -191,6 +193,7 @@ export class LineDesk {
     if (driver === undefined) throw new PodlineError('PDL_SWAP_FAILED', `there is no driver that could put ${stage} into slot ${String(slot)} of line ${name}`, { retry: 'never' });
     const before = line.ordered.get(slot);
     line.ordered.set(slot, step);
+    line.failedSwaps.delete(slot);
     try {
       await driver.swap({ line: name, slot, stage, step, pipeline });
     } catch (thrown) {
@@ -200,6 +203,13 @@ export class LineDesk {
       }
       throw PodlineError.from(thrown, 'PDL_SWAP_FAILED', { place: `line ${name}, slot ${String(slot)}` });
     }
+  }
+
+  /** The driver took an order and cannot carry it out: the line hears of it with its next heartbeat. */
+  swapFailed(name: string, slot: number, step: string, error: WireError): void {
+    const line = this.#lines.find(name);
+    // Of an order that a newer one has replaced, nobody wants to hear.
+    if (line?.ordered.get(slot) === step) line.failedSwaps.set(slot, { step, error });
   }
 
   /** The line takes nothing new and finishes or checkpoints what it has. */

@@ -2,7 +2,7 @@
  * The lines that a coordinator knows, as they introduced themselves and last reported. In memory: after a restart they
  * say hello again.
  */
-import { PodlineError } from '../contracts/errors.js';
+import { PodlineError, type WireError } from '../contracts/errors.js';
 import type { Heartbeat, LineHello } from '../contracts/line-api.js';
 import type { LineView } from '../contracts/views.js';
 import type { HeldLease } from './leases.js';
@@ -21,6 +21,8 @@ export interface Line {
   reclaim: string[];
   /** The step that was last ordered for each slot: the same order again is not given twice. */
   ordered: Map<number, string>;
+  /** By slot: the driver took the order for this step and could not carry it out. */
+  failedSwaps: Map<number, { step: string; error: WireError }>;
 }
 
 export class Lines {

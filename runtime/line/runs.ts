@@ -99,9 +99,10 @@ export function endRunCommitted(state: LineState, index: number, runId: string, 
   const slot = state.slots[index];
   if (slot?.phase !== 'running' || slot.runId !== runId) return;
   state.slots[index] = afterRun(slot, nowMs);
-  if (slot.cancelled) return;
   const resident = state.residents.get(slot.shardId);
-  if (resident?.phase === 'stages') stageIsDone(state, resident, slot.stage, nowMs, effects);
+  if (resident?.phase !== 'stages') return;
+  // A cancelled run may have been faster than the word of it. What it made is what is wanted, or this event would not be.
+  if (!slot.cancelled || resident.stages.get(slot.stage)?.phase === 'ready') stageIsDone(state, resident, slot.stage, nowMs, effects);
 }
 
 export function endRunFailed(state: LineState, index: number, runId: string, error: WireError, nowMs: number, effects: LineEffect[]): void {

@@ -144,6 +144,7 @@ export type LineEvent =
   | { type: 'slotUnusable'; slot: number; step: string; error: WireError }
   | { type: 'slotLost'; slot: number; error: WireError }
   | { type: 'swapFailed'; slot: number; step: string; error: WireError }
+  /** The stream of the run's stage is sealed, under the lineage that is wanted now. */
   | { type: 'runCommitted'; slot: number; runId: string }
   /** Also how a cancelled run ends. */
   | { type: 'runFailed'; slot: number; runId: string; error: WireError }

@@ -59,7 +59,11 @@ export class LocalDriver implements LineDriver {
     const line = this.#lines.get(order.pipeline.name)?.find((candidate) => candidate.line === order.line);
     if (line === undefined) throw new PodlineError('PDL_SWAP_FAILED', `there is no line ${order.line} on this machine`);
     const { slot, stage, step } = order;
-    if (slot >= line.slots) throw new PodlineError('PDL_SWAP_FAILED', `line ${order.line} has ${String(line.slots)} slots, there is no slot ${String(slot)}`);
+    if (slot >= line.slots)
+      throw new PodlineError(
+        'PDL_SWAP_FAILED',
+        `line ${order.line} has ${String(line.slots)} slots, there is no slot ${String(slot)}`,
+      );
     // The order is taken; that the shim is there, its hello says, and what goes wrong, an event.
     void line.swap(slot, stage, step).catch((thrown: unknown) => {
       const error = PodlineError.from(thrown, 'PDL_SWAP_FAILED').toWire();
@@ -116,7 +120,10 @@ export class LocalDriver implements LineDriver {
       .then(async () => {
         this.#stale = false;
         const processes = [...this.#lines.values()].flatMap((lines) => lines.flatMap((line) => line.processes()));
-        await writeFileAtomically(this.options.places.processesFile, `${JSON.stringify({ coordinator: process.pid, processes }, undefined, 2)}\n`);
+        await writeFileAtomically(
+          this.options.places.processesFile,
+          `${JSON.stringify({ coordinator: process.pid, processes }, undefined, 2)}\n`,
+        );
       })
       .catch((thrown: unknown) => {
         this.options.logger.debug({ err: String(thrown) }, 'could not write the list of processes');

@@ -53,7 +53,11 @@ export class LocalLine {
   });
 
   constructor(private readonly options: LocalLineOptions) {
-    this.#slots = Array.from({ length: options.slots }, () => ({ process: undefined, swapping: Promise.resolve(), wanted: undefined }));
+    this.#slots = Array.from({ length: options.slots }, () => ({
+      process: undefined,
+      swapping: Promise.resolve(),
+      wanted: undefined,
+    }));
     this.#agent = this.#process('agent', 'sidecars/agent/main', {
       [env.coordinatorUrl]: options.coordinatorUrl,
       [env.token]: options.token,
@@ -84,13 +88,13 @@ export class LocalLine {
     if (slot === undefined) throw new RangeError(`line ${this.line} has no slot ${String(slotIndex)}`);
     slot.wanted = step;
     const swap = slot.swapping.then(async () => {
-      if (slot.wanted !== step || this.#ended) return;
+      if (slot.wanted !== step || this.#isEnded()) return;
       if (slot.process !== undefined) {
         await slot.process.end();
         slot.process = undefined;
         await this.#gracePeriod();
       }
-      if (this.#ended) return;
+      if (this.#isEnded()) return;
       slot.process = this.#process(`slot-${String(slotIndex)}`, 'sidecars/shim/main', {
         [env.slot]: String(slotIndex),
         [env.stage]: stage,
@@ -121,6 +125,11 @@ export class LocalLine {
         await slot.process?.end();
       }),
     );
+  }
+
+  /** Asked again after each wait: `end` may have come meanwhile. */
+  #isEnded(): boolean {
+    return this.#ended;
   }
 
   /** `swap.gracePeriodSeconds`: the wait between the end of one stage and the start of the next in a slot. */

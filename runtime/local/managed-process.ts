@@ -61,6 +61,8 @@ export class ManagedProcess {
     const child = spawn(process.execPath, [...(this.spec.nodeArgs ?? []), this.spec.entry], {
       env: { ...process.env, ...this.spec.env, [env.lifeline]: '1' },
       stdio: ['pipe', log.fd, log.fd],
+      // A group of its own: Ctrl-C is for the coordinator, which ends its lines in order.
+      detached: true,
     });
     this.#child = child;
     // The lifeline is never written to; that the child closed its end is no error of ours.

@@ -72,7 +72,8 @@ export function layOut(workDirGiven: string, medium: 'Memory' | 'SSD'): Places {
     socketsDir: join(tmpdir(), name),
     warnings,
   };
-  for (const dir of [places.journalDir, places.stagesDir, places.ssdDir, places.volumeDir, places.logsDir]) mkdirSync(dir, { recursive: true });
+  for (const dir of [places.journalDir, places.stagesDir, places.ssdDir, places.volumeDir, places.logsDir])
+    mkdirSync(dir, { recursive: true });
   // Data of a shard and tokens are nobody else's business.
   for (const dir of [places.scratchRoot, places.socketsDir]) mkdirSync(dir, { recursive: true, mode: 0o700 });
   return places;

@@ -95,6 +95,7 @@ export class Agent {
     this.#ending = true;
     clearTimeout(this.#wakeTimer);
     this.#heartbeats.stop();
+    this.#work.stop();
     for (const run of this.#runs.values())
       this.#shims?.send(run.slot, { type: 'cancel', runId: run.runId, reason: 'the line ends' });
     await Promise.all(
@@ -217,7 +218,10 @@ export class Agent {
         else this.#shims?.send(effect.slot, { type: 'cancel', runId: effect.runId, reason: effect.reason });
         return;
       case 'stageDone':
-        checkpointNow(this, effect.shardId);
+        // Behind the hand-over that the same event may have brought about: the next stage is not to wait for a checkpoint.
+        setImmediate(() => {
+          checkpointNow(this, effect.shardId);
+        });
         return;
       case 'release':
         this.track(this.#work.release(effect.shardId, effect.stream));

@@ -9,7 +9,6 @@ import type { EventType } from '../../runtime/contracts/events.js';
 import { PodlineError } from '../../runtime/contracts/errors.js';
 import { limits } from '../../runtime/contracts/limits.js';
 import type { Heartbeat } from '../../runtime/contracts/line-api.js';
-import type { Pipeline } from '../../runtime/contracts/manifest.js';
 import type { Agent } from './agent.js';
 
 export class Heartbeats {
@@ -48,7 +47,8 @@ export class Heartbeats {
       const answer = await agent.options.client.heartbeat({ ...agent.view(), events });
       for (const shardId of answer.lost)
         agent.dispatch({ type: 'leaseLost', shardId, reason: 'the coordinator says that the lease is no longer ours' });
-      if (answer.pipeline !== undefined) agent.revise(answer.pipeline as Pipeline);
+      for (const { slot, step, error } of answer.failedSwaps) agent.dispatch({ type: 'swapFailed', slot, step, error });
+      if (answer.pipeline !== undefined) agent.revise(answer.pipeline);
       if (answer.drain) agent.dispatch({ type: 'drain' });
       agent.dispatch({ type: 'paused', paused: answer.paused });
     } catch (thrown) {

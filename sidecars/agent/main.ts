@@ -9,7 +9,6 @@ import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { env } from '../../runtime/contracts/env.js';
-import type { Pipeline } from '../../runtime/contracts/manifest.js';
 import { LineClient } from '../../runtime/api/line-client.js';
 import { openCheckpoints } from '../../runtime/checkpoints/checkpoints.js';
 import { parseQuantity } from '../../runtime/config/units.js';
@@ -29,19 +28,22 @@ const instance = process.env[env.instance] ?? randomBytes(6).toString('hex');
 const slots = readEnvNumber(env.slots);
 const logger = createLogger({ name: 'agent', line });
 
-let stop: (() => Promise<void>) | undefined;
+/** What was opened, in that order; closed from the last to the first. */
+const opened: (() => Promise<void> | void)[] = [];
 let ending = false;
 const end = (why: string, clean: boolean): void => {
   if (ending) return;
   ending = true;
   logger.info({ why }, 'the agent ends');
-  const cleanly = clean && stop !== undefined ? stop() : Promise.resolve();
-  void cleanly
+  void (clean ? closeAll() : Promise.resolve())
     .catch((thrown: unknown) => {
       logger.error({ err: String(thrown) }, 'did not end cleanly');
     })
     .finally(() => process.exit(0));
 };
+async function closeAll(): Promise<void> {
+  for (let close = opened.pop(); close !== undefined; close = opened.pop()) await close();
+}
 process.on('SIGTERM', () => {
   end('SIGTERM', true);
 });
@@ -60,7 +62,7 @@ const volumeDir = process.env[env.volumeDir];
 await mkdir(scratchDir, { recursive: true, mode: 0o700 });
 // The pipeline, and with it the bound of the scratch, comes with the answer; what is resident is said once the scratch is open.
 const welcome = await client.hello({ pipeline: readEnv(env.pipeline), instance, node: readEnv(env.node), slots, residents: [] });
-const pipeline = welcome.pipeline as Pipeline;
+const { pipeline } = welcome;
 const scratchOptions: ScratchOptions = {
   dir: scratchDir,
   spillDir: join(ssdDir, 'spill', line),
@@ -68,8 +70,13 @@ const scratchOptions: ScratchOptions = {
   medium: process.env[env.scratchMedium] === 'ssd' ? 'ssd' : 'memory',
   role: 'owner',
 };
+opened.push(() => {
+  client.close();
+});
 const scratch = await openScratch(scratchOptions);
+opened.push(() => scratch.close());
 const checkpoints = openCheckpoints({ ssdDir, ...(volumeDir === undefined ? {} : { volumeDir }), logger, nowMs });
+opened.push(() => checkpoints.close(), closeDelivery, closeLoadThread);
 const cores = Math.max(
   1,
   Math.floor(pipeline.spec.resources.cpu === undefined ? availableParallelism() : parseQuantity(pipeline.spec.resources.cpu)),
@@ -107,15 +114,8 @@ const shims = new ShimServer(
   },
   logger,
 );
-stop = async () => {
-  await agent.end();
-  await shims.close();
-  await closeDelivery();
-  await closeLoadThread();
-  await checkpoints.close();
-  await scratch.close();
-  client.close();
-};
 await shims.listen();
+opened.push(() => shims.close());
 agent.start(shims);
+opened.push(() => agent.end());
 logger.info({ slots, cores, reads: scratch.reads, scratch: scratchDir }, 'the agent is there');

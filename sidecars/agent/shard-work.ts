@@ -20,19 +20,23 @@ import { Resident } from './resident.js';
 import { makeRoom } from './room.js';
 
 export class ShardWork {
+  readonly #stopped = new AbortController();
   #observed: ObservedNeed = nothingObserved;
   #strangersDropped = false;
 
   constructor(private readonly agent: Agent) {}
 
+  /** Hangs up on a coordinator that may keep the line waiting for work as long as `leaseWaitMs`. */
+  stop(): void {
+    this.#stopped.abort();
+  }
+
   /** Asks the coordinator for work. */
   async lease(max: number, wait: boolean): Promise<void> {
     try {
-      const answer = await this.agent.options.client.lease({
-        max,
-        waitMs: wait ? limits.leaseWaitMs : 0,
-        residents: this.agent.options.scratch.shards().map((shard) => shard.shardId),
-      });
+      const residents = this.agent.options.scratch.shards().map((shard) => shard.shardId);
+      const request = { max, waitMs: wait ? limits.leaseWaitMs : 0, residents };
+      const answer = await this.agent.options.client.lease(request, this.#stopped.signal);
       for (const lease of answer.leases)
         this.agent.residents.set(lease.shardId, new Resident(lease, this.agent.pipeline, this.agent.options.nowMs()));
       await this.#dropStrangers();
@@ -45,6 +49,7 @@ export class ShardWork {
       if (leases.length === 0) this.agent.dispatch({ type: 'leaseRequestEnded', queued: answer.queued });
       else this.agent.dispatch({ type: 'leased', leases, queued: answer.queued });
     } catch (thrown) {
+      if (this.#stopped.signal.aborted) return;
       this.agent.options.logger.warn({ err: PodlineError.from(thrown).message }, 'asked for work in vain');
       this.agent.dispatch({ type: 'leaseRequestEnded', queued: 0 });
     }

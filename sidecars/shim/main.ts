@@ -2,7 +2,7 @@
  * The entrypoint of a slot. Connects to the agent, says which stage was put here, loads it, runs it when told to, and parks.
  *
  * It never exits by itself (an exit makes the kubelet restart it with growing back-off), except when it is told to: SIGTERM, or
- * the end of its lifeline. What it is told comes by environment: see `contracts/env.ts`.
+ * the end of its lifeline. What it is told comes by environment: see `contracts/env.ts`. Without a step it parks in silence.
  */
 import { randomBytes } from 'node:crypto';
 import { env } from '../../runtime/contracts/env.js';
@@ -11,11 +11,12 @@ import { shimProtocolVersion } from '../../runtime/contracts/shim-frames.js';
 import { watchLifeline } from '../../runtime/platform/lifeline.js';
 import { readEnv, readEnvNumber } from '../../runtime/platform/read-env.js';
 import { AgentConnection } from './connection.js';
+import { parkEmpty } from './empty-slot.js';
 import { stderrLogger } from './log.js';
 import { Slot } from './slot.js';
 
 const slotNumber = readEnvNumber(env.slot);
-const step = readEnv(env.step);
+const step = process.env[env.step] === '' ? await parkEmpty() : readEnv(env.step);
 const stage = readEnv(env.stage);
 const logger = stderrLogger(process.env[env.logLevel], { name: 'shim', slot: slotNumber, stage });
 const instance = randomBytes(8).toString('hex');

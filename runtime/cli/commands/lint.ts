@@ -16,7 +16,10 @@ export async function lint(files: readonly string[], json: boolean, io: Pick<Run
     errors += faults.filter((fault) => fault.severity === 'error').length;
     all.push(...faults);
     if (!json) {
-      for (const fault of faults) io.out.write(`${placeOf(fault)} ${fault.severity}: ${fault.path === '' ? '' : `${fault.path}: `}${fault.message}\n  ${fault.hint}\n`);
+      for (const fault of faults)
+        io.out.write(
+          `${placeOf(fault)} ${fault.severity}: ${fault.path === '' ? '' : `${fault.path}: `}${fault.message}\n  ${fault.hint}\n`,
+        );
     }
     if (faults.some((fault) => fault.severity === 'error')) continue;
     const stageFault = await lintStages(file);

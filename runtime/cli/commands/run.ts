@@ -39,16 +39,26 @@ export const exitCodes = { done: 0, someFailed: 1, usage: 2, interrupted: 130 } 
 /** Resolves with the exit code. */
 export async function run(file: string, options: RunOptions, io: RunIo): Promise<number> {
   const { manifest, baseDir } = await readManifest(file);
-  if (options.input !== undefined) manifest.spec.input.source = options.input.map((pattern) => (/^[a-z][a-z0-9+.-]*:/i.test(pattern) ? pattern : resolve(pattern)));
+  if (options.input !== undefined)
+    manifest.spec.input.source = options.input.map((pattern) =>
+      /^[a-z][a-z0-9+.-]*:/i.test(pattern) ? pattern : resolve(pattern),
+    );
   if (options.resultDir !== undefined) manifest.spec.result.dir = resolve(options.resultDir);
   if (manifest.spec.input.source === undefined) {
-    throw new PodlineError('PDL_USAGE', `${file} names no input`, { hint: 'Give --input, add `input.source` to the manifest, or use `podline serve` and submit shards.' });
+    throw new PodlineError('PDL_USAGE', `${file} names no input`, {
+      hint: 'Give --input, add `input.source` to the manifest, or use `podline serve` and submit shards.',
+    });
   }
   const parameters = resolveParameters(manifest.spec.parameters, options.param ?? {}, '--param');
   const workDir = workDirOf(manifest, options.workDir);
   const logger = createLogger({ name: 'coordinator' }, { level: process.env.PODLINE_LOG_LEVEL ?? 'warn' });
   const name = manifest.metadata.name;
-  const embedded = await startEmbedded({ workDir, medium: manifest.spec.scratch.medium, logger, begin: (journal) => anewOrGoOn(journal, name, workDir, options) });
+  const embedded = await startEmbedded({
+    workDir,
+    medium: manifest.spec.scratch.medium,
+    logger,
+    begin: (journal) => anewOrGoOn(journal, name, workDir, options),
+  });
   let keepScratch = true;
   try {
     for (const warning of embedded.places.warnings) io.err.write(`warning: ${warning}\n`);
@@ -71,7 +81,8 @@ export async function run(file: string, options: RunOptions, io: RunIo): Promise
   }
 }
 
-export const workDirOf = (manifest: PipelineManifest, given: string | undefined): string => resolve(given ?? join('.podline', manifest.metadata.name));
+export const workDirOf = (manifest: PipelineManifest, given: string | undefined): string =>
+  resolve(given ?? join('.podline', manifest.metadata.name));
 
 /** A finished run makes way for a new one; an unfinished one is gone on with, if that is wanted, and never thrown away. */
 async function anewOrGoOn(journal: Journal, name: string, workDir: string, options: RunOptions): Promise<'goOn' | 'anew'> {
@@ -81,7 +92,10 @@ async function anewOrGoOn(journal: Journal, name: string, workDir: string, optio
   const unfinished = counts.pending + counts.running;
   if (unfinished > 0 && !options.resume) {
     const total = unfinished + counts.completed + counts.failed + counts.cancelled;
-    throw new PodlineError('PDL_RUN_UNFINISHED', `${workDir} holds a run with ${String(unfinished)} of ${String(total)} shards unfinished`);
+    throw new PodlineError(
+      'PDL_RUN_UNFINISHED',
+      `${workDir} holds a run with ${String(unfinished)} of ${String(total)} shards unfinished`,
+    );
   }
   return options.resume && unfinished + counts.failed + counts.cancelled > 0 ? 'goOn' : 'anew';
 }
@@ -105,7 +119,11 @@ async function resumeAll({ client }: Embedded, name: string, stage: string): Pro
 /** Submissions are sent in batches: one durable transaction for each. */
 const batchShards = 1_000;
 
-async function submitAll({ client }: Embedded, manifest: PipelineManifest, given: { baseDir: string; parameters: Submission['parameters'] }): Promise<void> {
+async function submitAll(
+  { client }: Embedded,
+  manifest: PipelineManifest,
+  given: { baseDir: string; parameters: Submission['parameters'] },
+): Promise<void> {
   const { input } = manifest.spec;
   let batch: SubmissionInput[] = [];
   const send = async (): Promise<void> => {

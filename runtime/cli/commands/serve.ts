@@ -23,7 +23,9 @@ export async function serve(file: string, options: ServeOptions, io: RunIo): Pro
     const { pipeline } = await embedded.client.applyPipeline(resolved);
     await embedded.driver.start(pipeline ?? resolved, options.lines);
     io.out.write(`${embedded.url}\n`);
-    io.err.write(`pipeline ${resolved.name} on ${String(options.lines)} ${options.lines === 1 ? 'line' : 'lines'}; token in ${embedded.places.addressFile}\n`);
+    io.err.write(
+      `pipeline ${resolved.name} on ${String(options.lines)} ${options.lines === 1 ? 'line' : 'lines'}; token in ${embedded.places.addressFile}\n`,
+    );
     io.err.write(`submit with:  npx podline submit ${resolved.name} --input FILE --work-dir ${workDir}\n`);
     await new Promise<void>((resolve) => {
       if (io.signal.aborted) resolve();

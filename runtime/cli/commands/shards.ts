@@ -35,7 +35,12 @@ export async function submit(pipelineName: string, options: SubmitOptions, io: O
     for await (const piece of splitInput({ ...spec.input, source }, { baseDir })) {
       submissions.push({
         ...piece,
-        key: options.key === undefined ? piece.key : submissions.length === 0 ? options.key : `${options.key}.${String(submissions.length)}`,
+        key:
+          options.key === undefined
+            ? piece.key
+            : submissions.length === 0
+              ? options.key
+              : `${options.key}.${String(submissions.length)}`,
         parameters: coerce(options.param),
         ...(options.resultDir === undefined ? {} : { resultDir: resolve(options.resultDir) }),
       });
@@ -43,14 +48,20 @@ export async function submit(pipelineName: string, options: SubmitOptions, io: O
     const answers = await reached.client.submitAll(pipelineName, submissions);
     for (const answer of answers) {
       if (options.json) io.out.write(`${JSON.stringify(answer)}\n`);
-      else if (answer.outcome === 'rejected') io.out.write(`rejected  ${answer.key ?? ''} ${answer.error.code} ${answer.error.message}\n`);
+      else if (answer.outcome === 'rejected')
+        io.out.write(`rejected  ${answer.key ?? ''} ${answer.error.code} ${answer.error.message}\n`);
       else io.out.write(`${answer.outcome}  ${answer.id}  ${answer.key}\n`);
     }
     if (!reached.running) io.out.write('no coordinator runs here: the shards wait for the next `podline run --resume`\n');
     const rejected = answers.some((answer) => answer.outcome === 'rejected');
     if (!options.wait || !reached.running) return rejected ? exitCodes.someFailed : exitCodes.done;
-    const ended = await Promise.all(answers.flatMap((answer) => (answer.outcome === 'rejected' ? [] : [reached.client.waitFor(answer.id, io.signal)])));
-    for (const shard of ended) io.out.write(`${options.json ? JSON.stringify(shard) : `${shard.state}  ${shard.id}  ${shard.result?.dir ?? shard.error?.message ?? ''}`}\n`);
+    const ended = await Promise.all(
+      answers.flatMap((answer) => (answer.outcome === 'rejected' ? [] : [reached.client.waitFor(answer.id, io.signal)])),
+    );
+    for (const shard of ended)
+      io.out.write(
+        `${options.json ? JSON.stringify(shard) : `${shard.state}  ${shard.id}  ${shard.result?.dir ?? shard.error?.message ?? ''}`}\n`,
+      );
     return rejected || ended.some((shard) => shard.state !== 'completed') ? exitCodes.someFailed : exitCodes.done;
   } finally {
     await reached.close();
@@ -60,7 +71,10 @@ export async function submit(pipelineName: string, options: SubmitOptions, io: O
 /** The journal checks types against the pipeline; words of the command line become what they look like. */
 const coerce = (given: Record<string, string>): Submission['parameters'] =>
   Object.fromEntries(
-    Object.entries(given).map(([name, text]) => [name, text === 'true' ? true : text === 'false' ? false : text !== '' && Number.isFinite(Number(text)) ? Number(text) : text]),
+    Object.entries(given).map(([name, text]) => [
+      name,
+      text === 'true' ? true : text === 'false' ? false : text !== '' && Number.isFinite(Number(text)) ? Number(text) : text,
+    ]),
   );
 
 export async function get(shardId: string, options: { workDir: string; json: boolean }, io: Out): Promise<number> {
@@ -84,7 +98,14 @@ export function describeShard(shard: Shard, because: readonly string[]): string 
     (stage) =>
       `  ${stage.stage.padEnd(16)} ${stage.outcome.padEnd(9)} ${String(stage.runs)} run${stage.runs === 1 ? ' ' : 's'} ${formatDuration(stage.workMs).padStart(9)} ${formatBytes(stage.bytes.memory.written).padStart(10)}  ${stage.why}`,
   );
-  const error = shard.error === undefined ? [] : [`error      ${shard.error.code} ${shard.error.message}`, `           ${shard.error.hint}`, ...(shard.error.logTail === undefined ? [] : [shard.error.logTail])];
+  const error =
+    shard.error === undefined
+      ? []
+      : [
+          `error      ${shard.error.code} ${shard.error.message}`,
+          `           ${shard.error.hint}`,
+          ...(shard.error.logTail === undefined ? [] : [shard.error.logTail]),
+        ];
   return [
     `${shard.id}  ${shard.key}  ${shard.state}`,
     ...because.map((sentence) => `  ${sentence}`),
@@ -120,7 +141,9 @@ export async function retry(shardIds: readonly string[], options: { workDir: str
 export async function logs(shardId: string | undefined, options: { workDir: string; json: boolean }, io: Out): Promise<number> {
   const dir = join(resolve(options.workDir), 'logs');
   const files = await readdir(dir).catch(() => {
-    throw new PodlineError('PDL_USAGE', `${dir} is not there: ${options.workDir} is no work directory of podline`, { hint: 'Name it with --work-dir.' });
+    throw new PodlineError('PDL_USAGE', `${dir} is not there: ${options.workDir} is no work directory of podline`, {
+      hint: 'Name it with --work-dir.',
+    });
   });
   const found: { time: string; source: string; line: string }[] = [];
   for (const file of files.filter((name) => name.endsWith('.log')).sort()) {
@@ -138,14 +161,16 @@ export async function logs(shardId: string | undefined, options: { workDir: stri
 }
 
 const logLinesMax = 10_000;
+/** Fields that the first column says already. */
+const inSourceColumn = new Set(['pid', 'name', 'line']);
 
 const timeOf = (line: string): string => /"time":"([^"]+)"/.exec(line)?.[1] ?? '';
 
 function readable(line: string): string {
   try {
-    const { time, level, msg, pid, name, line: lineName, ...fields } = JSON.parse(line) as Record<string, unknown>;
-    void [pid, name, lineName];
-    const rest = Object.entries(fields).map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
+    const { time, level, msg, ...fields } = JSON.parse(line) as Record<string, unknown>;
+    const shown = Object.entries(fields).filter(([key]) => !inSourceColumn.has(key));
+    const rest = shown.map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
     return `${String(time).slice(11, 23)} ${String(level).padEnd(5)} ${String(msg)}  ${rest.join(' ')}`;
   } catch {
     return line;

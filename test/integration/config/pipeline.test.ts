@@ -78,6 +78,38 @@ describe('a bundle', () => {
     expect(await readFile(join(outDir(), module), 'utf8')).not.toContain('"npm"');
   });
 
+  it('names what it imports as its source does in the form for an image, where the places of this machine mean nothing', async () => {
+    await write({
+      'node_modules/left/package.json': '{"name":"left","version":"1.2.3","type":"module","exports":{".":"./index.js"}}',
+      'node_modules/left/index.js': 'export const left = "here";',
+      'stage.ts': `import { left } from 'left'; import { isDefinedStage } from 'podline'; ${stage()} export { left, isDefinedStage }; export const at = [import.meta.url, import.meta.dirname];`,
+    });
+    const imageDir = join(folder, 'for-image');
+    const { module } = await bundleStage(join(folder, 'stage.ts'), { outDir: outDir(), imageDir });
+    expect(module).toBe((await bundle('stage.ts')).module);
+    const text = (await readFile(join(imageDir, module), 'utf8')).replace(/\n\/\/# sourceMappingURL.*/s, '');
+    expect(text).toContain('from "podline"');
+    expect(text).not.toContain('file:');
+    expect(text).not.toContain(folder);
+
+    // An image in small: the runtime is the package around the stages, and has what they import.
+    const image = join(folder, 'image', 'podline');
+    await write({
+      'package.json': '{"name":"podline","version":"1.0.0","type":"module","exports":{".":"./dist/index.js"}}',
+      'dist/index.js': 'export const defineStage = (stage) => stage; export const isDefinedStage = "of the image";',
+      'node_modules/left/package.json': '{"name":"left","version":"1.2.3","type":"module","exports":{".":"./index.js"}}',
+      'node_modules/left/index.js': 'export const left = "in the image";',
+    }, image);
+    await mkdir(join(image, 'stages'));
+    await copyFile(join(imageDir, module), join(image, 'stages', module));
+    const url = pathToFileURL(join(image, 'stages', module)).href;
+    expect(await import(/* @vite-ignore */ url)).toMatchObject({
+      left: 'in the image',
+      isDefinedStage: 'of the image',
+      at: [url, join(image, 'stages')],
+    });
+  });
+
   it('bundles a package of the same workspace, which is source', async () => {
     await write({
       'packages/shared/package.json': '{"name":"@me/shared","version":"1.0.0","type":"module","exports":"./index.ts"}',

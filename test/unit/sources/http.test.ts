@@ -46,7 +46,7 @@ async function serve(behaviour: Behaviour) {
     server.closeAllConnections();
     server.close();
   });
-  return { url: (file: string) => `http://user:secret@127.0.0.1:${String((server.address() as AddressInfo).port)}/${file}?token=secret`.replace('user:secret@', ''), seen };
+  return { url: (file: string) => `http://127.0.0.1:${String((server.address() as AddressInfo).port)}/${file}?token=secret`, seen };
 }
 
 const size = (file: string): number => statSync(vega(file)).size;
