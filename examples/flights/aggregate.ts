@@ -24,7 +24,15 @@ const emptySums = (state: string): AirportSums => ({
 });
 
 export default defineStage({
-  input: { origin: 'dictionary', state: 'dictionary', month: 'uint8', hour: 'uint8', late: 'uint8', delay: 'int16', distance: 'int16' },
+  input: {
+    origin: 'dictionary',
+    state: 'dictionary',
+    month: 'uint8',
+    hour: 'uint8',
+    late: 'uint8',
+    delay: 'int16',
+    distance: 'int16',
+  },
   output: {
     airport: 'utf8',
     state: 'utf8',

@@ -16,7 +16,8 @@ export default defineStage({
     const mask = new Uint8Array(batch.rows);
     let kept = 0;
     for (let row = 0; row < batch.rows; row++) {
-      if (date.isNull(row) || delay.isNull(row) || distance.isNull(row) || origin.isNull(row) || destination.isNull(row)) continue;
+      if (date.isNull(row) || delay.isNull(row) || distance.isNull(row) || origin.isNull(row) || destination.isNull(row))
+        continue;
       const minutes = delay.values[row] ?? 0;
       if (minutes > delayMinutesMax || minutes < -delayMinutesMax || (distance.values[row] ?? 0) <= 0) continue;
       mask[row] = 1;

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { PodlineClient } from '../api/client.js';
 import { PodlineError } from '../contracts/errors.js';
+import { addressFileName } from '../local/places.js';
 import { createLogger } from '../telemetry/logger.js';
 import { startEmbedded } from './embedded.js';
 
@@ -21,7 +22,7 @@ export async function reach(workDirGiven: string): Promise<Reached> {
       hint: 'Name it with --work-dir; `podline run` makes .podline/<pipeline> where it was started.',
     });
   }
-  const address = await readFile(join(workDir, 'coordinator.json'), 'utf8').catch(() => undefined);
+  const address = await readFile(join(workDir, addressFileName), 'utf8').catch(() => undefined);
   if (address !== undefined) {
     const { url, token } = JSON.parse(address) as { url: string; token: string };
     const client = PodlineClient.connect(url, token);

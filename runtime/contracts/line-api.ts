@@ -8,7 +8,7 @@ export type ShardAtEpoch = z.infer<typeof shardAtEpoch>;
 /** POST …/hello: an agent introduces its line, once per start. */
 export const lineHelloSchema = z.object({
   pipeline: z.string(),
-  /** Pod uid or, on a laptop, a random id per process: another one means another memory. */
+  /** A random id of the agent's process, behind the pod's uid where there is one. Steps and runs are named by it. */
   instance: z.string(),
   node: z.string(),
   slots: z.int().positive(),

@@ -366,6 +366,7 @@ export class Coordinator {
   async #heedDriver(event: DriverEvent): Promise<void> {
     const { type, ...fields } = event;
     this.#logger.info({ ...fields }, `driver: ${type}`);
+    if (event.type === 'lineStarted') this.#desk.expect(event.pipeline, event.line);
     if (event.type === 'swapFailed') this.#desk.swapFailed(event.line, event.slot, event.step, event.error);
     if (event.type === 'lineEnded' && event.gone) {
       await this.#desk.gone(event.line, event.reason).catch((thrown: unknown) => {

@@ -217,6 +217,11 @@ export class LineDesk {
     this.#lines.get(name).draining = true;
   }
 
+  /** The driver has started a line: it is waited for as long as a lease lasts. */
+  expect(pipeline: string, name: string): void {
+    this.#lines.expect(pipeline, name, this.#deadlineMs());
+  }
+
   /** The line will not come back: its shards go to others at once. */
   async gone(name: string, reason: string): Promise<void> {
     const line = this.#lines.find(name);
@@ -305,7 +310,7 @@ export class LineDesk {
     if (isAborted(signal) || line.draining || (waiting === 0 && line.reclaim.length === 0)) return { leases: [], queued: waiting };
     const reclaim = line.reclaim;
     line.reclaim = [];
-    const freshMax = planGrant(request.max, waiting, this.#lines.liveCount(pipeline));
+    const freshMax = planGrant(request.max, waiting, this.#lines.sharerCount(pipeline, this.parts.clock.nowMs()));
     const query = { pipeline, line: line.name, instance, max: request.max, freshMax, prefer: request.residents, reclaim };
     let leases: Lease[];
     let left: number;

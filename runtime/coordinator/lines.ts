@@ -28,6 +28,8 @@ export interface Line {
 export class Lines {
   readonly #lines = new Map<string, Line>();
   readonly #names = new Map<string, Set<string>>();
+  /** By pipeline: lines that the driver has started and that have not said hello yet, and until when they are waited for. */
+  readonly #expected = new Map<string, Map<string, number>>();
 
   constructor(private readonly linesMax: number) {}
 
@@ -42,6 +44,15 @@ export class Lines {
     let names = this.#names.get(line.hello.pipeline);
     if (names === undefined) this.#names.set(line.hello.pipeline, (names = new Set()));
     names.add(line.name);
+    this.#unexpect(line.name);
+  }
+
+  /** A line was started: until it says hello, or `untilMs`, others leave it its share of what waits. */
+  expect(pipeline: string, name: string, untilMs: number): void {
+    if (this.#lines.has(name)) return;
+    const expected = this.#expected.get(pipeline);
+    if (expected === undefined) this.#expected.set(pipeline, new Map([[name, untilMs]]));
+    else expected.set(name, untilMs);
   }
 
   find(name: string): Line | undefined {
@@ -56,6 +67,7 @@ export class Lines {
   }
 
   drop(name: string): void {
+    this.#unexpect(name);
     const line = this.#lines.get(name);
     if (line === undefined) return;
     this.#lines.delete(name);
@@ -71,8 +83,18 @@ export class Lines {
     return this.of(pipeline).filter((line) => !line.silent).length;
   }
 
+  /** Lines that share what waits: those that are there, and those that are on their way. */
+  sharerCount(pipeline: string, nowMs: number): number {
+    const expected = [...(this.#expected.get(pipeline)?.values() ?? [])].filter((untilMs) => untilMs > nowMs);
+    return this.liveCount(pipeline) + expected.length;
+  }
+
   of(pipeline: string): Line[] {
     return [...(this.#names.get(pipeline) ?? [])].map((name) => this.get(name));
+  }
+
+  #unexpect(name: string): void {
+    for (const expected of this.#expected.values()) expected.delete(name);
   }
 }
 

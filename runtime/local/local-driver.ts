@@ -55,6 +55,11 @@ export class LocalDriver implements LineDriver {
     await Promise.all(surplus.map((line) => this.#end(pipeline, line, 'scaled down')));
   }
 
+  /** Names of all lines that are kept running. */
+  get lineNames(): string[] {
+    return [...this.#lines.values()].flatMap((lines) => lines.map(({ line }) => line));
+  }
+
   async swap(order: SwapOrder): Promise<void> {
     const line = this.#lines.get(order.pipeline.name)?.find((candidate) => candidate.line === order.line);
     if (line === undefined) throw new PodlineError('PDL_SWAP_FAILED', `there is no line ${order.line} on this machine`);

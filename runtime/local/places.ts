@@ -29,6 +29,9 @@ export interface Places {
   warnings: string[];
 }
 
+/** In the work directory, while a coordinator works there; left behind by one that was killed. */
+export const addressFileName = 'coordinator.json';
+
 /** The magic number of tmpfs in statfs(2), as `man 2 statfs` lists it. */
 const tmpfsMagic = 0x01021994;
 const sharedMemory = '/dev/shm';
@@ -65,7 +68,7 @@ export function layOut(workDirGiven: string, medium: 'Memory' | 'SSD'): Places {
     ssdDir: join(workDir, 'ssd'),
     volumeDir: join(workDir, 'volume'),
     logsDir: join(workDir, 'logs'),
-    addressFile: join(workDir, 'coordinator.json'),
+    addressFile: join(workDir, addressFileName),
     processesFile: join(workDir, 'processes.json'),
     scratchRoot,
     scratchMedium,

@@ -9,7 +9,7 @@ import type { ColumnData } from '../scratch/types.js';
 import { bitBytes, fixedArray, setBits, type FixedArray } from './columns.js';
 import { GrowingDictionary } from './dictionary.js';
 import { integerRange } from './narrow.js';
-import { isoMicroseconds, parseSmallInteger } from './text-values.js';
+import { isoMicroseconds, parseSmallDecimal, parseSmallInteger } from './text-values.js';
 
 export abstract class ColumnBuilder {
   protected rows = 0;
@@ -84,8 +84,7 @@ class NumberBuilder extends ColumnBuilder {
       const micros = isoMicroseconds(bytes.toString('latin1', from, to));
       return micros !== undefined && micros % 86_400_000_000n === 0n && this.#add(Number(micros / 86_400_000_000n));
     }
-    const small = parseSmallInteger(bytes, from, to);
-    return this.#add(small ?? numberOf(bytes.toString('latin1', from, to)));
+    return this.#add(parseSmallDecimal(bytes, from, to) ?? numberOf(bytes.toString('latin1', from, to)));
   }
 
   addValue(value: unknown): boolean {

@@ -28,6 +28,36 @@ export function parseSmallInteger(bytes: Uint8Array, from: number, to: number): 
   return isNegative ? -value : value;
 }
 
+const powersOfTen = Float64Array.from({ length: 16 }, (_, exponent) => 10 ** exponent);
+
+/**
+ * A decimal number of up to 15 digits without exponent, all of bytes[from, to). Mantissa and power of ten are exact doubles then, so
+ * that one division gives the nearest double, as `Number` would. Undefined: something else, perhaps a number too.
+ */
+export function parseSmallDecimal(bytes: Uint8Array, from: number, to: number): number | undefined {
+  let at = from;
+  const isNegative = bytes[at] === 0x2d;
+  if (isNegative) at += 1;
+  if (at >= to || to - at > 16) return undefined;
+  let value = 0;
+  let digits = 0;
+  let point = -1;
+  for (; at < to; at++) {
+    const byte = bytes[at] ?? 0;
+    if (byte === 0x2e && point < 0) {
+      point = digits;
+      continue;
+    }
+    const digit = byte - 0x30;
+    if (digit < 0 || digit > 9) return undefined;
+    value = value * 10 + digit;
+    digits += 1;
+  }
+  if (digits === 0 || digits > 15) return undefined;
+  if (point >= 0) value /= powersOfTen[digits - point] ?? Number.NaN;
+  return isNegative ? -value : value;
+}
+
 const iso = /^([+-]?\d{4,6}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:\d\d)?(?:\.(\d{1,9}))?(Z|[+-]\d\d(?::?\d\d)?)?)?$/;
 
 /** An ISO 8601 date, or date and time (UTC where no zone is named), in microseconds since 1970. Undefined: none. */

@@ -11,7 +11,7 @@
  *  3. Nothing is done for a shard whose lease is not ours any more: its resident is gone, and so are its late answers.
  *  4. Streams are given back only by the effects `release` and `free`.
  */
-import { PodlineError, type WireError } from '../../runtime/contracts/errors.js';
+import { PodlineError } from '../../runtime/contracts/errors.js';
 import type { EventType } from '../../runtime/contracts/events.js';
 import type { Heartbeat, Lease } from '../../runtime/contracts/line-api.js';
 import type { Pipeline, ResolvedStage } from '../../runtime/contracts/manifest.js';
@@ -103,7 +103,7 @@ export class Agent {
         resident.gone.abort();
         if (resident.completed) return;
         await finalCheckpoint(this, resident);
-        const error = new PodlineError('PDL_LEASE_LOST', `line ${this.options.line} ends and gives the shard back`).toWire();
+        const error = new PodlineError('PDL_LINE_DRAINED', `line ${this.options.line} ends and gives the shard back`).toWire();
         await this.options.client.fail({ ...idOf(resident.lease), error, counts: false }, 'once').catch((thrown: unknown) => {
           this.options.logger.warn(
             { shardId: resident.lease.shardId, err: String(thrown) },
@@ -188,11 +188,12 @@ export class Agent {
   }
 
   shimGone(slot: number): void {
-    const stage = this.#loadedStage.get(slot) ?? 'none';
-    const error = new PodlineError('PDL_STAGE_DIED', `the shim of slot ${String(slot)}, which held stage ${stage}, is gone`, {
+    // Before its hello was heard there is none: then the shim is gone because a swap wanted it to go.
+    const stage = this.#loadedStage.get(slot);
+    const error = new PodlineError('PDL_STAGE_DIED', `the shim of slot ${String(slot)}, which held stage ${stage ?? 'none'}, is gone`, {
       place: `slot ${String(slot)}`,
     });
-    this.note('slot.lost', undefined, { slot, stage });
+    if (stage !== undefined) this.note('slot.lost', undefined, { slot, stage });
     this.forgetRuns((run) => run.slot === slot);
     this.dispatch({ type: 'slotLost', slot, error: error.toWire() });
   }
@@ -205,7 +206,7 @@ export class Agent {
         this.track(this.#work.lease(effect.max, effect.wait));
         return;
       case 'load':
-        this.track(this.#work.load(effect.shardId));
+        this.track(this.#work.load(effect.shardId, effect.lease));
         return;
       case 'swap':
         this.track(this.#swap(effect.slot, effect.stage, effect.step));
@@ -260,10 +261,18 @@ export class Agent {
     const resident = this.residents.get(shardId);
     const stage = this.#stageNamed(stageName);
     const lineage = resident?.lineages.get(stageName);
-    if (resident === undefined || stage === undefined || lineage === undefined) return;
     const { scratch } = this.options;
     try {
+      if (resident === undefined || stage === undefined || lineage === undefined) throw goneError(runId);
+      if (this.#isSealed(shardId, stageName, lineage.digest)) {
+        // The word of its end was lost, not its work.
+        this.dispatch({ type: 'runCommitted', slot, runId });
+        return;
+      }
       await scratch.beginRun(shardId, stageName, { runId, epoch: resident.lease.epoch });
+      // The shim may have gone and come back while the index was written.
+      const now = this.#state.slots[slot];
+      if (now?.phase !== 'running' || now.runId !== runId) return;
       const handoverMs = this.options.nowMs() - effect.readySinceMs;
       const sent =
         this.#shims?.send(slot, {
@@ -289,6 +298,7 @@ export class Agent {
         failure === undefined ? undefined : `it runs again: ${failure.message}`,
       );
       this.#runs.set(runId, { runId, shardId, stage: stageName, slot, blocks: 0, blocksTotal: 0, rows: 0, handoverMs });
+      this.options.logger.debug({ shardId, stage: stageName, slot, runId, attempt }, 'a run was started');
       this.note('stage.started', shardId, { stage: stageName, slot, attempt, handoverMs });
     } catch (thrown) {
       this.dispatch({ type: 'runFailed', slot, runId, error: PodlineError.from(thrown).toWire() });
@@ -301,7 +311,7 @@ export class Agent {
     const resident = run === undefined ? undefined : this.residents.get(run.shardId);
     if (run === undefined || resident === undefined) {
       // A run of a shard that is gone: the slot is free again all the same.
-      this.dispatch({ type: 'runFailed', slot, runId: ended.runId, error: goneError(ended.runId) });
+      this.dispatch({ type: 'runFailed', slot, runId: ended.runId, error: goneError(ended.runId).toWire() });
       return;
     }
     resident.report.ended(run.stage, ended);
@@ -396,6 +406,9 @@ export class Agent {
     this.#graph = buildGraph(pipeline.stages, pipeline.spec.result.stages);
     const known = new Map<string, KnownStream[]>();
     for (const [shardId, resident] of this.residents) {
+      // What is on its way out ends under the revision that made it.
+      const phase = this.#state.residents.get(shardId)?.phase;
+      if (phase === 'delivering' || phase === 'ending') continue;
       resident.revise(pipeline);
       const valid = this.options.scratch
         .streams(shardId)
@@ -443,6 +456,21 @@ export class Agent {
     for (const run of [...this.#runs.values()]) if (which(run)) this.#runs.delete(run.runId);
   }
 
+  /** Leases that came anew for shards that are here: their residents go on under the newer epoch. */
+  async renewed(): Promise<void> {
+    for (const [shardId, state] of this.#state.residents) {
+      const resident = this.residents.get(shardId);
+      if (resident === undefined || state.phase === 'ending' || state.lease.epoch <= resident.lease.epoch) continue;
+      resident.lease = state.lease;
+      await this.options.scratch.putShard({ shardId, epoch: state.lease.epoch, revision: resident.pipeline.revision });
+    }
+  }
+
+  #isSealed(shardId: string, stream: string, digest: string): boolean {
+    const record = this.options.scratch.stream(shardId, stream);
+    return record?.sealed === true && record.lineage.digest === digest;
+  }
+
   isOurs(resident: Resident): boolean {
     return this.residents.get(resident.lease.shardId) === resident && !this.#ending;
   }
@@ -474,8 +502,8 @@ export class Agent {
 
 const idOf = (lease: Lease): { shardId: string; epoch: number } => ({ shardId: lease.shardId, epoch: lease.epoch });
 
-const goneError = (runId: string): WireError =>
-  new PodlineError('PDL_LEASE_LOST', `run ${runId} is of a shard that has left the line`).toWire();
+const goneError = (runId: string): PodlineError =>
+  new PodlineError('PDL_LEASE_LOST', `run ${runId} is of a shard that has left the line`);
 
 const kindOf = (form: NonNullable<ResolvedStage['declares']>['form']): 'table' | 'bytes' | 'files' =>
   form === 'bytes' || form === 'files' ? form : 'table';

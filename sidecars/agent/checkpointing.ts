@@ -27,8 +27,9 @@ export function checkpointNow(agent: Agent, shardId: string): void {
     agent.options.logger.debug({ shardId, place: decision.place, streams: decision.streams, why: decision.why }, 'checkpoint');
     // While it writes, the place decides nothing: it is asked again when the write has settled.
     agent.track(
-      write(agent, resident, decision.place, decision.streams, decision.why).then(() => {
-        checkpointNow(agent, shardId);
+      write(agent, resident, decision.place, decision.streams, decision.why).then((written) => {
+        // After a failure the next occasion is soon enough: a full disk is not asked again and again.
+        if (written) checkpointNow(agent, shardId);
       }),
     );
   }
@@ -52,7 +53,7 @@ export async function finalCheckpoint(agent: Agent, resident: Resident): Promise
 function streamsToKeep(agent: Agent, resident: Resident): StreamToKeep[] {
   const { shardId } = resident.lease;
   const held = new Map(agent.options.scratch.streams(shardId).map((stream) => [stream.stream, stream]));
-  const needed = neededStreams(agent.pipeline.stages, agent.results, (stream) => held.get(stream)?.sealed === true);
+  const needed = neededStreams(resident.pipeline.stages, resident.results, (stream) => held.get(stream)?.sealed === true);
   return [...held.values()]
     .filter((stream) => needed.has(stream.stream) && stream.lineage.digest === resident.lineages.get(stream.stream)?.digest)
     .map((stream) => ({
@@ -65,7 +66,7 @@ function streamsToKeep(agent: Agent, resident: Resident): StreamToKeep[] {
 }
 
 function placeState(agent: Agent, resident: Resident, place: CheckpointPlace): PlaceState {
-  const { checkpoints } = agent.pipeline.spec;
+  const { checkpoints } = resident.pipeline.spec;
   const state = agent.options.checkpoints.state(resident.lease.shardId, place);
   return {
     ...state,
@@ -80,19 +81,19 @@ async function write(
   place: CheckpointPlace,
   streams: readonly string[],
   why: string,
-): Promise<void> {
+): Promise<boolean> {
   const { shardId, epoch } = resident.lease;
   try {
     const written = await agent.options.checkpoints.write({
       place,
       shardId,
-      pipeline: agent.pipeline,
+      pipeline: resident.pipeline,
       scratch: agent.options.scratch,
       streams,
-      results: agent.results,
+      results: resident.results,
       lineages: resident.lineages,
       epoch,
-      retain: agent.pipeline.spec.checkpoints.retain,
+      retain: resident.pipeline.spec.checkpoints.retain,
       workMs: Object.fromEntries(streams.map((stream) => [stream, resident.report.workMsOf(stream)])),
     });
     resident.report.checkpointed(place, written.bytes);
@@ -103,11 +104,13 @@ async function write(
       ms: written.ms,
       why,
     });
+    return true;
   } catch (thrown) {
     const error = PodlineError.from(thrown, 'PDL_CHECKPOINT_FULL');
     // A shard that has left the line needs no checkpoint; everything else is told, and the line goes on without it.
-    if (!agent.residents.has(shardId)) return;
+    if (!agent.residents.has(shardId)) return false;
     agent.options.logger.warn({ shardId, place, code: error.code, err: error.message }, 'a checkpoint was not written');
     agent.note('checkpoint.failed', shardId, { place, code: error.code, message: error.message, hint: error.hint });
+    return false;
   }
 }

@@ -44,9 +44,11 @@ export class Heartbeats {
     const { agent } = this;
     const events = this.#events.splice(0);
     try {
-      const answer = await agent.options.client.heartbeat({ ...agent.view(), events });
-      for (const shardId of answer.lost)
-        agent.dispatch({ type: 'leaseLost', shardId, reason: 'the coordinator says that the lease is no longer ours' });
+      const view = agent.view();
+      const answer = await agent.options.client.heartbeat({ ...view, events });
+      for (const { shardId, epoch } of view.shards.filter((shard) => answer.lost.includes(shard.shardId))) {
+        agent.dispatch({ type: 'leaseLost', shardId, epoch, reason: 'the coordinator says that the lease is no longer ours' });
+      }
       for (const { slot, step, error } of answer.failedSwaps) agent.dispatch({ type: 'swapFailed', slot, step, error });
       if (answer.pipeline !== undefined) agent.revise(answer.pipeline);
       if (answer.drain) agent.dispatch({ type: 'drain' });

@@ -24,7 +24,8 @@ import { ShimServer } from './shim-server.js';
 
 const nowMs = (): number => performance.now();
 const line = readEnv(env.line);
-const instance = process.env[env.instance] ?? randomBytes(6).toString('hex');
+// Of this process: an agent that is started again in the same pod must not name its steps and runs as the one before did.
+const instance = [process.env[env.instance], randomBytes(6).toString('hex')].filter((part) => part !== undefined).join('.');
 const slots = readEnvNumber(env.slots);
 const logger = createLogger({ name: 'agent', line });
 

@@ -4,6 +4,7 @@ import type { Lease } from '../../runtime/contracts/line-api.js';
 import type { Pipeline } from '../../runtime/contracts/manifest.js';
 import type { ShardResult } from '../../runtime/contracts/shard.js';
 import type { WireError } from '../../runtime/contracts/errors.js';
+import { buildGraph } from '../../runtime/line/graph.js';
 import { lineages } from '../../runtime/line/lineage.js';
 import { ShardReportBuilder } from './report.js';
 
@@ -24,6 +25,7 @@ export class Resident {
   /** Aborts loading and delivery when the lease is lost or the line ends. */
   readonly gone = new AbortController();
   lineages: Lineages;
+  results: readonly string[];
   result: ShardResult | undefined;
   /** Why a stage will run again: the failure of the run before. */
   readonly failures = new Map<string, WireError>();
@@ -32,16 +34,21 @@ export class Resident {
   completed = false;
 
   constructor(
-    readonly lease: Lease,
-    pipeline: Pipeline,
+    /** Its epoch goes up when it is leased to the line again while it is here. */
+    public lease: Lease,
+    /** The revision under which it is worked on: a newer one is taken over unless its results are on their way. */
+    public pipeline: Pipeline,
     nowMs: number,
   ) {
     this.lineages = lineages(pipeline, lease);
+    this.results = [...buildGraph(pipeline.stages, pipeline.spec.result.stages).results];
     this.report = new ShardReportBuilder(pipeline.stages);
     this.takenInAtMs = nowMs;
   }
 
   revise(pipeline: Pipeline): void {
+    this.pipeline = pipeline;
+    this.results = [...buildGraph(pipeline.stages, pipeline.spec.result.stages).results];
     this.lineages = lineages(pipeline, this.lease);
     this.report.revise(pipeline.stages);
   }

@@ -23,6 +23,7 @@ export class ShardWork {
   readonly #stopped = new AbortController();
   #observed: ObservedNeed = nothingObserved;
   #strangersDropped = false;
+  readonly #chains = new Map<string, Promise<void>>();
 
   constructor(private readonly agent: Agent) {}
 
@@ -37,9 +38,7 @@ export class ShardWork {
       const residents = this.agent.options.scratch.shards().map((shard) => shard.shardId);
       const request = { max, waitMs: wait ? limits.leaseWaitMs : 0, residents };
       const answer = await this.agent.options.client.lease(request, this.#stopped.signal);
-      for (const lease of answer.leases)
-        this.agent.residents.set(lease.shardId, new Resident(lease, this.agent.pipeline, this.agent.options.nowMs()));
-      await this.#dropStrangers();
+      await this.#dropStrangers(answer.leases);
       const leases = await Promise.all(
         answer.leases.map(async (lease) => ({
           lease,
@@ -48,6 +47,7 @@ export class ShardWork {
       );
       if (leases.length === 0) this.agent.dispatch({ type: 'leaseRequestEnded', queued: answer.queued });
       else this.agent.dispatch({ type: 'leased', leases, queued: answer.queued });
+      await this.agent.renewed();
     } catch (thrown) {
       if (this.#stopped.signal.aborted) return;
       this.agent.options.logger.warn({ err: PodlineError.from(thrown).message }, 'asked for work in vain');
@@ -56,27 +56,47 @@ export class ShardWork {
   }
 
   /** Once, after the first answer: what an agent before this one left behind and nobody leased to us again is not ours to keep. */
-  async #dropStrangers(): Promise<void> {
+  async #dropStrangers(leases: readonly Lease[]): Promise<void> {
     if (this.#strangersDropped) return;
     this.#strangersDropped = true;
     for (const { shardId } of this.agent.options.scratch.shards()) {
-      if (!this.agent.residents.has(shardId)) await this.agent.options.scratch.dropShard(shardId);
+      if (!leases.some((lease) => lease.shardId === shardId)) await this.agent.options.scratch.dropShard(shardId);
     }
   }
 
   /** Takes a shard up: what can be restored is, the rest is read from the source. */
-  async load(shardId: string): Promise<void> {
-    const resident = this.agent.residents.get(shardId);
-    if (resident === undefined) return;
+  async load(shardId: string, lease: Lease): Promise<void> {
+    // An earlier load of the shard is void: what it brings is nobody's any more.
+    this.agent.residents.get(shardId)?.gone.abort();
+    const resident = new Resident(lease, this.agent.pipeline, this.agent.options.nowMs());
+    this.agent.residents.set(shardId, resident);
+    await this.#inOrder(shardId, () => this.#load(resident));
+  }
+
+  /** What puts a shard into the scratch and what takes it out of it follow each other. */
+  async #inOrder(shardId: string, work: () => Promise<void>): Promise<void> {
+    const before = this.#chains.get(shardId) ?? Promise.resolve();
+    const mine = before.then(work, work);
+    this.#chains.set(shardId, mine);
+    try {
+      await mine;
+    } finally {
+      if (this.#chains.get(shardId) === mine) this.#chains.delete(shardId);
+    }
+  }
+
+  async #load(resident: Resident): Promise<void> {
+    if (!this.agent.isOurs(resident)) return;
+    const { shardId } = resident.lease;
     const { scratch, checkpoints, logger } = this.agent.options;
     try {
-      await scratch.putShard({ shardId, epoch: resident.lease.epoch, revision: this.agent.pipeline.revision });
+      await scratch.putShard({ shardId, epoch: resident.lease.epoch, revision: resident.pipeline.revision });
       const recovery = await recover({
         shardId,
         epoch: resident.lease.epoch,
-        pipeline: this.agent.pipeline.name,
-        stages: this.agent.pipeline.stages,
-        results: this.agent.results,
+        pipeline: resident.pipeline.name,
+        stages: resident.pipeline.stages,
+        results: resident.results,
         lineages: resident.lineages,
         scratch,
         checkpoints,
@@ -131,11 +151,11 @@ export class ShardWork {
         scratchOptions: this.agent.options.scratchOptions,
         shardId,
         shardKey: resident.lease.key,
-        pipeline: this.agent.pipeline,
+        pipeline: resident.pipeline,
         lineages: resident.lineages,
-        resultStages: this.agent.results,
+        resultStages: resident.results,
         resultDir: resident.lease.resultDir,
-        format: this.agent.pipeline.spec.result.format,
+        format: resident.pipeline.spec.result.format,
         epoch: resident.lease.epoch,
         signal: resident.gone.signal,
       });
@@ -164,7 +184,7 @@ export class ShardWork {
       peakBytes / Math.max(1, this.agent.residents.size),
       await sourceBytesOf(resident.lease),
     );
-    await this.#settle(shardId, async () => {
+    await this.#settle(resident.lease, async () => {
       await this.agent.options.client.complete({
         ...idOf(resident.lease),
         result: resident.result ?? never(),
@@ -178,13 +198,13 @@ export class ShardWork {
     const resident = this.agent.residents.get(shardId);
     if (resident === undefined) return;
     this.agent.options.logger.error({ shardId, stage, code: error.code, err: error.message }, 'a shard failed');
-    await this.#settle(shardId, () =>
+    await this.#settle(resident.lease, () =>
       this.agent.options.client.fail({ ...idOf(resident.lease), error, counts, ...(stage === undefined ? {} : { stage }) }),
     );
   }
 
   /** Tells the coordinator how a shard ended, until it has heard or says that the lease is another's. */
-  async #settle(shardId: string, tell: () => Promise<unknown>): Promise<void> {
+  async #settle({ shardId, epoch }: Lease, tell: () => Promise<unknown>): Promise<void> {
     try {
       await tell();
     } catch (thrown) {
@@ -195,10 +215,10 @@ export class ShardWork {
           'the coordinator did not hear how the shard ended',
         );
       }
-      this.agent.dispatch({ type: 'leaseLost', shardId, reason: PodlineError.from(thrown).message });
+      this.agent.dispatch({ type: 'leaseLost', shardId, epoch, reason: PodlineError.from(thrown).message });
       return;
     }
-    this.agent.dispatch({ type: 'ended', shardId });
+    this.agent.dispatch({ type: 'ended', shardId, epoch });
   }
 
   async free(shardId: string): Promise<void> {
@@ -207,12 +227,14 @@ export class ShardWork {
     agent.residents.delete(shardId);
     resident?.gone.abort();
     agent.forgetRuns((run) => run.shardId === shardId);
-    if (resident?.completed === true && !agent.pipeline.spec.checkpoints.keepCompleted) {
-      await agent.options.checkpoints.forget(agent.pipeline.name, shardId);
-    } else {
-      await agent.options.checkpoints.leave(shardId);
-    }
-    await agent.options.scratch.dropShard(shardId);
+    await this.#inOrder(shardId, async () => {
+      if (resident?.completed === true && !resident.pipeline.spec.checkpoints.keepCompleted) {
+        await agent.options.checkpoints.forget(resident.pipeline.name, shardId);
+      } else {
+        await agent.options.checkpoints.leave(shardId);
+      }
+      await agent.options.scratch.dropShard(shardId);
+    });
   }
 }
 

@@ -4,6 +4,8 @@
 #   cluster.sh up            builds what is not in the cache, starts control plane, registry and node 0, installs OpenKruise
 #   cluster.sh join N        one more node
 #   cluster.sh kill N        node N dies
+#   cluster.sh kill-container N POD CONTAINER
+#                            kill -9 of the processes of one container on node N; the kubelet starts it again
 #   cluster.sh image …       puts Podline's image into the registry, prints its name with digest (see image.sh)
 #   cluster.sh status        exit 0 when it is up
 #   cluster.sh down          ends all of it
@@ -17,6 +19,14 @@ case $command in
     "$here/build.sh"; "$here/up.sh"; "$here/kruise.sh"
     echo "$kubeconfig" ;;
   join | kill) "$here/node.sh" "$command" "$@" ;;
+  kill-container)
+    [ $# -eq 3 ] || die "usage: cluster.sh kill-container N POD CONTAINER"
+    # Those that have ended are listed too, and cannot be killed.
+    killed=0
+    for id in $(in_node "$1" ctr -n k8s.io containers ls -q "labels.\"io.kubernetes.pod.name\"==$2,labels.\"io.kubernetes.container.name\"==$3"); do
+      in_node "$1" ctr -n k8s.io tasks kill -s SIGKILL "$id" 2>/dev/null && killed=$((killed + 1))
+    done
+    [ "$killed" -gt 0 ] || die "no container $3 of the pod $2 runs on node $1" ;;
   image) "$here/image.sh" "$@" ;;
   status) healthy && kubectl --kubeconfig="$kubeconfig" get nodes ;;
   down) "$here/down.sh" ;;

@@ -11,7 +11,13 @@ export default async function setup(): Promise<() => Promise<void>> {
     () => true,
     () => false,
   );
-  await clusterScript(['up']);
+  try {
+    await clusterScript(['up']);
+  } catch (error) {
+    // What came up half-way must not stay.
+    if (!wasUp) await clusterScript(['down']);
+    throw error;
+  }
   return async () => {
     if (!wasUp && process.env['PODLINE_CLUSTER_KEEP'] !== '1') await clusterScript(['down']);
   };

@@ -1,4 +1,5 @@
 /** `podline run`: a pipeline from manifest to results, in one process group of this machine. */
+import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { readManifest } from '../../config/manifest.js';
 import { resolveParameters } from '../../config/parameters.js';
@@ -9,6 +10,7 @@ import type { PipelineManifest } from '../../contracts/manifest.js';
 import type { Submission } from '../../contracts/shard.js';
 import type { Counts } from '../../contracts/views.js';
 import type { Journal } from '../../journal/journal.js';
+import { addressFileName } from '../../local/places.js';
 import { splitInput } from '../../sources/split.js';
 import { createLogger } from '../../telemetry/logger.js';
 import { startEmbedded, type Embedded } from '../embedded.js';
@@ -68,6 +70,7 @@ export async function run(file: string, options: RunOptions, io: RunIo): Promise
     await takeUp(embedded, name, options);
     await submitAll(embedded, manifest, { baseDir, parameters });
     await embedded.driver.start(applied, options.lines);
+    await embedded.coordinator.releaseAbsent(embedded.driver.lineNames);
     const view = options.json ? 'none' : io.err.isTTY ? 'live' : 'plain';
     const counts = await watchUntilDone({ client: embedded.client, pipeline: applied, signal: io.signal, view, out: io.err });
     if (io.signal.aborted) return await stopped(embedded, file, workDir, io);
@@ -97,7 +100,9 @@ async function anewOrGoOn(journal: Journal, name: string, workDir: string, optio
       `${workDir} holds a run with ${String(unfinished)} of ${String(total)} shards unfinished`,
     );
   }
-  return options.resume && unfinished + counts.failed + counts.cancelled > 0 ? 'goOn' : 'anew';
+  // A run that ended cleanly takes its address away; one that was killed may have had inputs that were not submitted yet.
+  const killed = existsSync(join(workDir, addressFileName));
+  return options.resume && (killed || unfinished + counts.failed + counts.cancelled > 0) ? 'goOn' : 'anew';
 }
 
 /** What ended badly is tried again; with `--from`, that stage and what follows it run again on every shard. */

@@ -22,6 +22,7 @@ export async function serve(file: string, options: ServeOptions, io: RunIo): Pro
     const resolved = await resolvePipeline(manifest, { baseDir, stagesDir: embedded.places.stagesDir, revision: 0 });
     const { pipeline } = await embedded.client.applyPipeline(resolved);
     await embedded.driver.start(pipeline ?? resolved, options.lines);
+    await embedded.coordinator.releaseAbsent(embedded.driver.lineNames);
     io.out.write(`${embedded.url}\n`);
     io.err.write(
       `pipeline ${resolved.name} on ${String(options.lines)} ${options.lines === 1 ? 'line' : 'lines'}; token in ${embedded.places.addressFile}\n`,

@@ -92,9 +92,7 @@ export class Store {
     }
     return new Promise<T>((resolve, reject) => {
       this.#waiting.push({ run, nowMs, resolve: resolve as (value: unknown) => void, reject });
-      this.#committing ??= this.#commitAll().finally(() => {
-        this.#committing = undefined;
-      });
+      this.#committing ??= this.#commitAll();
     });
   }
 
@@ -110,6 +108,8 @@ export class Store {
         for (const { reject } of group) reject(error);
       }
     }
+    // In the turn of the last look: whoever comes after it begins anew.
+    this.#committing = undefined;
   }
 
   async #commit(group: readonly Waiting[]): Promise<void> {

@@ -1,6 +1,7 @@
 import { copyFileSync, truncateSync, writeFileSync, statSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { PodlineError } from '../../../runtime/contracts/errors.js';
 import type { ColumnData } from '../../../runtime/scratch/types.js';
 import { cellOf, duck, fileOf, load, plain, tempDir, vega } from './helpers.js';
 import { shardId } from '../scratch/helpers.js';
@@ -170,7 +171,7 @@ describe('parquet', () => {
       writeFileSync(damaged, bytes);
       const outcome = await load(fileOf(damaged, 'parquet')).then(
         () => 'read',
-        (thrown: { code?: string; message: string }) => thrown.code ?? thrown.message,
+        (thrown: unknown) => (thrown instanceof PodlineError ? thrown.code : String(thrown)),
       );
       expect(['read', 'PDL_SOURCE_UNREADABLE', 'PDL_FORMAT_UNSUPPORTED', 'PDL_COLUMN_TYPE']).toContain(outcome);
     }
