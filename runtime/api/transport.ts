@@ -69,7 +69,7 @@ export class HttpTransport implements Transport {
     const { method, path, response } = routes[name];
     const params = (input.params ?? {}) as Record<string, string>;
     const query = new URLSearchParams();
-    for (const [key, value] of Object.entries((input.query ?? {}) as Record<string, unknown>)) if (value !== undefined) query.set(key, String(value));
+    for (const [key, value] of Object.entries((input.query ?? {}) as Record<string, string | number | undefined>)) if (value !== undefined) query.set(key, String(value));
     const filled = path.replaceAll(/\{(\w+)\}/g, (_whole, param: string) => encodeURIComponent(params[param] ?? ''));
     return this.#caller.json({ method, path: query.size === 0 ? filled : `${filled}?${query.toString()}`, body: input.body, signal }, response as unknown as z.ZodType<RouteResponse<N>>);
   }
@@ -77,12 +77,12 @@ export class HttpTransport implements Transport {
   async *submitStream(pipeline: string, submissions: AsyncIterable<SubmissionInput> | Iterable<SubmissionInput>): AsyncGenerator<SubmitAnswer, void, undefined> {
     const path = `/v1/pipelines/${encodeURIComponent(pipeline)}/shards`;
     const stop = new AbortController();
-    let failure: unknown;
+    let failure: { thrown: unknown } | undefined;
     const lines = async function* (): AsyncGenerator<Uint8Array, void, undefined> {
       try {
         for await (const group of inGroups(submissions, 64)) yield Buffer.from(group.map((submission) => `${JSON.stringify(submission)}\n`).join(''));
       } catch (thrown) {
-        failure = thrown;
+        failure = { thrown };
         throw thrown;
       }
     };
@@ -92,7 +92,9 @@ export class HttpTransport implements Transport {
         for (const line of group) yield parseOrThrow(submitAnswerSchema, line, 'answer');
       }
     } catch (thrown) {
-      throw failure ?? (thrown instanceof PodlineError ? thrown : unreachable(this.#caller.url, path, thrown));
+      // What the submissions themselves threw goes before what the broken request says of it.
+      if (failure !== undefined) throw PodlineError.from(failure.thrown);
+      throw thrown instanceof PodlineError ? thrown : unreachable(this.#caller.url, path, thrown);
     } finally {
       stop.abort();
     }

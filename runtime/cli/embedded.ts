@@ -5,7 +5,7 @@
  * leases back), then the API, then the journal, the lock last.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, rm, rmdir } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { PodlineClient } from '../api/client.js';
 import { startApiServer, type ApiServer } from '../api/server.js';
@@ -72,6 +72,8 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
     return compose({ places, lock, journal, driver, coordinator, server, token });
   } catch (thrown) {
     await journal?.close();
+    await removeIfEmpty(places.scratchRoot);
+    await removeIfEmpty(places.socketsDir);
     await lock.release();
     throw thrown;
   }
@@ -83,6 +85,9 @@ export async function emptyWorkDir(places: Places): Promise<void> {
   await Promise.all(emptied.map((dir) => rm(dir, { recursive: true, force: true })));
   await Promise.all(emptied.map((dir) => mkdir(dir, { recursive: true, mode: 0o700 })));
 }
+
+/** Shared memory is not strewn with folders of runs that never began. */
+const removeIfEmpty = (dir: string): Promise<void> => rmdir(dir).catch(() => undefined);
 
 interface Parts {
   places: Places;
@@ -103,7 +108,8 @@ function compose({ places, lock, journal, driver, coordinator, server, token }: 
     await journal.close();
     await rm(places.addressFile, { force: true });
     await rm(places.socketsDir, { recursive: true, force: true });
-    if (!keepScratch) await rm(places.scratchRoot, { recursive: true, force: true });
+    if (keepScratch) await removeIfEmpty(places.scratchRoot);
+    else await rm(places.scratchRoot, { recursive: true, force: true });
     await lock.release();
   };
   return {

@@ -3,50 +3,71 @@
  *
  * Drawing (`renderSnapshot`) is a pure function of what is seen; the class only moves the cursor.
  */
-import { formatBytes, formatDuration } from '../config/units.js';
+import { formatBytes, formatCount, formatDuration } from '../config/units.js';
 import { endedOf, totalOf, type LineSnapshot, type RunSnapshot } from './snapshot.js';
 
 const linesShownMax = 8;
+const shardsShownMax = 3;
+const stagesShownMax = 12;
+
+type Paint = (code: string, text: string) => string;
+const colours = { bold: '1', dim: '2', red: '31', green: '32', yellow: '33' } as const;
 
 export function renderSnapshot(snapshot: RunSnapshot, columns: number, colour: boolean): string[] {
-  const paint = (code: string, text: string): string => (colour ? `\u001b[${code}m${text}\u001b[0m` : text);
+  const paint: Paint = (code, text) => (colour ? `\u001b[${code}m${text}\u001b[0m` : text);
   const { counts } = snapshot;
   const total = totalOf(counts);
-  const left = snapshot.leftMs === undefined ? '' : ` · ${formatDuration(snapshot.leftMs)} left`;
-  const failed = counts.failed > 0 ? paint('31', ` · ${String(counts.failed)} failed`) : '';
-  const head = `${paint('1', snapshot.pipeline)}  ${bar(endedOf(counts) / Math.max(1, total), 20)} ${String(counts.completed)}/${String(total)} shards${failed} · ${formatDuration(snapshot.elapsedMs)}${left}`;
+  const head = [
+    `${paint(colours.bold, snapshot.pipeline)}  ${bar(endedOf(counts) / Math.max(1, total), 20)}  ${formatCount(counts.completed)} of ${formatCount(total)} ${total === 1 ? 'shard' : 'shards'}`,
+    ...(counts.failed > 0 ? [paint(colours.red, `${formatCount(counts.failed)} failed`)] : []),
+    formatDuration(snapshot.elapsedMs),
+    ...(snapshot.leftMs === undefined ? [] : [`about ${formatDuration(snapshot.leftMs)} left`]),
+  ];
   const body = snapshot.lines.slice(0, linesShownMax).flatMap((line) => renderLine(line, snapshot.stages, paint));
   const more =
     snapshot.lines.length > linesShownMax ? [`  … and ${String(snapshot.lines.length - linesShownMax)} more lines`] : [];
-  return [head, ...body, ...more].map((text) => clip(text, columns));
+  const starting = snapshot.lines.length === 0 ? [paint(colours.dim, '  the lines are starting')] : [];
+  const waiting = snapshot.waiting === undefined || starting.length > 0 ? [] : [paint(colours.yellow, `  ${snapshot.waiting}`)];
+  return [head.join(' · '), ...starting, ...body, ...more, ...waiting].map((text) => clip(text, columns));
 }
 
-function renderLine(line: LineSnapshot, stages: readonly string[], paint: (code: string, text: string) => string): string[] {
+function renderLine(line: LineSnapshot, stages: readonly string[], paint: Paint): string[] {
   const slots = line.slots.map((slot) => {
     const stage = slot.stage ?? 'empty';
-    if (slot.phase === 'running') return paint('32', `[${stage} ▶]`);
-    if (slot.phase === 'swapping') return paint('33', `[${stage} …]`);
-    if (slot.phase === 'lost') return paint('31', `[${stage} lost]`);
-    return paint('2', `[${stage}]`);
+    if (slot.phase === 'running') return paint(colours.green, `[${stage} ▶]`);
+    if (slot.phase === 'swapping') return paint(colours.yellow, `[${stage} …]`);
+    if (slot.phase === 'lost') return paint(colours.red, `[${stage} lost]`);
+    return paint(colours.dim, `[${stage}]`);
   });
-  const used = `${formatBytes(line.scratch.usedBytes)} of ${formatBytes(line.scratch.sizeBytesMax)}`;
-  const spilled = line.scratch.spilledBytes > 0 ? `, ${formatBytes(line.scratch.spilledBytes)} on SSD` : '';
-  const head = `  ${line.line}  ${slots.join(' ')}  scratch ${used}${spilled}${line.waiting === undefined ? '' : `  (${line.waiting})`}`;
-  const shards = line.shards.slice(0, 3).map((shard) => {
-    const done = new Set(shard.stagesDone);
-    const running = new Map(shard.running.map((run) => [run.stage, run]));
-    const track = stages.map((stage) => {
-      const run = running.get(stage);
-      if (run !== undefined) {
-        const share = run.blocksTotal > 0 ? ` ${String(Math.floor((100 * run.blocks) / run.blocksTotal))}%` : '';
-        return paint('32', `${stage}${share}`);
-      }
-      return done.has(stage) ? `${stage}${paint('32', '✓')}` : paint('2', stage);
-    });
-    const phase = shard.phase === 'stages' ? '' : ` (${shard.phase})`;
-    return `    ${shard.shardId}${phase}  ${track.join(' → ')}`;
-  });
-  return [head, ...shards];
+  const { usedBytes, sizeBytesMax, spilledBytes } = line.scratch;
+  const used = sizeBytesMax > 0 ? `  memory ${formatBytes(usedBytes)} of ${formatBytes(sizeBytesMax)}` : '';
+  const spilled = spilledBytes > 0 ? `, ${formatBytes(spilledBytes)} on SSD` : '';
+  const waiting = line.waiting === undefined ? '' : `  (${line.waiting})`;
+  const shards = line.shards.slice(0, shardsShownMax).map((shard) => renderShard(shard, stages, paint));
+  const more = line.shards.length - shardsShownMax;
+  return [
+    `  ${line.line}  ${slots.join(' ')}${used}${spilled}${waiting}`,
+    ...shards,
+    ...(more > 0 ? [`    … and ${String(more)} more`] : []),
+  ];
+}
+
+function renderShard(shard: LineSnapshot['shards'][number], stages: readonly string[], paint: Paint): string {
+  const done = new Set(shard.stagesDone);
+  const running = new Map(shard.running.map((run) => [run.stage, run]));
+  const nameOf = (stage: string): string => {
+    const run = running.get(stage);
+    if (run === undefined) return done.has(stage) ? `${stage}${paint(colours.green, '✓')}` : paint(colours.dim, stage);
+    const share = run.blocksTotal > 0 ? ` ${String(Math.floor((100 * run.blocks) / run.blocksTotal))}%` : '';
+    return paint(colours.green, `${stage}${share}`);
+  };
+  const phase = shard.phase === 'stages' ? '' : paint(colours.yellow, `  ${shard.phase}`);
+  // Of a long graph, how far it is and what runs.
+  const track =
+    stages.length <= stagesShownMax
+      ? stages.map(nameOf)
+      : [`${String(done.size)} of ${String(stages.length)} stages`, ...[...running.keys()].map(nameOf)];
+  return `    ${shard.shardId}${phase}  ${track.join('  ')}`;
 }
 
 function bar(share: number, width: number): string {

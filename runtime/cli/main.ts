@@ -3,11 +3,13 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { PodlineError } from '../contracts/errors.js';
+import { PodlineError, type ErrorCode } from '../contracts/errors.js';
+import type { ShardState } from '../contracts/shard.js';
 import { packageRoot } from '../platform/entries.js';
-import { exitCodes, type RunIo, type RunOptions } from './commands/run.js';
+import type { RunOptions } from './commands/run.js';
+import { exitCodes, type RunIo } from './io.js';
 import type { ServeOptions } from './commands/serve.js';
-import type { SubmitOptions } from './commands/shards.js';
+import type { GetOptions, SubmitOptions } from './commands/shards.js';
 
 /** Options of the commands that look into a work directory. */
 interface OfWorkDir {
@@ -41,12 +43,14 @@ const workDirOption = (): Option =>
   new Option('--work-dir <dir>', 'where journal, checkpoints and logs lie').makeOptionMandatory();
 const jsonOption = (): Option => new Option('--json', 'answer as JSON').default(false);
 
+const states: ShardState[] = ['pending', 'running', 'completed', 'failed', 'cancelled'];
+
 let exitCode: number = exitCodes.done;
 const { version } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as { version: string };
 const program = new Command('podline')
   .description('A shared-memory assembly line on one node: the data stands still, the stages come to it.')
   .version(version)
-  .showHelpAfterError()
+  .showHelpAfterError('(podline COMMAND --help tells more)')
   .exitOverride();
 
 const runLike = (name: string, description: string): Command =>
@@ -71,7 +75,7 @@ runLike('resume', 'go on with an unfinished run; or run a stage, and what follow
   .option('--from <stage>', 'run this stage and what follows it again on every shard')
   .action(async (file: string, options: RunOptions) => {
     const { run } = await import('./commands/run.js');
-    exitCode = await run(file, { ...options, resume: true }, io);
+    exitCode = await run(file, { ...options, resume: 'only' }, io);
   });
 program
   .command('serve')
@@ -101,11 +105,12 @@ program
   });
 program
   .command('get')
-  .description('what a shard is doing, or what happened to it, and why')
-  .argument('<shard>', 'id of the shard')
+  .description('what a shard is doing, or what happened to it, and why; all of them in a line each, if none is named')
+  .argument('[shard]', 'id of the shard')
   .addOption(workDirOption())
+  .addOption(new Option('--state <state>', 'only shards in this state').choices(states))
   .addOption(jsonOption())
-  .action(async (shard: string, options: OfWorkDir) => {
+  .action(async (shard: string | undefined, options: GetOptions) => {
     const { get } = await import('./commands/shards.js');
     exitCode = await get(shard, options, io);
   });
@@ -153,6 +158,20 @@ try {
 }
 process.exitCode = exitCode;
 
+/** What the caller named is not there, not now, or not of the kind that this takes. */
+const useCodes: ReadonlySet<ErrorCode> = new Set([
+  'PDL_USAGE',
+  'PDL_RUN_UNFINISHED',
+  'PDL_WORKDIR_BUSY',
+  'PDL_STAGE_LOAD',
+  'PDL_STAGE_COLUMNS',
+  'PDL_SOURCE_MISSING',
+  'PDL_REQUEST_INVALID',
+  'PDL_PIPELINE_UNKNOWN',
+  'PDL_SHARD_UNKNOWN',
+  'PDL_SHARD_STATE',
+]);
+
 /** Errors of use and of the manifest are 2, everything else that stops a command is 1. */
 function report(thrown: unknown): number {
   if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? exitCodes.done : exitCodes.usage;
@@ -162,14 +181,6 @@ function report(thrown: unknown): number {
   if (error.logTail !== undefined) process.stderr.write(`${error.logTail}\n`);
   if (error.code === 'PDL_INTERNAL' && thrown instanceof Error) process.stderr.write(`${thrown.stack ?? ''}\n`);
   const { code } = error;
-  const isUse =
-    code === 'PDL_USAGE' ||
-    code === 'PDL_RUN_UNFINISHED' ||
-    code === 'PDL_WORKDIR_BUSY' ||
-    code.startsWith('PDL_MANIFEST') ||
-    code.startsWith('PDL_PARAMETER') ||
-    code === 'PDL_STAGE_LOAD' ||
-    code === 'PDL_STAGE_COLUMNS' ||
-    code === 'PDL_SOURCE_MISSING';
+  const isUse = useCodes.has(code) || code.startsWith('PDL_MANIFEST') || code.startsWith('PDL_PARAMETER');
   return isUse ? exitCodes.usage : exitCodes.someFailed;
 }

@@ -7,6 +7,7 @@ import { PodlineError } from '../contracts/errors.js';
 import { addressFileName } from '../local/places.js';
 import { createLogger } from '../telemetry/logger.js';
 import { startEmbedded } from './embedded.js';
+import { fromHere } from './hints.js';
 
 export interface Reached {
   client: PodlineClient;
@@ -15,19 +16,24 @@ export interface Reached {
   close(): Promise<void>;
 }
 
+/** Throws PDL_USAGE. */
+export function requireWorkDir(workDir: string): void {
+  if (existsSync(join(workDir, 'journal', 'data.mdb'))) return;
+  throw new PodlineError('PDL_USAGE', `${fromHere(workDir)} is no work directory of podline`, {
+    hint: 'Name it with --work-dir; `podline run` makes .podline/<pipeline> where it was started.',
+  });
+}
+
+/** Throws PDL_USAGE where the folder is no work directory. */
 export async function reach(workDirGiven: string): Promise<Reached> {
   const workDir = resolve(workDirGiven);
-  if (!existsSync(join(workDir, 'journal'))) {
-    throw new PodlineError('PDL_USAGE', `${workDir} is no work directory of podline`, {
-      hint: 'Name it with --work-dir; `podline run` makes .podline/<pipeline> where it was started.',
-    });
-  }
+  requireWorkDir(workDir);
   const address = await readFile(join(workDir, addressFileName), 'utf8').catch(() => undefined);
   if (address !== undefined) {
     const { url, token } = JSON.parse(address) as { url: string; token: string };
     const client = PodlineClient.connect(url, token);
     // The file of a killed coordinator is still there: whether one answers is what counts.
-    if (await answers(client)) return { client, running: true, close: () => client.close() };
+    if (await client.isAlive()) return { client, running: true, close: () => client.close() };
     await client.close();
   }
   const embedded = await startEmbedded({
@@ -37,9 +43,3 @@ export async function reach(workDirGiven: string): Promise<Reached> {
   });
   return { client: embedded.client, running: false, close: () => embedded.close({ keepScratch: true }) };
 }
-
-const answers = (client: PodlineClient): Promise<boolean> =>
-  client.pipelines().then(
-    () => true,
-    () => false,
-  );

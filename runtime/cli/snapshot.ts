@@ -14,6 +14,8 @@ export interface RunSnapshot {
   lines: LineSnapshot[];
   /** Shards per second since the start, and the time left at that pace; absent before the first one is done. */
   leftMs?: number | undefined;
+  /** Why nothing runs although shards wait. */
+  waiting?: string | undefined;
 }
 
 export const totalOf = (counts: RunSnapshot['counts']): number =>

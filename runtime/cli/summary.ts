@@ -1,9 +1,11 @@
 /** What a run did, summed over its shards: the one object of `--json`, and the closing words for people. */
 import { createHash } from 'node:crypto';
 import { addBytes, noBytes, type BytesByMedium, type Medium } from '../contracts/block.js';
-import type { Shard, StageReport } from '../contracts/shard.js';
+import type { ResultFile, Shard, StageReport } from '../contracts/shard.js';
 import { formatBytes, formatCount, formatDuration } from '../config/units.js';
+import { fromHere } from './hints.js';
 import type { RunSnapshot } from './snapshot.js';
+import { alignTable } from './table.js';
 
 export interface StageSummary {
   stage: string;
@@ -22,6 +24,8 @@ export interface RunSummary {
   pipeline: string;
   workDir: string;
   elapsedMs: number;
+  /** Ctrl-C: shards that are pending are gone on with by `--resume`. */
+  interrupted: boolean;
   shards: RunSnapshot['counts'];
   /** sha256 over the hashes of the completed shards' results, in the order of their keys. */
   hash: string;
@@ -29,7 +33,7 @@ export interface RunSummary {
   sourceReads: number;
   bytes: BytesByMedium;
   stages: StageSummary[];
-  results: { key: string; shardId: string; dir: string; hash: string; resumedFrom: string }[];
+  results: { key: string; shardId: string; dir: string; hash: string; resumedFrom: string; files: ResultFile[] }[];
   failures: { key: string; shardId: string; code: string; message: string; hint: string }[];
 }
 
@@ -59,6 +63,7 @@ export class SummaryBuilder {
           dir: shard.result.dir,
           hash: shard.result.hash,
           resumedFrom: shard.report?.resumedFrom ?? 'source',
+          files: shard.result.files,
         });
       }
     }
@@ -69,13 +74,20 @@ export class SummaryBuilder {
     for (const stage of shard.report.stages) this.#addStage(stage);
   }
 
-  build(of: { pipeline: string; workDir: string; elapsedMs: number; counts: RunSnapshot['counts'] }): RunSummary {
+  build(of: {
+    pipeline: string;
+    workDir: string;
+    elapsedMs: number;
+    interrupted: boolean;
+    counts: RunSnapshot['counts'];
+  }): RunSummary {
     const hash = createHash('sha256');
     for (const [key, shardHash] of this.#hashes.sort(([a], [b]) => (a < b ? -1 : 1))) hash.update(`${key} ${shardHash}\n`);
     return {
       pipeline: of.pipeline,
       workDir: of.workDir,
       elapsedMs: of.elapsedMs,
+      interrupted: of.interrupted,
       shards: of.counts,
       hash: hash.digest('hex'),
       swaps: this.#swaps,
@@ -122,49 +134,79 @@ export class SummaryBuilder {
 
 const mediumWords: Record<Medium, string> = { memory: 'memory', ssd: 'SSD', volume: 'volume', network: 'network' };
 
+/** Results and failures that the closing words name. */
+const namedMax = 5;
+
 /** The closing words of `run`. */
 export function describeSummary(summary: RunSummary): string {
-  const { shards } = summary;
-  const rows = summary.stages.map((stage) => [
-    stage.stage,
-    String(stage.runs),
-    formatCount(stage.rows),
-    formatBytes(stage.bytes.memory.read),
-    formatBytes(stage.bytes.memory.written),
-    formatDuration(stage.workMs),
-    formatDuration(stage.swapMs),
-    `${stage.handoverMs.p50.toFixed(2)} ms`,
-  ]);
-  const media = (Object.keys(mediumWords) as Medium[]).map((medium) => {
-    const { read, written } = summary.bytes[medium];
-    return `  ${mediumWords[medium].padEnd(8)} ${formatBytes(read).padStart(10)} read ${formatBytes(written).padStart(10)} written`;
-  });
+  const { shards, swaps, sourceReads } = summary;
   const ended = [
     `${formatCount(shards.completed)} completed`,
     ...(shards.failed > 0 ? [`${formatCount(shards.failed)} failed`] : []),
     ...(shards.cancelled > 0 ? [`${formatCount(shards.cancelled)} cancelled`] : []),
   ];
   return [
-    `${summary.pipeline}: ${ended.join(', ')} in ${formatDuration(summary.elapsedMs)}, ${formatCount(summary.swaps)} swaps, source read ${formatCount(summary.sourceReads)} ${summary.sourceReads === 1 ? 'time' : 'times'}`,
+    `${summary.pipeline}: ${ended.join(', ')} in ${formatDuration(summary.elapsedMs)}, ${times(swaps, 'swap')}, source read ${times(sourceReads, 'time')}`,
     '',
-    ...alignTable([['stage', 'runs', 'rows', 'read', 'written', 'work', 'swap', 'hand-over'], ...rows]),
+    ...stageTable(summary.stages),
     '',
     'Bytes moved, by medium:',
-    ...media,
+    ...alignTable([
+      ['', 'read', 'written'],
+      ...(Object.keys(mediumWords) as Medium[]).map((medium) => {
+        const { read, written } = summary.bytes[medium];
+        return [mediumWords[medium], formatBytes(read), formatBytes(written)];
+      }),
+    ]),
     '',
-    ...summary.results.slice(0, 5).map((result) => `Result  ${result.dir}`),
-    ...(summary.results.length > 5 ? [`        … and ${formatCount(summary.results.length - 5)} more`] : []),
+    ...summary.results.slice(0, namedMax).flatMap(describeResult),
+    ...(shards.completed > namedMax ? [`        … and ${formatCount(shards.completed - namedMax)} more`] : []),
     ...summary.failures
-      .slice(0, 5)
+      .slice(0, namedMax)
       .map((failure) => `Failed  ${failure.key}: ${failure.code} ${failure.message}\n        ${failure.hint}`),
+    ...(summary.failures.length > namedMax
+      ? [`        … and ${formatCount(summary.failures.length - namedMax)} more failed`]
+      : []),
     `Hash    ${summary.hash}`,
   ].join('\n');
 }
 
-function alignTable(rows: readonly (readonly string[])[]): string[] {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
-  return rows.map(
-    (row) =>
-      `  ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join('  ')}`,
-  );
+const times = (count: number, one: string): string => `${formatCount(count)} ${one}${count === 1 ? '' : 's'}`;
+
+/** What did not happen in any stage has no column. */
+function stageTable(stages: readonly StageSummary[]): string[] {
+  const restored = stages.some((stage) => stage.restored + stage.skipped > 0);
+  const head = [
+    'stage',
+    'runs',
+    ...(restored ? ['restored', 'not needed'] : []),
+    'rows',
+    'read',
+    'written',
+    'work',
+    'swap',
+    'hand-over',
+  ];
+  const rows = stages.map((stage) => [
+    stage.stage,
+    formatCount(stage.runs),
+    ...(restored ? [formatCount(stage.restored), formatCount(stage.skipped)] : []),
+    // Bytes and files have none.
+    stage.rows > 0 ? formatCount(stage.rows) : '–',
+    formatBytes(stage.bytes.memory.read),
+    formatBytes(stage.bytes.memory.written),
+    stage.runs > 0 ? formatDuration(stage.workMs) : '–',
+    stage.swapMs > 0 ? formatDuration(stage.swapMs) : '–',
+    stage.runs > 0 ? formatDuration(stage.handoverMs.p50) : '–',
+  ]);
+  return alignTable([head, ...rows]);
+}
+
+function describeResult({ dir, files }: RunSummary['results'][number]): string[] {
+  const shown = files.slice(0, namedMax).map(({ name, bytes, rows }) => {
+    const amount = rows === undefined ? formatBytes(bytes) : `${formatBytes(bytes)}, ${times(rows, 'row')}`;
+    return `${name} (${amount})`;
+  });
+  const more = files.length > namedMax ? [`${String(files.length - namedMax)} more`] : [];
+  return [`Result  ${fromHere(dir)}`, `        ${[...shown, ...more].join('; ')}`];
 }

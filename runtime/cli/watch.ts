@@ -4,6 +4,7 @@ import type { Counts } from '../contracts/views.js';
 import type { Pipeline } from '../contracts/manifest.js';
 import { LiveView } from './live-view.js';
 import { endedOf, totalOf, type RunSnapshot } from './snapshot.js';
+import { talkativeShardsMax, Teller } from './teller.js';
 
 export interface WatchOptions {
   client: PodlineClient;
@@ -13,30 +14,36 @@ export interface WatchOptions {
   /** `live`: drawn in place; `plain`: a line for each thing that happens; `none`. */
   view: 'live' | 'plain' | 'none';
   out: NodeJS.WriteStream;
+  /** Id of the event behind which the telling begins. */
+  after: number;
 }
 
-/** How often the live view is drawn again. */
-const drawEveryMs = 200;
+/** How often it is looked and the live view drawn again. */
+const lookEveryMs = 200;
 
 /** Resolves with the counts when no shard is pending or running any more, or when the signal says so. */
 export async function watchUntilDone(options: WatchOptions): Promise<Counts> {
   const { client, pipeline, signal, out } = options;
   const startedMs = performance.now();
   const live = options.view === 'live' ? new LiveView(out) : undefined;
+  const teller = options.view === 'plain' ? await tellerOf(options) : undefined;
   const alarm = new Alarm(signal);
-  const events = tellEvents(options, alarm);
+  const listener = new Listener(options, teller, alarm);
   const endedAtStart = endedOf((await client.pipeline(pipeline.name)).counts);
   try {
     for (;;) {
       const { counts } = await client.pipeline(pipeline.name);
       if ((counts.pending === 0 && counts.running === 0) || signal.aborted) return counts;
-      if (live !== undefined) live.draw(await look(options, counts, performance.now() - startedMs, endedAtStart));
-      await alarm.wait(drawEveryMs);
+      if (live !== undefined || teller?.isQuiet === true) {
+        const snapshot = await look(options, counts, performance.now() - startedMs, endedAtStart);
+        live?.draw(snapshot);
+        teller?.standing(snapshot);
+      }
+      await alarm.wait(lookEveryMs);
     }
   } finally {
     live?.close();
-    alarm.stop();
-    await events;
+    await listener.end();
   }
 }
 
@@ -64,43 +71,65 @@ async function look(
         ...(line.waiting === undefined ? {} : { waiting: line.waiting }),
       })),
     ...(ended > 0 ? { leftMs: (elapsedMs / ended) * left } : {}),
+    ...(counts.running === 0 && counts.pending > 0 ? await whyWaiting(client, pipeline.name) : {}),
   };
 }
 
-const plainEvents: Record<string, (data: Record<string, unknown>) => string> = {
-  'shard.leased': (data) => `leased, epoch ${text(data.epoch)}`,
-  'shard.loaded': (data) => `loaded ${text(data.rows)} rows in ${text(data.ms)} ms`,
-  'shard.resumed': (data) => `resumed from ${text(data.from)}`,
-  'stage.completed': (data) => `stage ${text(data.stage)} done, ${text(data.rows)} rows`,
-  'stage.failed': (data) => `stage ${text(data.stage)} failed: ${text(data.code)} ${text(data.message)}`,
-  'checkpoint.written': (data) => `checkpoint on ${text(data.place)}: ${text(data.streams)}`,
-  'checkpoint.failed': (data) => `no checkpoint on ${text(data.place)}: ${text(data.message)}`,
-  'checkpoint.refused': (data) => `checkpoint not used: ${text(data.why)}`,
-  'scratch.spilled': (data) => `scratch full: ${text(data.stream)} moved to SSD`,
-  'shard.completed': () => 'completed',
-  'shard.retried': (data) => `will be tried again: ${text(data.message ?? data.reason)}`,
-  'shard.failed': (data) => `failed: ${text(data.message ?? data.code)}`,
-};
-const text = (value: unknown): string =>
-  typeof value === 'string' ? value : Array.isArray(value) ? value.join(', ') : String(value);
-/** Of very many shards, only the endings are worth a line each. */
-const talkativeShardsMax = 20;
+/** Nothing runs and something waits: for what. */
+async function whyWaiting(client: PodlineClient, name: string): Promise<{ waiting?: string }> {
+  const [first] = (await client.list(name, { state: 'pending', max: 1 })).shards;
+  return first === undefined ? {} : { waiting: (await client.explain(first.id)).because.join(' ') };
+}
 
-async function tellEvents({ client, pipeline, view, out, signal }: WatchOptions, alarm: Alarm): Promise<void> {
-  const { counts } = await client.pipeline(pipeline.name);
-  const talkative = totalOf(counts) <= talkativeShardsMax;
-  for await (const event of client.events({ pipeline: pipeline.name, signal: AbortSignal.any([signal, alarm.stopped]) })) {
-    const ending = event.type === 'shard.completed' || event.type === 'shard.failed' || event.type === 'shard.cancelled';
-    if (ending) alarm.ring();
-    const words = plainEvents[event.type];
-    if (view !== 'plain' || words === undefined || (!talkative && event.type !== 'shard.failed')) continue;
-    out.write(`${event.at.slice(11, 19)} ${event.shardId ?? event.line ?? pipeline.name} ${words(event.data)}\n`);
+async function tellerOf({ client, pipeline, out }: WatchOptions): Promise<Teller> {
+  const talkative = totalOf((await client.pipeline(pipeline.name)).counts) <= talkativeShardsMax;
+  const keys = new Map<string, string>();
+  if (talkative) for await (const shard of client.listAll(pipeline.name)) keys.set(shard.id, shard.key);
+  return new Teller(out, keys, talkative);
+}
+
+/** Hears what happens: tells it, and rings when a shard has ended. */
+class Listener {
+  readonly #stop = new AbortController();
+  readonly #heard: Promise<void>;
+  #at: number;
+  #until = Number.POSITIVE_INFINITY;
+
+  constructor(
+    private readonly options: WatchOptions,
+    private readonly teller: Teller | undefined,
+    private readonly alarm: Alarm,
+  ) {
+    this.#at = options.after;
+    this.#heard = this.#hear();
+    // It is thrown where it is awaited.
+    this.#heard.catch(() => undefined);
+  }
+
+  /** Hears what has happened up to now, and no more; nothing of it when the watching was ended early. */
+  async end(): Promise<void> {
+    const { client, signal } = this.options;
+    this.#until = signal.aborted ? 0 : await client.lastEventId();
+    if (this.#at >= this.#until) this.#stop.abort();
+    await this.#heard;
+  }
+
+  async #hear(): Promise<void> {
+    const { client, pipeline, after, signal } = this.options;
+    // Without the pipeline's name, so that the event with the last id is heard whosever it is.
+    for await (const event of client.events({ after, signal: AbortSignal.any([signal, this.#stop.signal]) })) {
+      this.#at = event.id;
+      if (event.pipeline === pipeline.name) {
+        this.teller?.tell(event);
+        if (/^shard\.(completed|failed|cancelled)$/.test(event.type)) this.alarm.ring();
+      }
+      if (event.id >= this.#until) return;
+    }
   }
 }
 
 /** A wait that something can cut short. */
 class Alarm {
-  readonly #stop = new AbortController();
   #ring: () => void = () => undefined;
 
   constructor(signal: AbortSignal) {
@@ -109,16 +138,7 @@ class Alarm {
     });
   }
 
-  get stopped(): AbortSignal {
-    return this.#stop.signal;
-  }
-
   ring(): void {
-    this.#ring();
-  }
-
-  stop(): void {
-    this.#stop.abort();
     this.#ring();
   }
 

@@ -189,7 +189,7 @@ export class KruiseDriver implements LineDriver {
       seen.restartCount = container.restartCount;
       seen.restartDue = false;
     }
-    const fault = containerFault(pod, slotContainer(slot));
+    const fault = containerFault(pod, slotContainer(slot), !seen.restartDue);
     if (fault !== undefined && step !== undefined && step !== '' && seen.toldStep !== step) {
       seen.toldStep = step;
       this.#tell({ type: 'swapFailed', pipeline, line: pod.name, slot, step, error: fault.toWire() });

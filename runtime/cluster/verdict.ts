@@ -32,8 +32,12 @@ const neverPassing = new Set(['InvalidImageName', 'ErrImageNeverPull', 'CreateCo
 const pulling = new Set(['ErrImagePull', 'ImagePullBackOff', 'ImageInspectError', 'RegistryUnavailable']);
 const starting = new Set(['CreateContainerError', 'RunContainerError', 'StartError', 'ContainerCannotRun']);
 
-/** Why the container cannot come to life, when it cannot; `undefined` while it runs or is on its way. */
-export function containerFault(pod: PodView, containerName: string): PodlineError | undefined {
+/**
+ * Why the container cannot come to life, when it cannot; `undefined` while it runs or is on its way. `hasStarted`: it was started
+ * at least once in its present form; a crash before that is one of the form before, which the kubelet goes on telling of
+ * until the start.
+ */
+export function containerFault(pod: PodView, containerName: string, hasStarted = true): PodlineError | undefined {
   const container = pod.containers.find(({ name }) => name === containerName);
   const waiting = container?.waiting;
   if (!pod.statusIsCurrent || container === undefined || waiting === undefined) return undefined;
@@ -49,7 +53,7 @@ export function containerFault(pod: PodView, containerName: string): PodlineErro
     return new PodlineError('PDL_SWAP_FAILED', `${waiting.reason}${detail}`, { place, retry: 'never' });
   if (starting.has(waiting.reason))
     return new PodlineError('PDL_SWAP_FAILED', `${waiting.reason}: the container cannot be started${detail}`, { place });
-  if (waiting.reason === 'CrashLoopBackOff') {
+  if (waiting.reason === 'CrashLoopBackOff' && hasStarted) {
     if (container.ended?.reason === 'OOMKilled') {
       return new PodlineError(
         'PDL_STAGE_MEMORY',

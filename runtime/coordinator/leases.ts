@@ -27,7 +27,7 @@ export class Leases {
     }
     this.#byShard.set(lease.shardId, lease);
     let held = this.#byLine.get(lease.line);
-    if (held === undefined) this.#byLine.set(lease.line, (held = new Map()));
+    if (held === undefined) this.#byLine.set(lease.line, (held = new Map<string, HeldLease>()));
     held.set(lease.shardId, lease);
   }
 

@@ -32,7 +32,7 @@ export class Waiters {
   /** Waits for at most `waitMs`. One of the same line that waits already is answered with nothing. */
   add(pipeline: string, waiter: Waiter, waitMs: number, signal: AbortSignal | undefined): void {
     let queue = this.#queues.get(pipeline);
-    if (queue === undefined) this.#queues.set(pipeline, (queue = new Map()));
+    if (queue === undefined) this.#queues.set(pipeline, (queue = new Map<string, Entry>()));
     this.#leave(pipeline, waiter.line)?.giveUp();
     const giveUp = (): void => {
       if (queue.get(waiter.line) === entry) this.#leave(pipeline, waiter.line);

@@ -25,7 +25,7 @@ import { deliverWhatIsDue, settleDelivery, takeLoaded } from './residents.js';
 import { revise } from './revision.js';
 import { endRunCommitted, endRunFailed, startRuns } from './runs.js';
 import { planSwaps } from './slots.js';
-import { expireSlots, failWhatCannotBeServed, loseSlot, orderSwap, refuseSwap, slotIsReady, takeHello } from './swaps.js';
+import { expireSlots, failWhatCannotBeServed, loseSlot, orderSwap, failSwap, refuseSwap, slotIsReady, takeHello } from './swaps.js';
 import type { LineConfig, LineEffect, LineEvent, LinePipeline, LineState } from './types.js';
 import { nextWake } from './wake.js';
 
@@ -97,8 +97,10 @@ function take(state: LineState, event: LineEvent, nowMs: number, effects: LineEf
     case 'slotReady':
       slotIsReady(state, event.slot, event.step, nowMs);
       return;
-    case 'slotUnusable':
     case 'swapFailed':
+      failSwap(state, event.slot, event.step, event.error, nowMs);
+      return;
+    case 'slotUnusable':
       refuseSwap(state, event.slot, event.step, event.error, nowMs);
       return;
     case 'slotLost':

@@ -60,12 +60,22 @@ export function slotIsReady(state: LineState, index: number, step: string, nowMs
   state.troubles.delete(slot.stage);
 }
 
-/** The driver could not swap, or the shim could not load the stage. */
+/** The stage did not come into the slot, or its shim could not load it. */
 export function refuseSwap(state: LineState, index: number, step: string, error: WireError, nowMs: number): void {
   const slot = state.slots[index];
   if (slot?.phase !== 'swapping' || slot.step !== step) return;
   state.slots[index] = { phase: 'empty' };
   noteTrouble(state, slot.stage, error, nowMs);
+}
+
+/**
+ * The driver could not carry a swap out. A container that is lost will not be back soon then: its slot is free for another
+ * step. A shim that has said hello is there, whatever was told of it before.
+ */
+export function failSwap(state: LineState, index: number, step: string, error: WireError, nowMs: number): void {
+  const slot = state.slots[index];
+  if (slot?.phase === 'lost' && slot.step === step) state.slots[index] = { phase: 'empty' };
+  else if (slot?.phase === 'swapping' && !slot.loading) refuseSwap(state, index, step, error, nowMs);
 }
 
 /** A container is gone. During a swap that is the old one's end, unless the new one had said hello. */

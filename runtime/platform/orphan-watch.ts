@@ -8,9 +8,8 @@ const watchEveryMs = 500;
 
 const script = `
 const { workerData } = require('node:worker_threads');
-const parent = process.ppid;
 const timer = setInterval(() => {
-  if (process.ppid === parent) return;
+  if (process.ppid === workerData.parent) return;
   clearInterval(timer);
   setTimeout(() => process.kill(process.pid, 'SIGKILL'), workerData.graceMs);
 }, workerData.everyMs);
@@ -22,7 +21,7 @@ export function orphanWatch(graceMs: number): void {
     eval: true,
     stdout: true,
     stderr: true,
-    workerData: { graceMs, everyMs: watchEveryMs },
+    workerData: { graceMs, everyMs: watchEveryMs, parent: process.ppid },
     resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 4 },
   });
   worker.on('error', () => undefined);

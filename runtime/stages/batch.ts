@@ -38,7 +38,8 @@ export class BatchSource {
     checkNulls(this.stage, this.declaration, ref, block.seq);
     const data = this.reader.column(ref, block.rows);
     const { values, validity, offsets, dictionary } = data;
-    for (const view of [values, validity, offsets, dictionary?.values, dictionary?.offsets]) if (view !== undefined) this.#inputs.add(view.buffer);
+    for (const view of [values, validity, offsets, dictionary?.values, dictionary?.offsets])
+      if (view !== undefined) this.#inputs.add(view.buffer);
     return columnOf(data, ref);
   }
 }
@@ -58,7 +59,8 @@ class BlockBatch implements Batch {
     this.index = block.seq;
     this.#refs = new Map(block.columns.map((ref) => [ref.name, ref]));
     const columns = {};
-    for (const name of this.#refs.keys()) Object.defineProperty(columns, name, { enumerable: true, get: () => this.column(name) });
+    for (const name of this.#refs.keys())
+      Object.defineProperty(columns, name, { enumerable: true, get: () => this.column(name) });
     this.columns = columns;
   }
 
@@ -70,7 +72,11 @@ class BlockBatch implements Batch {
     let column = this.#mapped.get(name);
     if (column === undefined) {
       const ref = this.#refs.get(name);
-      if (ref === undefined) throw new PodlineError('PDL_STAGE_COLUMNS', `block ${this.index} has no column ${name}; it has ${this.names.join(', ') || 'none'}`);
+      if (ref === undefined)
+        throw new PodlineError(
+          'PDL_STAGE_COLUMNS',
+          `block ${this.index} has no column ${name}; it has ${this.names.join(', ') || 'none'}`,
+        );
       column = this.map(ref);
       this.#mapped.set(name, column);
     }

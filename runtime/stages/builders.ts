@@ -4,7 +4,17 @@
  * A built column is a column as any other and may be read while it is filled. `'nullable'` gives one that has `setNull`;
  * every row of a fresh nullable column holds a value (zero) until it is set to null.
  */
-import { BigIntColumn, BoolColumn, DateColumn, DictionaryColumn, NumberColumn, TimestampColumn, Utf8Column, type ArrayOf, type NumberType } from './columns.js';
+import {
+  BigIntColumn,
+  BoolColumn,
+  DateColumn,
+  DictionaryColumn,
+  NumberColumn,
+  TimestampColumn,
+  Utf8Column,
+  type ArrayOf,
+  type NumberType,
+} from './columns.js';
 import type { Utf8Data } from '../scratch/types.js';
 
 const arrays = {
@@ -85,7 +95,8 @@ function dictionaryWords(words: readonly string[]): Utf8Data {
 
 function nullsOf(values: ArrayLike<unknown>): { nullCount: number; validity: Uint8Array | undefined } {
   let nulls: Nulls | undefined;
-  for (let i = 0; i < values.length; i++) if (values[i] === null || values[i] === undefined) (nulls ??= new Nulls(values.length)).clear(i);
+  for (let i = 0; i < values.length; i++)
+    if (values[i] === null || values[i] === undefined) (nulls ??= new Nulls(values.length)).clear(i);
   return { nullCount: nulls?.count ?? 0, validity: nulls?.bits };
 }
 

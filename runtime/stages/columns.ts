@@ -7,7 +7,7 @@
  *
  * Invariants
  *  1. Bits of `validity` and of bool values are least significant first; no `validity` means no nulls.
- *  2. Columns are told apart by `podlineColumn`, not by instanceof: a bundled stage carries its own copy of these classes.
+ *  2. Columns are told apart by `podlineColumn`, not by instanceof: a stage may come with a copy of these classes of its own.
  *  3. A column with `ref` is committed already and unchanged: putting it into an output writes nothing.
  */
 import type { ColumnRef, ColumnType } from '../contracts/block.js';
@@ -57,7 +57,13 @@ export type AnyColumn =
   | DateColumn<null>;
 
 /** What one row of a column holds in JavaScript. */
-export type ScalarOf<T extends ColumnType> = T extends 'int64' | 'uint64' ? bigint : T extends 'bool' ? boolean : T extends 'utf8' | 'dictionary' ? string : number;
+export type ScalarOf<T extends ColumnType> = T extends 'int64' | 'uint64'
+  ? bigint
+  : T extends 'bool'
+    ? boolean
+    : T extends 'utf8' | 'dictionary'
+      ? string
+      : number;
 export type Scalar = number | bigint | boolean | string;
 
 abstract class Column {
@@ -130,7 +136,9 @@ export class BigIntColumn<A extends BigInt64Array | BigUint64Array = BigInt64Arr
 
   /** The whole column as doubles, null rows as NaN; exact below 2^53. */
   toFloat64(): Float64Array {
-    return this.type === 'uint64' ? Float64Array.from(this.values, Number) : int64ToFloat64(this.values as BigInt64Array, 1, this);
+    return this.type === 'uint64'
+      ? Float64Array.from(this.values, Number)
+      : int64ToFloat64(this.values as BigInt64Array, 1, this);
   }
 
   toData(): ColumnData {
@@ -183,7 +191,14 @@ export class Utf8Column<N extends null = never> extends Column {
   }
 
   toData(): ColumnData {
-    return { type: 'utf8', rows: this.rows, nullCount: this.nullCount, validity: this.validity, values: this.bytes, offsets: this.offsets };
+    return {
+      type: 'utf8',
+      rows: this.rows,
+      nullCount: this.nullCount,
+      validity: this.validity,
+      values: this.bytes,
+      offsets: this.offsets,
+    };
   }
 }
 
@@ -212,12 +227,22 @@ export class DictionaryColumn<N extends null = never> extends Column {
   }
 
   toData(): ColumnData {
-    return { type: 'dictionary', rows: this.rows, nullCount: this.nullCount, validity: this.validity, values: this.codes, dictionary: this.words };
+    return {
+      type: 'dictionary',
+      rows: this.rows,
+      nullCount: this.nullCount,
+      validity: this.validity,
+      values: this.codes,
+      dictionary: this.words,
+    };
   }
 }
 
 /** Moments in UTC. `at` and `toMs` give milliseconds since 1970 (with a fraction for microseconds); `values` is what is stored. */
-export class TimestampColumn<T extends 'timestamp[ms]' | 'timestamp[us]' = 'timestamp[ms]', N extends null = never> extends Column {
+export class TimestampColumn<
+  T extends 'timestamp[ms]' | 'timestamp[us]' = 'timestamp[ms]',
+  N extends null = never,
+> extends Column {
   readonly type: T;
   readonly values: BigInt64Array;
   readonly #halves: Int32Array;
@@ -288,7 +313,14 @@ export function columnOf(data: ColumnData, ref?: ColumnRef): AnyColumn {
     case 'bool':
       return new BoolColumn<null>(values as Uint8Array, data.rows, nullCount, validity, ref);
     case 'utf8':
-      return new Utf8Column<null>(values as Uint8Array, data.offsets ?? new Int32Array(data.rows + 1), data.rows, nullCount, validity, ref);
+      return new Utf8Column<null>(
+        values as Uint8Array,
+        data.offsets ?? new Int32Array(data.rows + 1),
+        data.rows,
+        nullCount,
+        validity,
+        ref,
+      );
     case 'dictionary':
       return new DictionaryColumn<null>(values as Int32Array, data.dictionary ?? noWords, nullCount, validity, ref);
     case 'timestamp[ms]':
@@ -310,13 +342,19 @@ export function decodeWords(words: Utf8Data): readonly string[] {
   let strings = decoded.get(words);
   if (strings === undefined) {
     const text = Buffer.from(words.values.buffer, words.values.byteOffset, words.values.byteLength);
-    strings = Array.from({ length: words.length }, (_, i) => text.toString('utf8', words.offsets[i] ?? 0, words.offsets[i + 1] ?? 0));
+    strings = Array.from({ length: words.length }, (_, i) =>
+      text.toString('utf8', words.offsets[i] ?? 0, words.offsets[i + 1] ?? 0),
+    );
     decoded.set(words, strings);
   }
   return strings;
 }
 
-function int64ToFloat64(values: BigInt64Array, divisor: number, column: { nullCount: number; isNull(row: number): boolean }): Float64Array {
+function int64ToFloat64(
+  values: BigInt64Array,
+  divisor: number,
+  column: { nullCount: number; isNull(row: number): boolean },
+): Float64Array {
   const halves = new Int32Array(values.buffer, values.byteOffset, values.length * 2);
   const out = new Float64Array(values.length);
   for (let i = 0, h = 0; i < out.length; i++, h += 2) {

@@ -45,7 +45,8 @@ export function combine(how: 'zip' | 'concat', inputs: readonly InputStream[], s
 function zip(inputs: readonly InputStream[], first: InputStream, stage: string): CombinedInput {
   for (const other of inputs) {
     if (other.blocks === first.blocks) continue;
-    const hint = 'Streams that are zipped must come from the same blocks: filter before they part, or join in a stage of your own.';
+    const hint =
+      'Streams that are zipped must come from the same blocks: filter before they part, or join in a stage of your own.';
     throw refusal(stage, `${first.stream} has ${first.blocks} blocks, ${other.stream} has ${other.blocks}`, hint);
   }
   const schema: ColumnSchema[] = [];
@@ -73,7 +74,8 @@ function zip(inputs: readonly InputStream[], first: InputStream, stage: string):
       for (const column of other.columns) {
         const known = columns.get(column.name);
         if (known === undefined) columns.set(column.name, column);
-        else if (!isSameColumn(known, column)) throw conflict(stage, column.name, holder.get(column.name) ?? first.stream, stream);
+        else if (!isSameColumn(known, column))
+          throw conflict(stage, column.name, holder.get(column.name) ?? first.stream, stream);
       }
     }
     return { seq: index, rows, columns: [...columns.values()] };
@@ -90,9 +92,14 @@ function concat(inputs: readonly InputStream[], first: InputStream, stage: strin
     }
     for (const column of schema) {
       const same = other.schema.find((candidate) => candidate.name === column.name);
-      if (same === undefined) throw refusal(stage, `${other.stream} has no column ${column.name}, which ${first.stream} has`, alike);
+      if (same === undefined)
+        throw refusal(stage, `${other.stream} has no column ${column.name}, which ${first.stream} has`, alike);
       if (same.type !== column.type) {
-        throw refusal(stage, `column ${column.name} is ${column.type} in ${first.stream} and ${same.type} in ${other.stream}`, 'Give it one type.');
+        throw refusal(
+          stage,
+          `column ${column.name} is ${column.type} in ${first.stream} and ${same.type} in ${other.stream}`,
+          'Give it one type.',
+        );
       }
       column.nullable ||= same.nullable;
     }
@@ -130,4 +137,8 @@ const refusal = (stage: string, message: string, hint: string): PodlineError =>
   new PodlineError('PDL_STAGE_COLUMNS', `the inputs of stage ${stage} do not go together: ${message}`, { place: stage, hint });
 
 const conflict = (stage: string, column: string, one: string, other: string): PodlineError =>
-  refusal(stage, `column ${column} is not the same in ${one} and ${other}`, 'Rename it in one of them, or leave it out there with `keep`.');
+  refusal(
+    stage,
+    `column ${column} is not the same in ${one} and ${other}`,
+    'Rename it in one of them, or leave it out there with `keep`.',
+  );

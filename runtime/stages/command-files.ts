@@ -35,14 +35,28 @@ export async function makeFolders(runsDir: string, runId: string): Promise<RunFo
 }
 
 /** Lays one stream into the input folder: `<stream>.arrow`, `<stream>.bin`, or `<stream>/<file>`. */
-export async function layInput(scratch: Scratch, shardId: string, stream: StreamRecord, reader: ShardReader, folder: string): Promise<void> {
+export async function layInput(
+  scratch: Scratch,
+  shardId: string,
+  stream: StreamRecord,
+  reader: ShardReader,
+  folder: string,
+): Promise<void> {
   const blocks = scratch.blocks(shardId, stream.stream);
   if (stream.kind === 'files') {
     for (const name of new Set(blocks.map((block) => block.file ?? ''))) {
-      if (!isSafeName(name)) throw new PodlineError('PDL_STAGE_OUTPUT', `${stream.stream} holds a file named ${JSON.stringify(name)}, which may not be laid into a folder`);
+      if (!isSafeName(name))
+        throw new PodlineError(
+          'PDL_STAGE_OUTPUT',
+          `${stream.stream} holds a file named ${JSON.stringify(name)}, which may not be laid into a folder`,
+        );
       const path = join(folder, stream.stream, name);
       await mkdir(dirname(path), { recursive: true });
-      await writePayloads(path, blocks.filter((block) => block.file === name), reader);
+      await writePayloads(
+        path,
+        blocks.filter((block) => block.file === name),
+        reader,
+      );
     }
     return;
   }
@@ -58,7 +72,11 @@ export async function layInput(scratch: Scratch, shardId: string, stream: Stream
 }
 
 /** The segment that is the stream: nothing of the stream lies elsewhere, and nothing else lies in it. */
-export function wholeSegment(segments: readonly SegmentRecord[], { stream, kind }: StreamRecord, blocks: readonly BlockRecord[]): SegmentRecord | undefined {
+export function wholeSegment(
+  segments: readonly SegmentRecord[],
+  { stream, kind }: StreamRecord,
+  blocks: readonly BlockRecord[],
+): SegmentRecord | undefined {
   const ids = new Set(blocks.flatMap((block) => segmentIds(block)));
   const [id, other] = ids;
   if (id === undefined || other !== undefined) return undefined;
@@ -70,7 +88,13 @@ export function wholeSegment(segments: readonly SegmentRecord[], { stream, kind 
 }
 
 function segmentIds(block: BlockRecord): string[] {
-  const buffers = block.columns.flatMap((column) => [column.values, column.validity, column.offsets, column.dictionary?.values, column.dictionary?.offsets]);
+  const buffers = block.columns.flatMap((column) => [
+    column.values,
+    column.validity,
+    column.offsets,
+    column.dictionary?.values,
+    column.dictionary?.offsets,
+  ]);
   return [...buffers, block.payload].flatMap((buffer) => (buffer === undefined ? [] : [buffer.segment]));
 }
 
@@ -93,13 +117,26 @@ export async function foundOutput(stage: string, kind: StreamKind, folder: strin
     .map((entry) => join(entry.parentPath, entry.name))
     .map((path) => ({ path, name: relative(folder, path) }))
     .sort((a, b) => (a.name < b.name ? -1 : 1));
-  const got = files.length === 0 ? 'nothing' : files.map(({ name }) => name).slice(0, 8).join(', ');
+  const got =
+    files.length === 0
+      ? 'nothing'
+      : files
+          .map(({ name }) => name)
+          .slice(0, 8)
+          .join(', ');
   if (kind === 'table') {
     const arrow = files.filter(({ name }) => name.endsWith('.arrow'));
-    if (arrow.length !== 1) throw fault(stage, 'exactly one *.arrow file in PODLINE_OUTPUT_DIR', got, 'Write one Arrow IPC file, or declare `output: bytes` or `output: files`.');
+    if (arrow.length !== 1)
+      throw fault(
+        stage,
+        'exactly one *.arrow file in PODLINE_OUTPUT_DIR',
+        got,
+        'Write one Arrow IPC file, or declare `output: bytes` or `output: files`.',
+      );
     return arrow;
   }
-  if (kind === 'bytes' && files.length !== 1) throw fault(stage, 'exactly one file in PODLINE_OUTPUT_DIR', got, 'Write one file, or declare `output: files`.');
+  if (kind === 'bytes' && files.length !== 1)
+    throw fault(stage, 'exactly one file in PODLINE_OUTPUT_DIR', got, 'Write one file, or declare `output: files`.');
   return files;
 }
 

@@ -30,7 +30,17 @@ const nowMs = (): number => performance.now();
 const bytesBlockMax = 4 * 1024 * 1024;
 
 /** What only the shim may know: a program sees its shard and nothing else. */
-const hidden: readonly string[] = [env.token, env.tokenFile, env.coordinatorUrl, env.socket, env.scratchDir, env.ssdDir, env.volumeDir, env.lifeline, env.stagesDir];
+const hidden: readonly string[] = [
+  env.token,
+  env.tokenFile,
+  env.coordinatorUrl,
+  env.socket,
+  env.scratchDir,
+  env.ssdDir,
+  env.volumeDir,
+  env.lifeline,
+  env.stagesDir,
+];
 
 export class CommandHost implements StageHost {
   #scratch: Scratch | undefined;
@@ -74,7 +84,8 @@ export class CommandHost implements StageHost {
     const folders = await makeFolders(runsDir, request.runId);
     const reader = scratch.openReader(request.shardId);
     try {
-      for (const stream of inputsOf(scratch, request, stage.name)) await layInput(scratch, request.shardId, stream, reader, folders.input);
+      for (const stream of inputsOf(scratch, request, stage.name))
+        await layInput(scratch, request.shardId, stream, reader, folders.input);
       signal.throwIfAborted();
       counts.firstCallAtMs = nowMs();
       const program = this.#start(run, folders, false);
@@ -102,7 +113,8 @@ export class CommandHost implements StageHost {
         commits.rows += blocks.reduce((sum, block) => sum + block.rows, 0);
       } else if (kind === 'bytes') {
         const path = found[0]?.path ?? '';
-        for await (const piece of pieces(path, bytesBlockMax)) await commits.commit(piece.byteLength, (writer) => writer.appendBytes(piece));
+        for await (const piece of pieces(path, bytesBlockMax))
+          await commits.commit(piece.byteLength, (writer) => writer.appendBytes(piece));
       } else {
         const sink = new FileSink(stage.name, commits);
         for (const { path, name } of found) for await (const piece of pieces(path, pieceBytesMax)) await sink.write(name, piece);
@@ -117,7 +129,10 @@ export class CommandHost implements StageHost {
     const { scratch, request, counts, signal, ended } = run;
     const { stage, runsDir } = this.setup;
     const input = combine(stage.combine, inputsOf(scratch, request, stage.name), stage.name);
-    if (input.kind !== 'table') throw new PodlineError('PDL_STAGE_COLUMNS', `stage ${stage.name} takes rows, but its input is a stream of ${input.kind}`, { place: stage.name });
+    if (input.kind !== 'table')
+      throw new PodlineError('PDL_STAGE_COLUMNS', `stage ${stage.name} takes rows, but its input is a stream of ${input.kind}`, {
+        place: stage.name,
+      });
     const folders = await makeFolders(runsDir, request.runId);
     const reader = scratch.openReader(request.shardId);
     let commits: Commits | undefined;
@@ -174,7 +189,11 @@ export class CommandHost implements StageHost {
 
   #commits({ scratch, request, events }: CommandRun, what: Pick<WriterRequest, 'kind' | 'schema'>): Commits {
     const { shardId, lineage, runId, epoch } = request;
-    return new Commits(scratch, { shardId, stream: this.setup.stage.name, ...what, lineage, run: { runId, epoch }, fresh: true }, events);
+    return new Commits(
+      scratch,
+      { shardId, stream: this.setup.stage.name, ...what, lineage, run: { runId, epoch }, fresh: true },
+      events,
+    );
   }
 
   async #closeCommits({ counts }: CommandRun, commits: Commits): Promise<void> {

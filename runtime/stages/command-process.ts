@@ -95,21 +95,32 @@ export class Program {
   #unstartable(error: NodeJS.ErrnoException): PodlineError {
     const { stage, command, cwd } = this.options;
     const isMissing = error.code === 'ENOENT';
-    return new PodlineError('PDL_STAGE_FAILED', `the command of stage ${stage} cannot be started: ${command[0] ?? ''}: ${isMissing ? 'not found' : error.message}`, {
-      place: stage,
-      cause: error,
-      hint: isMissing
-        ? `Check that ${command[0] ?? 'the program'} is installed and on the PATH, and that the folder ${cwd ?? process.cwd()} exists.`
-        : 'Check that the program may be executed.',
-    });
+    return new PodlineError(
+      'PDL_STAGE_FAILED',
+      `the command of stage ${stage} cannot be started: ${command[0] ?? ''}: ${isMissing ? 'not found' : error.message}`,
+      {
+        place: stage,
+        cause: error,
+        hint: isMissing
+          ? `Check that ${command[0] ?? 'the program'} is installed and on the PATH, and that the folder ${cwd ?? process.cwd()} exists.`
+          : 'Check that the program may be executed.',
+      },
+    );
   }
 
   #failed(code: number | null, signal: NodeJS.Signals | null): PodlineError {
     const { stage, command } = this.options;
     const logTail = this.#tail.text;
     if (signal !== null) {
-      return new PodlineError('PDL_STAGE_DIED', `the command of stage ${stage} (${command[0] ?? ''}) was ended by ${signal}`, { place: stage, logTail });
+      return new PodlineError('PDL_STAGE_DIED', `the command of stage ${stage} (${command[0] ?? ''}) was ended by ${signal}`, {
+        place: stage,
+        logTail,
+      });
     }
-    return new PodlineError('PDL_STAGE_FAILED', `the command of stage ${stage} (${command[0] ?? ''}) ended with exit code ${String(code)}`, { place: stage, logTail });
+    return new PodlineError(
+      'PDL_STAGE_FAILED',
+      `the command of stage ${stage} (${command[0] ?? ''}) ended with exit code ${String(code)}`,
+      { place: stage, logTail },
+    );
   }
 }

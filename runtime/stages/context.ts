@@ -61,7 +61,10 @@ function loggerOf(voice: RunVoice): StageLogger {
   const at =
     (level: LogLevel) =>
     (message: string, fields?: Record<string, unknown>): void => {
-      const text = fields === undefined ? message : `${message} ${JSON.stringify(fields, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value))}`;
+      const text =
+        fields === undefined
+          ? message
+          : `${message} ${JSON.stringify(fields, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value))}`;
       voice.log(level, text.slice(0, logCharsMax));
     };
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
@@ -74,7 +77,10 @@ function countedFetch(network: NetworkBytes, runSignal: AbortSignal): typeof fet
     const outgoing =
       request.body === null
         ? request
-        : new Request(request, { body: request.body.pipeThrough(counting((bytes) => (network.written += bytes))), duplex: 'half' } as RequestInit);
+        : new Request(request, {
+            body: request.body.pipeThrough(counting((bytes) => (network.written += bytes))),
+            duplex: 'half',
+          } as RequestInit);
     const response = await fetch(outgoing);
     if (response.body === null) return response;
     const counted = new Response(response.body.pipeThrough(counting((bytes) => (network.read += bytes))), response);

@@ -35,7 +35,9 @@ type TypeIn<S> = S extends ColumnType ? S : S extends { readonly type: infer T e
 type NullIn<S> = S extends { readonly nullable: true } ? null : never;
 
 /** The columns of a batch, by the input that the stage declares; whatever the block has, where it declares none. */
-export type ColumnsIn<I extends ColumnSpecs> = string extends keyof I ? Readonly<Record<string, AnyColumn>> : { readonly [K in keyof I]: ColumnOf<TypeIn<I[K]>, NullIn<I[K]>> };
+export type ColumnsIn<I extends ColumnSpecs> = string extends keyof I
+  ? Readonly<Record<string, AnyColumn>>
+  : { readonly [K in keyof I]: ColumnOf<TypeIn<I[K]>, NullIn<I[K]>> };
 
 type BareArray<T extends ColumnType> = T extends NumberType
   ? ArrayOf[T]
@@ -46,14 +48,21 @@ type BareArray<T extends ColumnType> = T extends NumberType
       : T extends 'date32'
         ? Int32Array
         : never;
-type BareList<T extends ColumnType, N extends null> = T extends 'utf8' | 'dictionary' ? readonly (string | N)[] : T extends 'bool' ? readonly (boolean | N)[] : never;
-type OutputOf<T extends ColumnType, N extends null> = ColumnOf<T> | (N extends null ? ColumnOf<T, null> : never) | BareArray<T> | BareList<T, N>;
+type BareList<T extends ColumnType, N extends null> = T extends 'utf8' | 'dictionary'
+  ? readonly (string | N)[]
+  : T extends 'bool'
+    ? readonly (boolean | N)[]
+    : never;
+type OutputOf<T extends ColumnType, N extends null> =
+  ColumnOf<T> | (N extends null ? ColumnOf<T, null> : never) | BareArray<T> | BareList<T, N>;
 
 /** What may be returned for the declared output: a column, a typed array of its type, or a list of strings or booleans. */
 export type ColumnsOut<O extends ColumnSpecs> = { readonly [K in keyof O]: OutputOf<TypeIn<O[K]>, NullIn<O[K]>> };
 
 /** One row of the input: getters over the columns of the block. The object is the same for every row. */
-export type RowIn<I extends ColumnSpecs> = string extends keyof I ? Readonly<Record<string, Scalar | null>> : { readonly [K in keyof I]: ScalarOf<TypeIn<I[K]>> | NullIn<I[K]> };
+export type RowIn<I extends ColumnSpecs> = string extends keyof I
+  ? Readonly<Record<string, Scalar | null>>
+  : { readonly [K in keyof I]: ScalarOf<TypeIn<I[K]>> | NullIn<I[K]> };
 /** Where a row form puts its values; every declared column must be set for every row that is kept, nullable ones excepted. */
 export type RowOut<O extends ColumnSpecs> = { -readonly [K in keyof O]: ScalarOf<TypeIn<O[K]>> | NullIn<O[K]> };
 
@@ -105,14 +114,25 @@ export interface BlockContext<P extends ParameterTypes = ParameterTypes> extends
 type HasColumns<O extends ColumnSpecs, Yes, No> = [keyof O] extends [never] ? No : Yes;
 
 /** Same rows as the input; the kept input columns stand beside the new ones without being copied. */
-export type SameRows<O extends ColumnSpecs> = HasColumns<O, { readonly columns: ColumnsOut<O> }, { readonly columns?: Record<string, never> }> & { readonly rows?: undefined; readonly select?: undefined };
+export type SameRows<O extends ColumnSpecs> = HasColumns<
+  O,
+  { readonly columns: ColumnsOut<O> },
+  { readonly columns?: Record<string, never> }
+> & { readonly rows?: undefined; readonly select?: undefined };
 /** Other rows than the input: only with `keep: 'none'`. */
-export type OtherRows<O extends ColumnSpecs> = { readonly rows: number; readonly columns: ColumnsOut<O>; readonly select?: undefined };
+export type OtherRows<O extends ColumnSpecs> = {
+  readonly rows: number;
+  readonly columns: ColumnsOut<O>;
+  readonly select?: undefined;
+};
 /**
  * Some rows of the input: their numbers in the order wanted (Uint32Array), or a mask with 1 for each row that stays (Uint8Array).
  * `columns` have one value for each row that stays.
  */
-export type SelectedRows<O extends ColumnSpecs> = { readonly select: Uint32Array | Uint8Array; readonly rows?: undefined } & HasColumns<O, { readonly columns: ColumnsOut<O> }, { readonly columns?: Record<string, never> }>;
+export type SelectedRows<O extends ColumnSpecs> = {
+  readonly select: Uint32Array | Uint8Array;
+  readonly rows?: undefined;
+} & HasColumns<O, { readonly columns: ColumnsOut<O> }, { readonly columns?: Record<string, never> }>;
 export type BlockResult<O extends ColumnSpecs> = SameRows<O> | OtherRows<O> | SelectedRows<O>;
 
 export interface Aggregate<I extends ColumnSpecs, O extends ColumnSpecs, P extends ParameterTypes, S> {
@@ -187,7 +207,11 @@ export interface RowStage<I extends ColumnSpecs, O extends ColumnSpecs, P extend
   bytes?: never;
   files?: never;
 }
-export interface AggregateStage<I extends ColumnSpecs, O extends ColumnSpecs, P extends ParameterTypes, S> extends Common<I, O, P> {
+export interface AggregateStage<I extends ColumnSpecs, O extends ColumnSpecs, P extends ParameterTypes, S> extends Common<
+  I,
+  O,
+  P
+> {
   keep?: never;
   aggregate: Aggregate<I, O, P, S>;
   block?: never;
@@ -220,11 +244,7 @@ export interface FilesStage<P extends ParameterTypes> {
 }
 
 export type StageDefinition<I extends ColumnSpecs, O extends ColumnSpecs, P extends ParameterTypes, S> =
-  | BlockStage<I, O, P>
-  | RowStage<I, O, P>
-  | AggregateStage<I, O, P, S>
-  | BytesStage<P>
-  | FilesStage<P>;
+  BlockStage<I, O, P> | RowStage<I, O, P> | AggregateStage<I, O, P, S> | BytesStage<P> | FilesStage<P>;
 
 /** What a stage module exports by default: data for the coordinator, functions for whoever runs it. */
 export interface DefinedStage {
@@ -251,26 +271,36 @@ export interface StageFunctions {
 }
 
 const forms = ['block', 'row', 'aggregate', 'bytes', 'files'] as const;
-type NoColumns = Record<never, never>;
+type NoColumns = Readonly<Record<never, ColumnSpec>>;
 
 /**
  * Defines a stage; `export default` what it returns.
  * Throws PDL_STAGE_LOAD when there is not exactly one form, or when two things that it says contradict each other.
  */
-export function defineStage<const I extends ColumnSpecs = ColumnSpecs, const O extends ColumnSpecs = NoColumns, const P extends ParameterTypes = ParameterTypes, S = unknown>(
-  definition: StageDefinition<I, O, P, S>,
-): DefinedStage {
+export function defineStage<
+  const I extends ColumnSpecs = ColumnSpecs,
+  const O extends ColumnSpecs = NoColumns,
+  const P extends ParameterTypes = ParameterTypes,
+  S = unknown,
+>(definition: StageDefinition<I, O, P, S>): DefinedStage {
   const given = forms.filter((form) => definition[form] !== undefined);
   const form = given[0];
   if (form === undefined || given.length > 1) {
-    throw new PodlineError('PDL_STAGE_LOAD', `a stage has exactly one of ${forms.join(', ')}; this one has ${given.length === 0 ? 'none' : given.join(' and ')}`);
+    throw new PodlineError(
+      'PDL_STAGE_LOAD',
+      `a stage has exactly one of ${forms.join(', ')}; this one has ${given.length === 0 ? 'none' : given.join(' and ')}`,
+    );
   }
   const tableForm = form === 'block' || form === 'row' || form === 'aggregate';
   if (!tableForm && (definition.input !== undefined || definition.output !== undefined)) {
-    throw new PodlineError('PDL_STAGE_LOAD', `a stage of the form ${form} has no columns to declare`, { hint: 'Remove `input` and `output`.' });
+    throw new PodlineError('PDL_STAGE_LOAD', `a stage of the form ${form} has no columns to declare`, {
+      hint: 'Remove `input` and `output`.',
+    });
   }
   if (form === 'aggregate' && definition.output === undefined) {
-    throw new PodlineError('PDL_STAGE_LOAD', 'an aggregation must declare the columns of its result', { hint: 'Declare them under `output`.' });
+    throw new PodlineError('PDL_STAGE_LOAD', 'an aggregation must declare the columns of its result', {
+      hint: 'Declare them under `output`.',
+    });
   }
   const keep = form === 'block' || form === 'row' ? (definition.keep ?? 'all') : 'none';
   return {
@@ -282,16 +312,26 @@ export function defineStage<const I extends ColumnSpecs = ColumnSpecs, const O e
       keep: typeof keep === 'string' ? keep : [...keep],
     },
     parameterTypes: definition.parameters,
-    // The one place where a stage's own types are given up: columns are checked against the declaration at run time.
-    functions: { [form]: definition[form] } as StageFunctions,
+    functions: functionsOf(definition, form),
   };
 }
 
-function declared(specs: ColumnSpecs): NonNullable<StageDeclaration['input']> {
-  return Object.fromEntries(Object.entries(specs).map(([name, spec]) => [name, typeof spec === 'string' ? { type: spec } : { type: spec.type, ...(spec.nullable === undefined ? {} : { nullable: spec.nullable }) }]));
+/** The one place where a stage's own types are given up: columns are checked against the declaration at run time. */
+function functionsOf(definition: object, form: StageDeclaration['form']): StageFunctions {
+  return { [form]: (definition as Record<string, unknown>)[form] };
 }
 
-/** Whether a module's default export is a stage; by its mark, since a bundle carries its own copy of this file. */
+function declared(specs: ColumnSpecs): NonNullable<StageDeclaration['input']> {
+  return Object.fromEntries(
+    Object.entries(specs).map(([name, spec]) => [
+      name,
+      typeof spec === 'string'
+        ? { type: spec }
+        : { type: spec.type, ...(spec.nullable === undefined ? {} : { nullable: spec.nullable }) },
+    ]),
+  );
+}
+
+/** Whether a module's default export is a stage; by its mark, since a stage may come with a copy of this file of its own. */
 export const isDefinedStage = (value: unknown): value is DefinedStage =>
   typeof value === 'object' && value !== null && (value as { podlineStage?: unknown }).podlineStage === 1;
-

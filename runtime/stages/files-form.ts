@@ -35,19 +35,26 @@ export async function runFiles(
   if (isDone(scratch, request, stage)) return;
   checkParameters(stage, defined.parameterTypes, request.parameters);
   const streams = inputsOf(scratch, request, stage);
-  const commits = new Commits(scratch, { shardId, stream: stage, kind: 'files', schema: [], lineage, run: { runId, epoch }, fresh: true }, events);
+  const commits = new Commits(
+    scratch,
+    { shardId, stream: stage, kind: 'files', schema: [], lineage, run: { runId, epoch }, fresh: true },
+    events,
+  );
   const reader = scratch.openReader(shardId);
   const context = new RunContext(request, signal, events);
   const sink = new FileSink(stage, commits);
   let call: Promise<unknown> | undefined;
   try {
-    const ctx: FilesContext = Object.assign(context, { writeFile: (name: string, content: Uint8Array | string) => sink.write(name, content) });
+    const ctx: FilesContext = Object.assign(context, {
+      writeFile: (name: string, content: Uint8Array | string) => sink.write(name, content),
+    });
     counts.firstCallAtMs = parts.nowMs();
     call = Promise.resolve(files(stageInputs(stage, scratch, shardId, reader, streams), ctx));
     const returned = await orAborted(call, signal).catch((thrown: unknown) => {
       throw signal.aborted ? thrown : stageError(stage, thrown, 'files');
     });
-    if (returned !== undefined && (typeof returned !== 'object' || returned === null)) throw fault(stage, 'an object of files, or nothing', describe(returned));
+    if (returned !== undefined && (typeof returned !== 'object' || returned === null))
+      throw fault(stage, 'an object of files, or nothing', describe(returned));
     for (const [name, content] of Object.entries(returned ?? {})) await sink.write(name, content as Uint8Array | string);
     const blocks = streams.reduce((sum, stream) => sum + stream.blocks, 0);
     await commits.progress({ consumed: blocks });
@@ -82,7 +89,8 @@ export class FileSink {
 
   async write(name: string, content: Uint8Array | string): Promise<void> {
     this.#enter(name);
-    if (typeof content !== 'string' && !(content instanceof Uint8Array)) throw fault(`${this.stage}/${name}`, 'text or a Uint8Array', describe(content));
+    if (typeof content !== 'string' && !(content instanceof Uint8Array))
+      throw fault(`${this.stage}/${name}`, 'text or a Uint8Array', describe(content));
     const bytes = typeof content === 'string' ? Buffer.from(content) : content;
     for (let at = 0; at === 0 || at < bytes.byteLength; at += pieceBytesMax) {
       const piece = bytes.subarray(at, at + pieceBytesMax);
@@ -93,7 +101,8 @@ export class FileSink {
   #enter(name: string): void {
     if (!isSafeName(name)) throw fault(this.stage, 'file names that stay in the folder of the result', JSON.stringify(name));
     if (name === this.#current) return;
-    if (this.#begun.has(name)) throw fault(this.stage, 'files one after another', `more of ${name} after ${String(this.#current)} was begun`);
+    if (this.#begun.has(name))
+      throw fault(this.stage, 'files one after another', `more of ${name} after ${String(this.#current)} was begun`);
     this.#begun.add(name);
     this.#current = name;
   }
@@ -101,4 +110,8 @@ export class FileSink {
 
 /** A relative path of plain components. */
 export const isSafeName = (name: string): boolean =>
-  name.length > 0 && name.length <= 512 && !name.includes('\0') && !name.includes('\\') && name.split('/').every((part) => part !== '' && part !== '.' && part !== '..');
+  name.length > 0 &&
+  name.length <= 512 &&
+  !name.includes('\0') &&
+  !name.includes('\\') &&
+  name.split('/').every((part) => part !== '' && part !== '.' && part !== '..');

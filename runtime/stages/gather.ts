@@ -22,7 +22,17 @@ export function gather(column: AnyColumn, rows: Uint32Array): ColumnData {
   return { ...picked, values, ...(data.dictionary === undefined ? {} : { dictionary: data.dictionary }) };
 }
 
-type Numbers = Int8Array | Int16Array | Int32Array | Uint8Array | Uint16Array | Uint32Array | Float32Array | Float64Array | BigInt64Array | BigUint64Array;
+type Numbers =
+  | Int8Array
+  | Int16Array
+  | Int32Array
+  | Uint8Array
+  | Uint16Array
+  | Uint32Array
+  | Float32Array
+  | Float64Array
+  | BigInt64Array
+  | BigUint64Array;
 
 function gatherNumbers(values: Numbers, rows: Uint32Array): Numbers {
   if (values instanceof BigInt64Array || values instanceof BigUint64Array) {
@@ -51,7 +61,10 @@ function gatherBits(bits: Uint8Array, rows: Uint32Array): Uint8Array {
   return out;
 }
 
-function gatherValidity(bits: Uint8Array | undefined, rows: Uint32Array): { validity: Uint8Array | undefined; nullCount: number } {
+function gatherValidity(
+  bits: Uint8Array | undefined,
+  rows: Uint32Array,
+): { validity: Uint8Array | undefined; nullCount: number } {
   if (bits === undefined) return { validity: undefined, nullCount: 0 };
   const validity = gatherBits(bits, rows);
   let held = 0;

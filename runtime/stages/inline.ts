@@ -25,9 +25,11 @@ export class InlineWorkers implements Workers {
   work(block: BlockRecord): Promise<Answer> {
     if (this.#work === undefined) return Promise.reject(new PodlineError('PDL_INTERNAL', 'a block came outside of a run'));
     const answer = this.#work.work(block);
-    const settled = answer.catch(() => undefined).then(() => {
-      if (this.#pending === settled) this.#pending = undefined;
-    });
+    const settled = answer
+      .catch(() => undefined)
+      .then(() => {
+        if (this.#pending === settled) this.#pending = undefined;
+      });
     this.#pending = settled;
     return answer;
   }

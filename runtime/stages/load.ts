@@ -26,6 +26,7 @@ export async function loadStage(stage: StageModule, stagesDir: string): Promise<
       logTail: stackOf(thrown),
     });
   }
-  if (!isDefinedStage(loaded.default)) throw new PodlineError('PDL_STAGE_LOAD', `${path} does not export a stage by default`, { place: name });
+  if (!isDefinedStage(loaded.default))
+    throw new PodlineError('PDL_STAGE_LOAD', `${path} does not export a stage by default`, { place: name });
   return loaded.default;
 }

@@ -1,8 +1,8 @@
 /**
  * Rows as lines of JSON, to and from a program: what costs most, for those who have no Arrow.
  *
- * Out: numbers, booleans, strings and null as they are; int64 as a number where it is safe and as a string beyond; timestamps
- * as ISO 8601, dates as YYYY-MM-DD. In: number → float64, boolean → bool, string → utf8, object or array → its JSON as
+ * Out: numbers (of 64 bits with all their digits), booleans, strings and null as they are; timestamps as ISO 8601, dates as
+ * YYYY-MM-DD. In: number → float64, boolean → bool, string → utf8, object or array → its JSON as
  * utf8; null or missing is null. The columns are those of the first `blockRows` lines: a later line may not bring others.
  */
 import { once } from 'node:events';
@@ -12,7 +12,7 @@ import { isPodlineError, PodlineError } from '../contracts/errors.js';
 import type { ColumnToWrite, Scratch, ShardReader } from '../scratch/types.js';
 import { BatchSource } from './batch.js';
 import { column as make } from './builders.js';
-import type { AnyColumn, Scalar } from './columns.js';
+import type { AnyColumn } from './columns.js';
 import type { CombinedInput } from './combine.js';
 import type { Commits } from './commits.js';
 import type { Batch } from './define.js';
@@ -44,7 +44,8 @@ export async function feedRows(
     for (let index = 0; index < input.blocks; index++) {
       for (const text of lines(source.batch(input.block(index, record)))) {
         if (ended.aborted || into.destroyed) return;
-        if (!into.write(text)) await Promise.race([once(into, 'drain', { signal: ended }), once(into, 'close', { signal: ended })]);
+        if (!into.write(text))
+          await Promise.race([once(into, 'drain', { signal: ended }), once(into, 'close', { signal: ended })]);
       }
     }
   } catch (thrown) {
@@ -56,42 +57,43 @@ export async function feedRows(
 }
 
 function* lines(batch: Batch): Generator<string> {
-  const columns = batch.names.map((name) => ({ name, value: jsonValue(batch.column(name)) }));
+  const columns = batch.names.map((name) => ({ key: `${JSON.stringify(name)}:`, text: jsonText(batch.column(name)) }));
   for (let from = 0; from < batch.rows; from += rowsPerWrite) {
     let text = '';
     for (let row = from; row < Math.min(from + rowsPerWrite, batch.rows); row++) {
-      const record: Record<string, Scalar | null> = {};
-      for (const { name, value } of columns) record[name] = value(row);
-      text += `${JSON.stringify(record)}\n`;
+      let comma = '{';
+      for (const { key, text: value } of columns) {
+        text += comma + key + value(row);
+        comma = ',';
+      }
+      text += columns.length === 0 ? '{}\n' : '}\n';
     }
     yield text;
   }
 }
 
-function jsonValue(column: AnyColumn): (row: number) => Scalar | null {
+/** Values as JSON text: whole 64-bit numbers go out digit by digit, for whoever can read them. */
+function jsonText(column: AnyColumn): (row: number) => string {
   switch (column.type) {
     case 'int64':
     case 'uint64':
-      return (row) => {
-        const value = column.at(row);
-        if (value === null) return null;
-        const number = Number(value);
-        return Number.isSafeInteger(number) ? number : String(value);
-      };
+      return (row) => String(column.at(row));
     case 'timestamp[ms]':
     case 'timestamp[us]':
-      return (row) => isoTime(column.at(row));
+      return (row) => JSON.stringify(isoTime(column.at(row)));
     case 'date32':
-      return (row) => isoTime(column.msAt(row))?.slice(0, 10) ?? null;
+      return (row) => JSON.stringify(isoTime(column.msAt(row))?.slice(0, 10) ?? null);
     default:
-      return (row) => column.at(row);
+      // NaN and the infinities, which JSON has not, become null.
+      return (row) => JSON.stringify(column.at(row));
   }
 }
 
 const isoTime = (ms: number | null): string | null => (ms === null || Number.isNaN(ms) ? null : new Date(ms).toISOString());
 
 type Value = number | boolean | string | null;
-const typeOf = (value: Exclude<Value, null>): ColumnType => (typeof value === 'number' ? 'float64' : typeof value === 'boolean' ? 'bool' : 'utf8');
+const typeOf = (value: Exclude<Value, null>): ColumnType =>
+  typeof value === 'number' ? 'float64' : typeof value === 'boolean' ? 'bool' : 'utf8';
 
 /** Takes the lines of a program's stdout into columns, and commits them block by block. */
 export class RowIntake {
@@ -166,7 +168,8 @@ export class RowIntake {
     const known = new Set(schema.map(({ name }) => name));
     rows.forEach((row, index) => {
       const stray = Object.keys(row).find((name) => !known.has(name));
-      if (stray !== undefined) throw this.#fault(lines[index] ?? 0, `has a field ${stray}, which the first ${blockRows} lines did not have`);
+      if (stray !== undefined)
+        throw this.#fault(lines[index] ?? 0, `has a field ${stray}, which the first ${blockRows} lines did not have`);
     });
     const columns = schema.map((column) => this.#column(column, rows, lines));
     const commits = (this.#commits ??= this.begin(schema));
@@ -195,7 +198,11 @@ export class RowIntake {
       return value;
     });
     const built =
-      type === 'float64' ? make.float64.from(values as (number | null)[]) : type === 'bool' ? make.bool.from(values as (boolean | null)[]) : make.utf8.from(values as (string | null)[]);
+      type === 'float64'
+        ? make.float64.from(values as (number | null)[])
+        : type === 'bool'
+          ? make.bool.from(values as (boolean | null)[])
+          : make.utf8.from(values as (string | null)[]);
     return { name, data: built.toData() };
   }
 
@@ -204,10 +211,14 @@ export class RowIntake {
   }
 
   #fault(line: number, what: string, text?: string): PodlineError {
-    return new PodlineError('PDL_STAGE_OUTPUT', `line ${line} of the output of stage ${this.stage} ${what}${text === undefined ? '' : `: ${text.slice(0, 120)}`}`, {
-      place: `${this.stage}:${line}`,
-      hint: 'Write one JSON object a line to stdout, with the same fields throughout, and everything else to stderr.',
-    });
+    return new PodlineError(
+      'PDL_STAGE_OUTPUT',
+      `line ${line} of the output of stage ${this.stage} ${what}${text === undefined ? '' : `: ${text.slice(0, 120)}`}`,
+      {
+        place: `${this.stage}:${line}`,
+        hint: 'Write one JSON object a line to stdout, with the same fields throughout, and everything else to stderr.',
+      },
+    );
   }
 }
 

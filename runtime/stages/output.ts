@@ -21,7 +21,13 @@ export interface TableOutput {
 type Spec = NonNullable<StageDeclaration['output']>[string];
 
 /** What a block form returned for a block. */
-export function tableOutput(stage: string, declaration: StageDeclaration, block: BlockRecord, batch: Batch, result: unknown): TableOutput {
+export function tableOutput(
+  stage: string,
+  declaration: StageDeclaration,
+  block: BlockRecord,
+  batch: Batch,
+  result: unknown,
+): TableOutput {
   if (!isObject(result)) throw fault(stage, `an object with columns for block ${block.seq}`, describe(result));
   const own = result['columns'] ?? {};
   if (!isObject(own)) throw fault(stage, '`columns` as an object', describe(own));
@@ -34,9 +40,15 @@ export function tableOutput(stage: string, declaration: StageDeclaration, block:
     return { rows: count, columns: merge(rest, ownColumns(stage, declaration, own, count)) };
   }
   if (rows !== undefined && rows !== block.rows) {
-    if (typeof rows !== 'number' || !Number.isInteger(rows) || rows < 0) throw fault(stage, '`rows` as a whole number', describe(rows));
+    if (typeof rows !== 'number' || !Number.isInteger(rows) || rows < 0)
+      throw fault(stage, '`rows` as a whole number', describe(rows));
     if (declaration.keep !== 'none') {
-      throw fault(stage, `${block.rows} rows, as the input columns that it keeps`, `${rows} rows`, "Use keep: 'none' to write other rows, or `select` to leave rows out.");
+      throw fault(
+        stage,
+        `${block.rows} rows, as the input columns that it keeps`,
+        `${rows} rows`,
+        "Use keep: 'none' to write other rows, or `select` to leave rows out.",
+      );
     }
     return { rows, columns: ownColumns(stage, declaration, own, rows) };
   }
@@ -55,7 +67,12 @@ export function finalOutput(stage: string, declaration: StageDeclaration, result
 export const sameRows = ({ keep }: StageDeclaration, block: BlockRecord): ColumnToWrite[] =>
   block.columns.filter((ref) => isKept(keep, ref.name)).map((ref) => ({ name: ref.name, ref }));
 
-export const gatheredRows = ({ keep, output }: StageDeclaration, block: BlockRecord, batch: Batch, rows: Uint32Array): ColumnToWrite[] =>
+export const gatheredRows = (
+  { keep, output }: StageDeclaration,
+  block: BlockRecord,
+  batch: Batch,
+  rows: Uint32Array,
+): ColumnToWrite[] =>
   block.columns
     .filter((ref) => isKept(keep, ref.name) && output?.[ref.name] === undefined)
     .map(({ name }) => ({ name, data: gather(batch.column(name), rows) }));
@@ -70,7 +87,13 @@ export function merge(kept: readonly ColumnToWrite[], own: readonly ColumnToWrit
 function ownColumns(stage: string, declaration: StageDeclaration, given: Record<string, unknown>, rows: number): ColumnToWrite[] {
   const wanted = declaration.output ?? {};
   const stray = Object.keys(given).find((name) => wanted[name] === undefined);
-  if (stray !== undefined) throw fault(stage, `the columns ${Object.keys(wanted).join(', ') || 'none'}`, `a column ${stray}`, 'Declare it under `output`.');
+  if (stray !== undefined)
+    throw fault(
+      stage,
+      `the columns ${Object.keys(wanted).join(', ') || 'none'}`,
+      `a column ${stray}`,
+      'Declare it under `output`.',
+    );
   return Object.entries(wanted).map(([name, spec]) => {
     const value = given[name];
     if (isColumn(value) && value.ref !== undefined && value.type === spec.type && value.rows === rows) {
@@ -86,7 +109,12 @@ function ownColumns(stage: string, declaration: StageDeclaration, given: Record<
 
 function checkNullable(stage: string, name: string, spec: Spec, nullCount: number): void {
   if (nullCount > 0 && spec.nullable !== true) {
-    throw fault(`${stage}.${name}`, `${spec.type} without nulls`, `${nullCount} nulls`, `Declare it as { type: '${spec.type}', nullable: true }.`);
+    throw fault(
+      `${stage}.${name}`,
+      `${spec.type} without nulls`,
+      `${nullCount} nulls`,
+      `Declare it as { type: '${spec.type}', nullable: true }.`,
+    );
   }
 }
 
@@ -108,7 +136,12 @@ function columnData(stage: string, name: string, { type }: Spec, value: unknown)
     return value.toData();
   }
   if (value === undefined) throw fault(place, type, 'nothing');
-  const bare = (array: ArrayBufferView & { length: number }): ColumnData => ({ type, rows: array.length, nullCount: 0, values: array });
+  const bare = (array: ArrayBufferView & { length: number }): ColumnData => ({
+    type,
+    rows: array.length,
+    nullCount: 0,
+    values: array,
+  });
   switch (type) {
     case 'utf8':
     case 'dictionary':
@@ -153,11 +186,13 @@ function selectedRows(stage: string, select: unknown, rows: number): Uint32Array
   throw fault(stage, '`select` as a Uint32Array of row numbers or a Uint8Array mask', describe(select));
 }
 
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value);
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value);
 
 export function describe(value: unknown): string {
   if (value === undefined || value === null) return String(value);
-  if (ArrayBuffer.isView(value) || Array.isArray(value)) return `${value.constructor.name} of ${(value as unknown as ArrayLike<unknown>).length}`;
+  if (ArrayBuffer.isView(value) || Array.isArray(value))
+    return `${value.constructor.name} of ${(value as unknown as ArrayLike<unknown>).length}`;
   if (typeof value === 'object') return `an object with ${Object.keys(value).slice(0, 8).join(', ') || 'nothing'}`;
   return `a ${typeof value}`;
 }

@@ -42,7 +42,8 @@ export class ProcessHost implements StageHost {
       return failedEnd(thrown, signal, startedAtMs);
     }
     const child = this.#process;
-    if (child === undefined) return failedEnd(new PodlineError('PDL_INTERNAL', `stage ${this.setup.stage.name} has no process`), signal, startedAtMs);
+    if (child === undefined)
+      return failedEnd(new PodlineError('PDL_INTERNAL', `stage ${this.setup.stage.name} has no process`), signal, startedAtMs);
     let killTimer: NodeJS.Timeout | undefined;
     const cancel = (): void => {
       child.send({ type: 'cancel', reason: String(signal.reason) });
@@ -105,7 +106,11 @@ class StageProcess {
     this.#child.on('error', (error) => this.#lose(error.message));
     // Its last words may come behind its exit: `close` waits for them.
     this.#child.on('close', (code, signal) => this.#lose(signal === null ? `exit code ${String(code)}` : signal));
-    this.send({ type: 'load', setup });
+    // The limit holds for the process as a whole: within it, the stage needs no thread to be held by one.
+    this.send({
+      type: 'load',
+      setup: { ...setup, stage: { ...setup.stage, resources: { ...setup.stage.resources, memory: undefined } } },
+    });
   }
 
   send(message: ToStageProcess): void {
@@ -175,8 +180,15 @@ class StageProcess {
     const logTail = this.#tail.text;
     const isHeap = logTail?.includes('heap out of memory') === true;
     const error = isHeap
-      ? new PodlineError('PDL_STAGE_MEMORY', `the process of stage ${name} went over its memory limit${resources.memory === undefined ? '' : ` of ${resources.memory}`}`, { place: name, logTail })
-      : new PodlineError('PDL_STAGE_DIED', `the process of stage ${name} ended before its work did: ${how}`, { place: name, logTail });
+      ? new PodlineError(
+          'PDL_STAGE_MEMORY',
+          `the process of stage ${name} went over its memory limit${resources.memory === undefined ? '' : ` of ${resources.memory}`}`,
+          { place: name, logTail },
+        )
+      : new PodlineError('PDL_STAGE_DIED', `the process of stage ${name} ended before its work did: ${how}`, {
+          place: name,
+          logTail,
+        });
     this.#onLoaded?.reject(error);
     this.#running?.reject(error);
     this.#running = undefined;

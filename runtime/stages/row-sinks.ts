@@ -29,10 +29,13 @@ export class RowSinks {
     output: NonNullable<StageDeclaration['output']>,
     private readonly cursor: Cursor,
   ) {
-    this.#sinks = Object.entries(output).map(([name, { type, nullable }], index) => sinkOf(`${stage}.${name}`, name, type, nullable === true, cursor, index < maskedColumnsMax ? 1 << index : 0));
+    this.#sinks = Object.entries(output).map(([name, { type, nullable }], index) =>
+      sinkOf(`${stage}.${name}`, name, type, nullable === true, cursor, index < maskedColumnsMax ? 1 << index : 0),
+    );
     this.#all = this.#sinks.length > maskedColumnsMax ? -1 : 2 ** this.#sinks.length - 1;
     const out = {};
-    for (const sink of this.#sinks) Object.defineProperty(out, sink.name, { enumerable: true, get: () => sink.last(), set: sink.set });
+    for (const sink of this.#sinks)
+      Object.defineProperty(out, sink.name, { enumerable: true, get: () => sink.last(), set: sink.set });
     this.out = Object.freeze(out);
   }
 
@@ -46,7 +49,8 @@ export class RowSinks {
     if (cursor.set !== this.#all) {
       for (const sink of this.#sinks) {
         if (sink.wasSet()) continue;
-        if (!sink.nullable) throw fault(`${this.stage}.${sink.name}`, 'a value for every row that is kept', `none for row ${cursor.row}`);
+        if (!sink.nullable)
+          throw fault(`${this.stage}.${sink.name}`, 'a value for every row that is kept', `none for row ${cursor.row}`);
         sink.set(null);
       }
     }
@@ -79,7 +83,7 @@ interface Sink {
 interface Store {
   begin(rows: number): void;
   /** False when the value is of another kind. */
-  put(at: number, value: unknown): boolean;
+  put(this: void, at: number, value: unknown): boolean;
   finish(rows: number, nulls: Nulls | undefined): ColumnData;
 }
 
@@ -89,7 +93,13 @@ function sinkOf(place: string, name: string, type: ColumnType, nullable: boolean
   let setFor = -1;
   const { put } = store;
   const setNull = (value: unknown): void => {
-    if (nulls === undefined) throw fault(place, `${type} without nulls`, `${String(value)} in row ${cursor.row}`, `Declare it as { type: '${type}', nullable: true }.`);
+    if (nulls === undefined)
+      throw fault(
+        place,
+        `${type} without nulls`,
+        `${String(value)} in row ${cursor.row}`,
+        `Declare it as { type: '${type}', nullable: true }.`,
+      );
     nulls.clear(cursor.out);
     put(cursor.out, null);
   };
@@ -102,7 +112,8 @@ function sinkOf(place: string, name: string, type: ColumnType, nullable: boolean
       return;
     }
     if (nulls !== undefined) nulls.set(at);
-    if (!put(at, value)) throw fault(place, type, `${typeof value === 'number' ? String(value) : `a ${typeof value}`} in row ${cursor.row}`);
+    if (!put(at, value))
+      throw fault(place, type, `${typeof value === 'number' ? String(value) : `a ${typeof value}`} in row ${cursor.row}`);
   };
   return {
     name,
@@ -129,7 +140,9 @@ function storeOf(type: ColumnType): Store {
   switch (type) {
     case 'utf8':
     case 'dictionary':
-      return listStore('string', (values: (string | null)[]) => (type === 'utf8' ? make.utf8 : make.dictionary).from(values).toData());
+      return listStore('string', (values: (string | null)[]) =>
+        (type === 'utf8' ? make.utf8 : make.dictionary).from(values).toData(),
+      );
     case 'bool':
       return listStore('boolean', (values: (boolean | null)[]) => make.bool.from(values).toData());
     case 'timestamp[ms]':
@@ -205,7 +218,12 @@ function bigStore(type: 'int64' | 'uint64', make: (rows: number) => BigInt64Arra
   };
 }
 
-function numbersData(type: ColumnType, rows: number, values: NumberArray | BigInt64Array | BigUint64Array, nulls: Nulls | undefined): ColumnData {
+function numbersData(
+  type: ColumnType,
+  rows: number,
+  values: NumberArray | BigInt64Array | BigUint64Array,
+  nulls: Nulls | undefined,
+): ColumnData {
   const nullCount = nulls?.count ?? 0;
   return {
     type,

@@ -74,8 +74,12 @@ function getterOf(type: ColumnType, slot: Slot<never>, cursor: Cursor): () => un
     case 'float64':
       return ((s: Slot<Float64Array>) => () => (s.checked === undefined ? s.values[cursor.row] : s.checked.at(cursor.row)))(slot);
     case 'dictionary':
-      return ((s: Slot<Int32Array>) => () => (s.checked === undefined ? s.words[s.values[cursor.row] as number] : s.checked.at(cursor.row)))(slot);
+      return ((s: Slot<Int32Array>) => () =>
+        s.checked === undefined ? s.words[s.values[cursor.row] as number] : s.checked.at(cursor.row))(slot);
     default:
-      return ((s: Slot<never>) => () => s.column?.at(cursor.row))(slot);
+      return (
+        (s: Slot<never>) => () =>
+          s.column?.at(cursor.row)
+      )(slot);
   }
 }

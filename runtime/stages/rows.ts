@@ -46,14 +46,20 @@ export class RowForm {
       kept[cursor.out++] = i;
     }
     const rows = cursor.out;
-    const rest = rows === block.rows ? sameRows(this.declaration, block) : gatheredRows(this.declaration, block, batch, kept.subarray(0, rows));
+    const rest =
+      rows === block.rows
+        ? sameRows(this.declaration, block)
+        : gatheredRows(this.declaration, block, batch, kept.subarray(0, rows));
     return { rows, columns: merge(rest, sinks.finish(rows)) };
   }
 
   /** The declared columns, or all that the block has; another view only where those are others than before. */
   #viewOf(block: BlockRecord): RowView {
     const { input } = this.declaration;
-    const columns = input === undefined ? block.columns.map(({ name, type }) => ({ name, type })) : Object.entries(input).map(([name, { type }]) => ({ name, type }));
+    const columns =
+      input === undefined
+        ? block.columns.map(({ name, type }) => ({ name, type }))
+        : Object.entries(input).map(([name, { type }]) => ({ name, type }));
     const of = input === undefined ? JSON.stringify(columns) : '';
     if (this.#view?.of !== of) this.#view = { of, view: new RowView(columns, this.#cursor) };
     return this.#view.view;

@@ -60,7 +60,12 @@ export interface RunnerParts {
 }
 
 /** Turns whatever a run does into how it ended; never throws. */
-export async function endOf(startedAtMs: number, nowMs: () => number, signal: AbortSignal, run: (counts: RunCounts) => Promise<void>): Promise<RunEnd> {
+export async function endOf(
+  startedAtMs: number,
+  nowMs: () => number,
+  signal: AbortSignal,
+  run: (counts: RunCounts) => Promise<void>,
+): Promise<RunEnd> {
   const counts: RunCounts = { firstCallAtMs: undefined, blocks: 0, rows: 0, bytes: noBytes() };
   let failure: unknown;
   try {
@@ -81,7 +86,9 @@ export function inputsOf(scratch: Scratch, request: RunRequest, stage: string): 
   return request.inputs.map((name) => {
     const stream = scratch.stream(request.shardId, name);
     if (stream?.sealed !== true) {
-      throw new PodlineError('PDL_INTERNAL', `stage ${stage} was started before its input ${name} was whole`, { place: `${request.shardKey}/${name}` });
+      throw new PodlineError('PDL_INTERNAL', `stage ${stage} was started before its input ${name} was whole`, {
+        place: `${request.shardKey}/${name}`,
+      });
     }
     return stream;
   });
@@ -94,7 +101,13 @@ export function isDone(scratch: Scratch, request: RunRequest, stage: string): bo
 }
 
 /** Runs a stage of the forms block, row, aggregate or bytes. */
-export async function runBlocks(parts: RunnerParts, request: RunRequest, events: RunEvents, signal: AbortSignal, counts: RunCounts): Promise<void> {
+export async function runBlocks(
+  parts: RunnerParts,
+  request: RunRequest,
+  events: RunEvents,
+  signal: AbortSignal,
+  counts: RunCounts,
+): Promise<void> {
   const { stage, declaration, scratch, workers } = parts;
   const { shardId, lineage, runId, epoch } = request;
   const left = scratch.stream(shardId, stage.name);
@@ -104,7 +117,11 @@ export async function runBlocks(parts: RunnerParts, request: RunRequest, events:
   checkInput(stage.name, declaration, input.kind, input.schema);
   const done = resumes === undefined ? undefined : scratch.progress(shardId, stage.name);
   const schema = outputSchema(stage.name, declaration, input.schema);
-  const commits = new Commits(scratch, { shardId, stream: stage.name, kind: kindOf(declaration.form), schema, lineage, run: { runId, epoch } }, events);
+  const commits = new Commits(
+    scratch,
+    { shardId, stream: stage.name, kind: kindOf(declaration.form), schema, lineage, run: { runId, epoch } },
+    events,
+  );
   let read: ReadBytes | undefined;
   try {
     await workers.begin(request, events, signal);
@@ -145,7 +162,8 @@ async function eachAnswer(flow: Flow, take: (answer: Answer, consumed: number) =
   const { input, scratch, request, workers, signal, counts, commits, events } = flow;
   const source = (stream: string, seq: number) => {
     const block = scratch.block(request.shardId, stream, seq);
-    if (block === undefined) throw new PodlineError('PDL_INTERNAL', `block ${seq} of ${stream} is not in the index`, { place: request.shardKey });
+    if (block === undefined)
+      throw new PodlineError('PDL_INTERNAL', `block ${seq} of ${stream} is not in the index`, { place: request.shardKey });
     return block;
   };
   const answers: Promise<Answer>[] = [];
@@ -201,7 +219,8 @@ async function aggregateBlocks(flow: Flow, saved: Uint8Array | undefined, isWrit
   });
   const { rows, columns } = finalOutput(stage.name, declaration, await aggregation.finish());
   signal.throwIfAborted();
-  if (rows > 0) await commits.commit(bytesOf(columns), (writer) => writer.appendTable(rows, columns, { consumed: flow.input.blocks }));
+  if (rows > 0)
+    await commits.commit(bytesOf(columns), (writer) => writer.appendTable(rows, columns, { consumed: flow.input.blocks }));
   commits.rows += rows;
   counts.bytes.network.read += context.network.read;
   counts.bytes.network.written += context.network.written;

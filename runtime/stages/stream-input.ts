@@ -6,19 +6,29 @@ import { BatchSource } from './batch.js';
 import type { Scalar } from './columns.js';
 import type { Batch, StageInputs, StreamInput } from './define.js';
 
-export function stageInputs(stage: string, scratch: Scratch, shardId: string, reader: ShardReader, streams: readonly StreamRecord[]): StageInputs {
+export function stageInputs(
+  stage: string,
+  scratch: Scratch,
+  shardId: string,
+  reader: ShardReader,
+  streams: readonly StreamRecord[],
+): StageInputs {
   const inputs = new Map(streams.map((stream) => [stream.stream, streamInput(stage, scratch, shardId, reader, stream)]));
   const names = [...inputs.keys()];
   return {
     names,
     stream(name) {
       const input = inputs.get(name);
-      if (input === undefined) throw new PodlineError('PDL_STAGE_COLUMNS', `stage ${stage} does not read ${name}; it reads ${names.join(', ')}`, { place: stage });
+      if (input === undefined)
+        throw new PodlineError('PDL_STAGE_COLUMNS', `stage ${stage} does not read ${name}; it reads ${names.join(', ')}`, {
+          place: stage,
+        });
       return input;
     },
     only() {
       const [input, other] = inputs.values();
-      if (input === undefined || other !== undefined) throw new PodlineError('PDL_STAGE_COLUMNS', `stage ${stage} reads ${names.join(', ')}: say which`, { place: stage });
+      if (input === undefined || other !== undefined)
+        throw new PodlineError('PDL_STAGE_COLUMNS', `stage ${stage} reads ${names.join(', ')}: say which`, { place: stage });
       return input;
     },
     [Symbol.iterator]: () => inputs.values(),
@@ -37,7 +47,8 @@ function streamInput(stage: string, scratch: Scratch, shardId: string, reader: S
     }
   }
   const only = (wanted: StreamRecord['kind']): void => {
-    if (kind !== wanted) throw new PodlineError('PDL_STAGE_COLUMNS', `${name} is a stream of ${kind}, not of ${wanted}`, { place });
+    if (kind !== wanted)
+      throw new PodlineError('PDL_STAGE_COLUMNS', `${name} is a stream of ${kind}, not of ${wanted}`, { place });
   };
   function* batches(): Generator<Batch> {
     only('table');
@@ -70,10 +81,13 @@ function streamInput(stage: string, scratch: Scratch, shardId: string, reader: S
   };
 }
 
-const whole = (pieces: Uint8Array[]): Uint8Array => (pieces.length === 1 && pieces[0] !== undefined ? pieces[0] : Buffer.concat(pieces));
+const whole = (pieces: Uint8Array[]): Uint8Array =>
+  pieces.length === 1 && pieces[0] !== undefined ? pieces[0] : Buffer.concat(pieces);
 
 /** Rows of a batch as plain objects, in the types that the columns' `at` gives. */
 export function rowsOf(batch: Batch): Record<string, Scalar | null>[] {
   const columns = batch.names.map((name) => [name, batch.column(name)] as const);
-  return Array.from({ length: batch.rows }, (_, row) => Object.fromEntries(columns.map(([name, column]) => [name, column.at(row)])));
+  return Array.from({ length: batch.rows }, (_, row) =>
+    Object.fromEntries(columns.map(([name, column]) => [name, column.at(row)])),
+  );
 }

@@ -34,12 +34,23 @@ export class ThreadHost implements StageHost {
     const memory = stage.resources.memory === undefined ? undefined : parseBytes(stage.resources.memory);
     const form = stage.declares?.form;
     const isThreaded = form !== 'files' && (threads > 1 || memory !== undefined);
-    const pool = isThreaded ? new ThreadPool({ stage: { name: stage.name, module: stage.module }, stagesDir, scratch: options }, threads, memory === undefined ? undefined : memory / threads) : undefined;
+    const pool = isThreaded
+      ? new ThreadPool(
+          { stage: { name: stage.name, module: stage.module }, stagesDir, scratch: options },
+          threads,
+          memory === undefined ? undefined : memory / threads,
+        )
+      : undefined;
     // With threads, this thread needs the module only to merge; and to learn what the stage is, where nobody has told.
     const isNeededHere = pool === undefined || form === undefined || form === 'aggregate';
-    const [scratch, defined] = await Promise.all([openScratch(options), isNeededHere ? loadStage(stage, stagesDir) : undefined, pool?.warm()]);
+    const [scratch, defined] = await Promise.all([
+      openScratch(options),
+      isNeededHere ? loadStage(stage, stagesDir) : undefined,
+      pool?.warm(),
+    ]);
     const declaration = defined?.declaration ?? stage.declares;
-    if (declaration === undefined) throw new PodlineError('PDL_STAGE_LOAD', `stage ${stage.name} does not say what it is`, { place: stage.name });
+    if (declaration === undefined)
+      throw new PodlineError('PDL_STAGE_LOAD', `stage ${stage.name} does not say what it is`, { place: stage.name });
     const workers = pool ?? new InlineWorkers(stage.name, defined as DefinedStage, scratch);
     this.#loaded = { scratch, defined, declaration, workers };
   }
@@ -47,7 +58,8 @@ export class ThreadHost implements StageHost {
   run(request: RunRequest, events: RunEvents, signal: AbortSignal, startedAtMs: number): Promise<RunEnd> {
     return endOf(startedAtMs, nowMs, signal, async (counts) => {
       const loaded = this.#loaded;
-      if (loaded === undefined) throw new PodlineError('PDL_INTERNAL', `stage ${this.setup.stage.name} was started before it was loaded`);
+      if (loaded === undefined)
+        throw new PodlineError('PDL_INTERNAL', `stage ${this.setup.stage.name} was started before it was loaded`);
       const { stage } = this.setup;
       const { declaration, defined, scratch } = loaded;
       if (declaration.form !== 'files') return runBlocks({ stage, nowMs, ...loaded }, request, events, signal, counts);

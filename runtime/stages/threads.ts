@@ -24,7 +24,8 @@ export interface ThreadSetup {
   scratch: ScratchOptions;
 }
 
-export type ToThread = { type: 'begin'; run: RunSetup } | { type: 'block'; ticket: number; block: BlockRecord } | { type: 'cancel' } | { type: 'end' };
+export type ToThread =
+  { type: 'begin'; run: RunSetup } | { type: 'block'; ticket: number; block: BlockRecord } | { type: 'cancel' } | { type: 'end' };
 export type FromThread =
   | { type: 'warm' }
   | { type: 'unloadable'; error: WireError }
@@ -67,7 +68,12 @@ export class ThreadPool implements Workers {
   async warm(): Promise<void> {
     this.#threads = this.#threads.filter((thread) => thread.alive);
     while (this.#threads.length < this.size) {
-      this.#threads.push(new StageThread(this.setup, this.heapBytesMax, { log: (level, message) => this.#voice?.log(level, message), note: (note) => this.#voice?.note(note) }));
+      this.#threads.push(
+        new StageThread(this.setup, this.heapBytesMax, {
+          log: (level, message) => this.#voice?.log(level, message),
+          note: (note) => this.#voice?.note(note),
+        }),
+      );
     }
     await Promise.all(this.#threads.map((thread) => thread.warm));
   }
@@ -82,8 +88,12 @@ export class ThreadPool implements Workers {
   }
 
   work(block: BlockRecord): Promise<Answer> {
-    const idlest = this.#threads.reduce<StageThread | undefined>((best, thread) => (best === undefined || thread.pending < best.pending ? thread : best), undefined);
-    if (idlest === undefined) return Promise.reject(new PodlineError('PDL_INTERNAL', `stage ${this.setup.stage.name} has no threads`));
+    const idlest = this.#threads.reduce<StageThread | undefined>(
+      (best, thread) => (best === undefined || thread.pending < best.pending ? thread : best),
+      undefined,
+    );
+    if (idlest === undefined)
+      return Promise.reject(new PodlineError('PDL_INTERNAL', `stage ${this.setup.stage.name} has no threads`));
     return idlest.ask(block);
   }
 
@@ -122,7 +132,10 @@ export class ThreadPool implements Workers {
     if (busy.length === 0) return;
     for (const thread of busy) thread.post({ type: 'cancel' });
     const grace = new AbortController();
-    await Promise.race([Promise.all(busy.map((thread) => thread.idle())), delay(cancelGraceMs, undefined, { signal: grace.signal }).catch(() => undefined)]);
+    await Promise.race([
+      Promise.all(busy.map((thread) => thread.idle())),
+      delay(cancelGraceMs, undefined, { signal: grace.signal }).catch(() => undefined),
+    ]);
     grace.abort();
     await Promise.all(busy.filter((thread) => thread.pending > 0).map((thread) => thread.close()));
   }
@@ -148,7 +161,9 @@ class StageThread {
   ) {
     this.#worker = new Worker(entryPath('runtime/stages/thread-entry'), {
       workerData: setup,
-      ...(heapBytesMax === undefined ? {} : { resourceLimits: { maxOldGenerationSizeMb: Math.max(16, Math.floor(heapBytesMax / 1_048_576)) } }),
+      ...(heapBytesMax === undefined
+        ? {}
+        : { resourceLimits: { maxOldGenerationSizeMb: Math.max(16, Math.floor(heapBytesMax / 1_048_576)) } }),
     });
     this.warm = new Promise((resolve, reject) => (this.#onWarm = { resolve, reject }));
     // Whoever calls warm() sees the error; a thread that dies unwatched must not take the process with it.
@@ -167,7 +182,10 @@ class StageThread {
   }
 
   ask(block: BlockRecord): Promise<Answer> {
-    if (!this.alive) return Promise.reject(this.#failure ?? new PodlineError('PDL_STAGE_DIED', `a thread of stage ${this.setup.stage.name} is gone`));
+    if (!this.alive)
+      return Promise.reject(
+        this.#failure ?? new PodlineError('PDL_STAGE_DIED', `a thread of stage ${this.setup.stage.name} is gone`),
+      );
     const ticket = ++this.#tickets;
     return new Promise((resolve, reject) => {
       this.#waiting.set(ticket, { resolve, reject });

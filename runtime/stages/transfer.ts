@@ -9,16 +9,21 @@
 import type { ColumnData, ColumnToWrite, Utf8Data } from '../scratch/types.js';
 import type { Answer } from './work.js';
 
-export function packed(answer: Answer, isInput: (buffer: ArrayBufferLike) => boolean): { answer: Answer; transfer: ArrayBuffer[] } {
+export function packed(
+  answer: Answer,
+  isInput: (buffer: ArrayBufferLike) => boolean,
+): { answer: Answer; transfer: ArrayBuffer[] } {
   const transfer = new Set<ArrayBuffer>();
   const own = <V extends ArrayBufferView>(view: V): V => {
     const { buffer } = view;
-    const free = buffer instanceof ArrayBuffer && view.byteLength === buffer.byteLength && !isInput(buffer) && !transfer.has(buffer);
+    const free =
+      buffer instanceof ArrayBuffer && view.byteLength === buffer.byteLength && !isInput(buffer) && !transfer.has(buffer);
     const out = free ? view : tightCopy(view);
     transfer.add(out.buffer as ArrayBuffer);
     return out;
   };
-  const column = (written: ColumnToWrite): ColumnToWrite => ('data' in written ? { name: written.name, data: ownData(written.data, own) } : written);
+  const column = (written: ColumnToWrite): ColumnToWrite =>
+    'data' in written ? { name: written.name, data: ownData(written.data, own) } : written;
   switch (answer.kind) {
     case 'table': {
       const columns = answer.columns.map(column);
@@ -43,7 +48,11 @@ function ownData(data: ColumnData, own: <V extends ArrayBufferView>(view: V) => 
   };
 }
 
-const ownWords = ({ length, offsets, values }: Utf8Data): Utf8Data => ({ length, offsets: tightCopy(offsets), values: tightCopy(values) });
+const ownWords = ({ length, offsets, values }: Utf8Data): Utf8Data => ({
+  length,
+  offsets: tightCopy(offsets),
+  values: tightCopy(values),
+});
 
 function tightCopy<V extends ArrayBufferView>(view: V): V {
   const bytes = new Uint8Array(view.byteLength);

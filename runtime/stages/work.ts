@@ -17,7 +17,8 @@ import { describe, fault, tableOutput, type TableOutput } from './output.js';
 import { RowForm } from './rows.js';
 import { checkParameters } from './schema.js';
 
-export type Answer = ({ kind: 'table' } & TableOutput) | { kind: 'bytes'; payload: Uint8Array } | { kind: 'partial'; state: unknown };
+export type Answer =
+  ({ kind: 'table' } & TableOutput) | { kind: 'bytes'; payload: Uint8Array } | { kind: 'partial'; state: unknown };
 
 /** Bytes that one thread has read for a run, by medium. */
 export interface ReadBytes {
@@ -62,23 +63,26 @@ export class RunWork {
       if (functions.block !== undefined) {
         const batch = this.batches.batch(block);
         const given = functions.block(batch, ctx);
-        const result = given instanceof Promise ? await given : given;
+        const result = isPromise(given) ? await given : given;
         return { kind: 'table', ...tableOutput(this.stage, declaration, block, batch, result) };
       }
       if (functions.row !== undefined) {
-        return { kind: 'table', ...rowFormOf(this.stage, this.defined, functions.row).run(block, this.batches.batch(block), ctx) };
+        return {
+          kind: 'table',
+          ...rowFormOf(this.stage, this.defined, functions.row).run(block, this.batches.batch(block), ctx),
+        };
       }
       if (functions.aggregate !== undefined) {
         const start = functions.aggregate.start(this.context);
         const given = functions.aggregate.add(start, this.batches.batch(block), ctx);
-        const state = given instanceof Promise ? await given : given;
+        const state = isPromise(given) ? await given : given;
         return { kind: 'partial', state: state === undefined ? start : state };
       }
       if (functions.bytes !== undefined) {
         const chunk = this.reader.payload(block);
         this.batches.noteInput(chunk.buffer);
         const given = functions.bytes(chunk, ctx);
-        const payload = given instanceof Promise ? await given : given;
+        const payload = isPromise(given) ? await given : given;
         if (!(payload instanceof Uint8Array)) throw fault(this.stage, `a Uint8Array for block ${block.seq}`, describe(payload));
         return { kind: 'bytes', payload };
       }
@@ -100,6 +104,9 @@ export class RunWork {
     this.#batches = undefined;
   }
 }
+
+/** What is there already is not waited for: a turn of the queue for every block would be one hop too many. */
+const isPromise = (value: unknown): value is Promise<unknown> => value instanceof Promise;
 
 const rowForms = new WeakMap<DefinedStage, RowForm>();
 

@@ -98,21 +98,27 @@ export class Agent {
     this.#work.stop();
     for (const run of this.#runs.values())
       this.#shims?.send(run.slot, { type: 'cancel', runId: run.runId, reason: 'the line ends' });
-    await Promise.all(
-      [...this.residents.values()].map(async (resident) => {
+    const queued = [...this.#state.residents.values()].filter(({ lease, letGo }) => !letGo && !this.residents.has(lease.shardId));
+    await Promise.all([
+      ...queued.map(({ lease }) => this.#giveBack(lease)),
+      ...[...this.residents.values()].map(async (resident) => {
         resident.gone.abort();
         if (resident.completed) return;
         await finalCheckpoint(this, resident);
-        const error = new PodlineError('PDL_LINE_DRAINED', `line ${this.options.line} ends and gives the shard back`).toWire();
-        await this.options.client.fail({ ...idOf(resident.lease), error, counts: false }, 'once').catch((thrown: unknown) => {
-          this.options.logger.warn(
-            { shardId: resident.lease.shardId, err: String(thrown) },
-            'could not give the shard back; its lease will run out',
-          );
-        });
+        await this.#giveBack(resident.lease);
       }),
-    );
+    ]);
     await Promise.allSettled(this.#background);
+  }
+
+  async #giveBack(lease: Lease): Promise<void> {
+    const error = new PodlineError('PDL_LINE_DRAINED', `line ${this.options.line} ends and gives the shard back`).toWire();
+    await this.options.client.fail({ ...idOf(lease), error, counts: false }, 'once').catch((thrown: unknown) => {
+      this.options.logger.warn(
+        { shardId: lease.shardId, err: String(thrown) },
+        'could not give the shard back; its lease will run out',
+      );
+    });
   }
 
   // ---- events in -------------------------------------------------------------------------------

@@ -36,7 +36,9 @@ export class ShardWork {
   async lease(max: number, wait: boolean): Promise<void> {
     try {
       const residents = this.agent.options.scratch.shards().map((shard) => shard.shardId);
-      const request = { max, waitMs: wait ? limits.leaseWaitMs : 0, residents };
+      // What an agent before this one had here comes back whole: nobody else could go on in the middle of it.
+      const atLeast = this.#strangersDropped ? 0 : Math.min(residents.length, leasesMax);
+      const request = { max: Math.max(max, atLeast), waitMs: wait ? limits.leaseWaitMs : 0, residents };
       const answer = await this.agent.options.client.lease(request, this.#stopped.signal);
       await this.#dropStrangers(answer.leases);
       const leases = await Promise.all(
@@ -237,6 +239,9 @@ export class ShardWork {
     });
   }
 }
+
+/** What one request may ask for. */
+const leasesMax = 256;
 
 const idOf = (lease: Lease): { shardId: string; epoch: number } => ({ shardId: lease.shardId, epoch: lease.epoch });
 

@@ -24,7 +24,17 @@ const instance = randomBytes(8).toString('hex');
 const connection = new AgentConnection(
   readEnv(env.socket),
   {
-    onConnected: () => connection.send({ type: 'hello', protocol: shimProtocolVersion, slot: slotNumber, step, stage, instance, pid: process.pid, kind: 'node' }),
+    onConnected: () =>
+      connection.send({
+        type: 'hello',
+        protocol: shimProtocolVersion,
+        slot: slotNumber,
+        step,
+        stage,
+        instance,
+        pid: process.pid,
+        kind: 'node',
+      }),
     onMessage: (message) => slot.take(message),
     onLost: () => slot.cancel('the agent is gone'),
   },

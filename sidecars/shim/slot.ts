@@ -69,7 +69,10 @@ export class Slot {
         if (this.#running?.runId === message.runId) this.#running.answerRoom?.(message.answer);
         return;
       default:
-        throw new PodlineError('PDL_PROTOCOL', `the agent said ${String((message as { type: unknown }).type)}, which this shim does not know`);
+        throw new PodlineError(
+          'PDL_PROTOCOL',
+          `the agent said ${String((message as { type: unknown }).type)}, which this shim does not know`,
+        );
     }
   }
 
@@ -122,7 +125,7 @@ export class Slot {
     await this.cancel('another stage was put into the slot');
     const old = await before?.host.catch(() => undefined);
     await old?.close();
-    const { dir, spillDir, sizeBytesMax, medium = 'memory' } = scratch;
+    const { dir, spillDir, sizeBytesMax, medium } = scratch;
     const host = await hostOf({
       stage,
       workers,
@@ -182,18 +185,30 @@ export class Slot {
     const { send, logger } = this.parts;
     const { runId } = running;
     let saidAtMs = 0;
-    let last = { blocks: 0, blocksTotal: 0, rows: 0 };
-    const say = (note?: string): void => {
+    let later: NodeJS.Timeout | undefined;
+    let last: { blocks: number; blocksTotal: number; rows: number; note?: string } = { blocks: 0, blocksTotal: 0, rows: 0 };
+    const say = (): void => {
+      clearTimeout(later);
+      later = undefined;
+      if (this.#running !== running) return;
       saidAtMs = performance.now();
-      send({ type: 'progress', runId, ...last, ...(note === undefined ? {} : { note }) });
+      send({ type: 'progress', runId, ...last });
+    };
+    /** At once, or when it is time; what is newer by then takes its place. */
+    const saySoon = (): void => {
+      const waitMs = saidAtMs + progressEveryMs - performance.now();
+      if (waitMs <= 0) say();
+      else later ??= setTimeout(say, waitMs).unref();
     };
     return {
       progress: (blocks, blocksTotal, rows) => {
-        last = { blocks, blocksTotal, rows };
-        if (blocks === blocksTotal || performance.now() - saidAtMs >= progressEveryMs) say();
+        last = { ...last, blocks, blocksTotal, rows };
+        if (blocks === blocksTotal) say();
+        else saySoon();
       },
       note: (note) => {
-        if (performance.now() - saidAtMs >= progressEveryMs) say(note);
+        last = { ...last, note };
+        saySoon();
       },
       log: (level, message) => {
         logger[level]({ runId }, message);
@@ -217,8 +232,19 @@ export class Slot {
 
 function asEnded(runId: string, { outcome, error, ...counts }: RunEnd, stray: PodlineError | undefined): RunEnded {
   // What looks like a cancel was one of ours, because of an error of the stage.
-  if (outcome === 'cancelled' && stray !== undefined) return { type: 'ended', runId, outcome: 'failed', error: stray.toWire(), ...counts };
+  if (outcome === 'cancelled' && stray !== undefined)
+    return { type: 'ended', runId, outcome: 'failed', error: stray.toWire(), ...counts };
   return { type: 'ended', runId, outcome, ...(error === undefined ? {} : { error }), ...counts };
 }
 
-const failed = (runId: string, error: WireError): RunEnded => ({ type: 'ended', runId, outcome: 'failed', error, startMs: 0, workMs: 0, blocks: 0, rows: 0, bytes: noBytes() });
+const failed = (runId: string, error: WireError): RunEnded => ({
+  type: 'ended',
+  runId,
+  outcome: 'failed',
+  error,
+  startMs: 0,
+  workMs: 0,
+  blocks: 0,
+  rows: 0,
+  bytes: noBytes(),
+});

@@ -12,7 +12,8 @@ import type { ResolvedStage } from '../../runtime/contracts/manifest.js';
 import { shimProtocolVersion } from '../../runtime/contracts/shim-protocol.js';
 import { FakeAgent, stageOf } from '../support/shim-agent.js';
 
-const shell = (script: string, over: Partial<ResolvedStage> = {}): ResolvedStage => stageOf('work', { command: ['/bin/sh', '-c', script], output: 'bytes', ...over });
+const shell = (script: string, over: Partial<ResolvedStage> = {}): ResolvedStage =>
+  stageOf('work', { command: ['/bin/sh', '-c', script], output: 'bytes', ...over });
 
 /** Waits until a file holds something: a program's sign that it has come so far. */
 async function appears(path: string): Promise<string> {
@@ -52,7 +53,14 @@ export function shimConformance(name: string, command: readonly string[]): void 
 
     it('says hello with slot, step, stage, instance and pid, before it is told anything', async () => {
       const shim = agent.spawn(command, 'work', { slot: 3, step: 'run-7' });
-      expect(await agent.hello()).toMatchObject({ protocol: shimProtocolVersion, slot: 3, step: 'run-7', stage: 'work', pid: shim.child.pid, instance: expect.stringMatching(/.+/) });
+      expect(await agent.hello()).toMatchObject({
+        protocol: shimProtocolVersion,
+        slot: 3,
+        step: 'run-7',
+        stage: 'work',
+        pid: shim.child.pid,
+        instance: expect.stringMatching(/.+/),
+      });
     });
 
     it('waits for an agent that is not there yet', async () => {
@@ -63,7 +71,9 @@ export function shimConformance(name: string, command: readonly string[]): void 
     });
 
     it('gives a command its input, parameters and key, and commits what it wrote when it exits with 0', async () => {
-      const stage = shell('cat "$PODLINE_INPUT_DIR/input.bin" > "$PODLINE_OUTPUT_DIR/out"; printf "%s|%s" "$PODLINE_PARAMETERS" "$PODLINE_SHARD_KEY" >> "$PODLINE_OUTPUT_DIR/out"');
+      const stage = shell(
+        'cat "$PODLINE_INPUT_DIR/input.bin" > "$PODLINE_OUTPUT_DIR/out"; printf "%s|%s" "$PODLINE_PARAMETERS" "$PODLINE_SHARD_KEY" >> "$PODLINE_OUTPUT_DIR/out"',
+      );
       const shim = await agent.put(command, stage);
       const ended = await agent.run(shim, 'work', { parameters: { limit: 5 } });
       expect(ended).toMatchObject({ outcome: 'committed', blocks: 2 });
@@ -82,19 +92,33 @@ export function shimConformance(name: string, command: readonly string[]): void 
     it('tells of a failure with exit code and the tail of stderr, commits nothing, and parks', async () => {
       const shim = await agent.put(command, shell('echo x > "$PODLINE_OUTPUT_DIR/out"; echo "no such airport" >&2; exit 3'));
       const ended = await agent.run(shim, 'work');
-      expect(ended).toMatchObject({ outcome: 'failed', error: { code: 'PDL_STAGE_FAILED', message: expect.stringContaining('exit code 3'), logTail: expect.stringContaining('no such airport') } });
+      expect(ended).toMatchObject({
+        outcome: 'failed',
+        error: {
+          code: 'PDL_STAGE_FAILED',
+          message: expect.stringContaining('exit code 3'),
+          logTail: expect.stringContaining('no such airport'),
+        },
+      });
       expect(agent.scratch.stream(agent.shardId, 'work')?.sealed ?? false).toBe(false);
       expect((await agent.run(shim, 'work')).outcome).toBe('failed');
     });
 
     it('tells of a program that died by a signal', async () => {
       const shim = await agent.put(command, shell('kill -SEGV $$'));
-      expect((await agent.run(shim, 'work')).error).toMatchObject({ code: 'PDL_STAGE_DIED', message: expect.stringContaining('SIGSEGV') });
+      expect((await agent.run(shim, 'work')).error).toMatchObject({
+        code: 'PDL_STAGE_DIED',
+        message: expect.stringContaining('SIGSEGV'),
+      });
     });
 
     it('tells of a program that is not there, and how to mend it', async () => {
       const shim = await agent.put(command, stageOf('work', { command: ['podline-no-such-program'], output: 'bytes' }));
-      expect((await agent.run(shim, 'work')).error).toMatchObject({ code: 'PDL_STAGE_FAILED', message: expect.stringContaining('podline-no-such-program'), hint: expect.stringContaining('PATH') });
+      expect((await agent.run(shim, 'work')).error).toMatchObject({
+        code: 'PDL_STAGE_FAILED',
+        message: expect.stringContaining('podline-no-such-program'),
+        hint: expect.stringContaining('PATH'),
+      });
     });
 
     it('refuses an output that is not what was declared', async () => {
@@ -105,12 +129,18 @@ export function shimConformance(name: string, command: readonly string[]): void 
     it('refuses a second run while one is under way (invariant 2)', async () => {
       const sign = join(agent.dir, 'sign');
       const go = join(agent.dir, 'go');
-      const shim = await agent.put(command, shell(`echo up > ${sign}; while [ ! -e ${go} ]; do sleep 0.01; done; echo done > "$PODLINE_OUTPUT_DIR/out"`));
+      const shim = await agent.put(
+        command,
+        shell(`echo up > ${sign}; while [ ! -e ${go} ]; do sleep 0.01; done; echo done > "$PODLINE_OUTPUT_DIR/out"`),
+      );
       const first = await agent.request('work');
       agent.send(shim.slot, { type: 'start', ...first });
       await appears(sign);
       agent.send(shim.slot, { type: 'start', ...first, runId: 'second' });
-      expect(await agent.heard('ended', (said) => said.runId === 'second')).toMatchObject({ outcome: 'failed', error: { code: 'PDL_PROTOCOL' } });
+      expect(await agent.heard('ended', (said) => said.runId === 'second')).toMatchObject({
+        outcome: 'failed',
+        error: { code: 'PDL_PROTOCOL' },
+      });
       await writeFile(go, '');
       expect((await agent.heard('ended', (said) => said.runId === first.runId)).outcome).toBe('committed');
     });

@@ -27,7 +27,9 @@ import { openScratch } from '../../runtime/scratch/scratch.js';
 import type { ColumnToWrite, Scratch } from '../../runtime/scratch/types.js';
 
 export const lineageOf = (stage: string, inputs: Record<string, string> = {}, parameters = 'p'): Lineage => ({
-  digest: createHash('sha256').update(JSON.stringify([stage, inputs, parameters])).digest('hex'),
+  digest: createHash('sha256')
+    .update(JSON.stringify([stage, inputs, parameters]))
+    .digest('hex'),
   stage,
   version: 'v1',
   parameters,
@@ -73,7 +75,13 @@ export class FakeAgent {
   static async start(options: { sizeBytesMax?: number } = {}): Promise<FakeAgent> {
     const dir = await mkdtemp(join(tmpdir(), 'podline-shim-'));
     const sizeBytesMax = options.sizeBytesMax ?? 256 * 1024 * 1024;
-    const scratch = await openScratch({ dir: join(dir, 'scratch'), spillDir: join(dir, 'spill'), sizeBytesMax, medium: 'memory', role: 'owner' });
+    const scratch = await openScratch({
+      dir: join(dir, 'scratch'),
+      spillDir: join(dir, 'spill'),
+      sizeBytesMax,
+      medium: 'memory',
+      role: 'owner',
+    });
     const agent = new FakeAgent(dir, scratch, sizeBytesMax);
     await scratch.putShard({ shardId: agent.shardId, epoch: 1, revision: 1 });
     await agent.listen();
@@ -99,7 +107,11 @@ export class FakeAgent {
   }
 
   /** Starts a shim in a slot; what it writes on stderr is kept in `stderr` of what is returned. */
-  spawn(command: readonly string[], stage: string, options: { slot?: number; step?: string; env?: Record<string, string>; lifeline?: boolean } = {}): ShimProcess {
+  spawn(
+    command: readonly string[],
+    stage: string,
+    options: { slot?: number; step?: string; env?: Record<string, string>; lifeline?: boolean } = {},
+  ): ShimProcess {
     const { slot = 0, step = `step-${randomBytes(3).toString('hex')}`, lifeline = false } = options;
     const [file = '', ...args] = command;
     const child = spawn(file, args, {
@@ -116,7 +128,13 @@ export class FakeAgent {
       },
     });
     this.#children.add(child);
-    const shim: ShimProcess = { child, slot, step, stderr: '', exited: once(child, 'exit').then(([code, signal]) => ({ code, signal }) as ShimExit) };
+    const shim: ShimProcess = {
+      child,
+      slot,
+      step,
+      stderr: '',
+      exited: once(child, 'exit').then(([code, signal]): ShimExit => ({ code, signal })),
+    };
     child.stderr.on('data', (chunk: Buffer) => (shim.stderr += chunk.toString()));
     child.stdout.resume();
     return shim;
@@ -127,7 +145,12 @@ export class FakeAgent {
       type: 'welcome',
       stage,
       kind: 'table',
-      scratch: { dir: join(this.dir, 'scratch'), sizeBytesMax: this.sizeBytesMax, spillDir: join(this.dir, 'spill'), medium: 'memory' },
+      scratch: {
+        dir: join(this.dir, 'scratch'),
+        sizeBytesMax: this.sizeBytesMax,
+        spillDir: join(this.dir, 'spill'),
+        medium: 'memory',
+      },
       workers: 1,
       ...over,
     };
@@ -143,12 +166,24 @@ export class FakeAgent {
   }
 
   /** The first thing said that fits, from the `from`th on. */
-  async heard<T extends Said['type']>(type: T, fits: (said: Extract<Said, { type: T }>) => boolean = () => true, from = 0): Promise<Extract<Said, { type: T }>> {
-    return this.#until(() => this.said.slice(from).find((said): said is Extract<Said, { type: T }> => said.type === type && fits(said as Extract<Said, { type: T }>)));
+  async heard<T extends Said['type']>(
+    type: T,
+    fits: (said: Extract<Said, { type: T }>) => boolean = () => true,
+    from = 0,
+  ): Promise<Extract<Said, { type: T }>> {
+    return this.#until(() =>
+      this.said
+        .slice(from)
+        .find((said): said is Extract<Said, { type: T }> => said.type === type && fits(said as Extract<Said, { type: T }>)),
+    );
   }
 
   /** Hello, welcome, ready. */
-  async put(command: readonly string[], stage: ResolvedStage, options: Parameters<FakeAgent['spawn']>[2] & { workers?: number } = {}): Promise<ShimProcess> {
+  async put(
+    command: readonly string[],
+    stage: ResolvedStage,
+    options: Parameters<FakeAgent['spawn']>[2] & { workers?: number } = {},
+  ): Promise<ShimProcess> {
     const heard = this.said.length;
     const shim = this.spawn(command, stage.name, options);
     await this.hello(this.hellos.length + 1);
@@ -168,7 +203,10 @@ export class FakeAgent {
       attempt: 1,
       parameters: {},
       inputs,
-      lineage: lineageOf(stage, Object.fromEntries(inputs.map((name) => [name, this.scratch.stream(this.shardId, name)?.lineage.digest ?? '']))),
+      lineage: lineageOf(
+        stage,
+        Object.fromEntries(inputs.map((name) => [name, this.scratch.stream(this.shardId, name)?.lineage.digest ?? ''])),
+      ),
       consumed: 0,
       ...over,
     };
@@ -187,7 +225,14 @@ export class FakeAgent {
   async table(stream: string, schema: ColumnSchema[], blocks: { rows: number; columns: ColumnToWrite[] }[]): Promise<void> {
     const run = { runId: `load-${stream}`, epoch: 1 };
     await this.scratch.beginRun(this.shardId, stream, run);
-    const writer = await this.scratch.openWriter({ shardId: this.shardId, stream, kind: 'table', schema, lineage: lineageOf(stream), run });
+    const writer = await this.scratch.openWriter({
+      shardId: this.shardId,
+      stream,
+      kind: 'table',
+      schema,
+      lineage: lineageOf(stream),
+      run,
+    });
     for (const { rows, columns } of blocks) await writer.appendTable(rows, columns);
     await writer.seal();
     await writer.close();
@@ -196,7 +241,14 @@ export class FakeAgent {
   async bytes(stream: string, chunks: Uint8Array[]): Promise<void> {
     const run = { runId: `load-${stream}`, epoch: 1 };
     await this.scratch.beginRun(this.shardId, stream, run);
-    const writer = await this.scratch.openWriter({ shardId: this.shardId, stream, kind: 'bytes', schema: [], lineage: lineageOf(stream), run });
+    const writer = await this.scratch.openWriter({
+      shardId: this.shardId,
+      stream,
+      kind: 'bytes',
+      schema: [],
+      lineage: lineageOf(stream),
+      run,
+    });
     for (const chunk of chunks) await writer.appendBytes(chunk);
     await writer.seal();
     await writer.close();

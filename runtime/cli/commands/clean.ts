@@ -1,16 +1,15 @@
 /** `podline clean`: gives up what a work directory holds: journal, checkpoints, logs and scratch. Results stay. */
-import { existsSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { rm, rmdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { PodlineError } from '../../contracts/errors.js';
 import { lockWorkdir } from '../../coordinator/workdir-lock.js';
 import { layOut } from '../../local/places.js';
-import { exitCodes, type RunIo } from './run.js';
+import { fromHere } from '../hints.js';
+import { requireWorkDir } from '../reach.js';
+import { exitCodes, type RunIo } from '../io.js';
 
 export async function clean(workDir: string, io: Pick<RunIo, 'out'>): Promise<number> {
   const dir = resolve(workDir);
-  if (!existsSync(join(dir, 'journal')))
-    throw new PodlineError('PDL_USAGE', `${dir} is no work directory of podline`, { hint: 'Name it with --work-dir.' });
+  requireWorkDir(dir);
   const places = layOut(dir, 'Memory');
   const lock = await lockWorkdir(places.workDir);
   try {
@@ -27,7 +26,9 @@ export async function clean(workDir: string, io: Pick<RunIo, 'out'>): Promise<nu
       join(dir, 'scratch'),
     ];
     await Promise.all(ours.map((path) => rm(path, { recursive: true, force: true })));
-    io.out.write(`cleaned ${dir}\n`);
+    // What else lies there is somebody else's.
+    await rmdir(dir).catch(() => undefined);
+    io.out.write(`cleaned ${fromHere(dir)}\n`);
     return exitCodes.done;
   } finally {
     await lock.release();

@@ -6,7 +6,7 @@ import { PodlineError } from '../../contracts/errors.js';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { exitCodes, type RunIo } from './run.js';
+import { exitCodes, type RunIo } from '../io.js';
 
 export async function lint(files: readonly string[], json: boolean, io: Pick<RunIo, 'out'>): Promise<number> {
   let errors = 0;

@@ -2,18 +2,21 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { readManifest } from '../../config/manifest.js';
+import { nearest } from '../../config/nearest.js';
 import { resolveParameters } from '../../config/parameters.js';
 import { resolvePipeline } from '../../config/pipeline.js';
+import { formatCount } from '../../config/units.js';
 import type { SubmissionInput } from '../../api/client.js';
 import { PodlineError } from '../../contracts/errors.js';
-import type { PipelineManifest } from '../../contracts/manifest.js';
+import type { Pipeline, PipelineManifest } from '../../contracts/manifest.js';
 import type { Submission } from '../../contracts/shard.js';
-import type { Counts } from '../../contracts/views.js';
 import type { Journal } from '../../journal/journal.js';
 import { addressFileName } from '../../local/places.js';
 import { splitInput } from '../../sources/split.js';
 import { createLogger } from '../../telemetry/logger.js';
 import { startEmbedded, type Embedded } from '../embedded.js';
+import { command, fromHere } from '../hints.js';
+import { exitCodes, type RunIo } from '../io.js';
 import { describeSummary, SummaryBuilder, type RunSummary } from '../summary.js';
 import { watchUntilDone } from '../watch.js';
 
@@ -23,20 +26,12 @@ export interface RunOptions {
   resultDir?: string | undefined;
   workDir?: string | undefined;
   lines: number;
-  resume: boolean;
+  /** `only`: there must be something to go on with. */
+  resume: boolean | 'only';
   json: boolean;
-  /** Only these stages and what follows them run again. */
+  /** This stage and what follows it run again. */
   from?: string | undefined;
 }
-
-export interface RunIo {
-  out: NodeJS.WriteStream;
-  err: NodeJS.WriteStream;
-  /** Aborted by Ctrl-C. */
-  signal: AbortSignal;
-}
-
-export const exitCodes = { done: 0, someFailed: 1, usage: 2, interrupted: 130 } as const;
 
 /** Resolves with the exit code. */
 export async function run(file: string, options: RunOptions, io: RunIo): Promise<number> {
@@ -51,6 +46,7 @@ export async function run(file: string, options: RunOptions, io: RunIo): Promise
       hint: 'Give --input, add `input.source` to the manifest, or use `podline serve` and submit shards.',
     });
   }
+  checkFrom(manifest, options.from);
   const parameters = resolveParameters(manifest.spec.parameters, options.param ?? {}, '--param');
   const workDir = workDirOf(manifest, options.workDir);
   const logger = createLogger({ name: 'coordinator' }, { level: process.env.PODLINE_LOG_LEVEL ?? 'warn' });
@@ -65,19 +61,29 @@ export async function run(file: string, options: RunOptions, io: RunIo): Promise
   try {
     for (const warning of embedded.places.warnings) io.err.write(`warning: ${warning}\n`);
     const startedMs = performance.now();
+    const after = await embedded.client.lastEventId();
     const pipeline = await resolvePipeline(manifest, { baseDir, stagesDir: embedded.places.stagesDir, revision: 0 });
     const applied = (await embedded.client.applyPipeline(pipeline)).pipeline ?? pipeline;
     await takeUp(embedded, name, options);
     await submitAll(embedded, manifest, { baseDir, parameters });
+    if (!options.json) await sayStart(embedded, applied, options.lines, io);
     await embedded.driver.start(applied, options.lines);
     await embedded.coordinator.releaseAbsent(embedded.driver.lineNames);
     const view = options.json ? 'none' : io.err.isTTY ? 'live' : 'plain';
-    const counts = await watchUntilDone({ client: embedded.client, pipeline: applied, signal: io.signal, view, out: io.err });
-    if (io.signal.aborted) return await stopped(embedded, file, workDir, io);
-    const summary = await summarise(embedded, applied.name, performance.now() - startedMs, counts);
-    keepScratch = false;
-    io.out.write(options.json ? `${JSON.stringify(summary)}\n` : `${describeSummary(summary)}\n`);
-    if (!options.json) io.out.write(nextSteps(file, summary));
+    const counts = await watchUntilDone({
+      client: embedded.client,
+      pipeline: applied,
+      signal: io.signal,
+      view,
+      out: io.err,
+      after,
+    });
+    if (io.signal.aborted) await stopping(embedded, io);
+    const summary = await summarise(embedded, applied.name, performance.now() - startedMs, io.signal.aborted);
+    keepScratch = summary.interrupted;
+    if (options.json) io.out.write(`${JSON.stringify(summary)}\n`);
+    else if (!summary.interrupted) io.out.write(`${describeSummary(summary)}\n${nextSteps(file, summary)}`);
+    if (summary.interrupted) return stopped(file, embedded, summary, io);
     return counts.failed + counts.cancelled > 0 ? exitCodes.someFailed : exitCodes.done;
   } finally {
     await embedded.close({ keepScratch });
@@ -89,15 +95,20 @@ export const workDirOf = (manifest: PipelineManifest, given: string | undefined)
 
 /** A finished run makes way for a new one; an unfinished one is gone on with, if that is wanted, and never thrown away. */
 async function anewOrGoOn(journal: Journal, name: string, workDir: string, options: RunOptions): Promise<'goOn' | 'anew'> {
-  if ((await journal.pipeline(name)) === undefined) return 'goOn';
-  if (options.from !== undefined) return 'goOn';
+  if ((await journal.pipeline(name)) === undefined) {
+    if (options.resume !== 'only') return 'goOn';
+    throw new PodlineError('PDL_USAGE', `${fromHere(workDir)} holds no run of pipeline ${name}`, {
+      hint: 'Start one with `podline run`, or name the work directory of one with --work-dir.',
+    });
+  }
+  if (options.from !== undefined || options.resume === 'only') return 'goOn';
   const counts = await journal.counts(name);
   const unfinished = counts.pending + counts.running;
   if (unfinished > 0 && !options.resume) {
     const total = unfinished + counts.completed + counts.failed + counts.cancelled;
     throw new PodlineError(
       'PDL_RUN_UNFINISHED',
-      `${workDir} holds a run with ${String(unfinished)} of ${String(total)} shards unfinished`,
+      `${fromHere(workDir)} holds a run with ${formatCount(unfinished)} of ${formatCount(total)} shards unfinished`,
     );
   }
   // A run that ended cleanly takes its address away; one that was killed may have had inputs that were not submitted yet.
@@ -108,7 +119,7 @@ async function anewOrGoOn(journal: Journal, name: string, workDir: string, optio
 /** What ended badly is tried again; with `--from`, that stage and what follows it run again on every shard. */
 async function takeUp(embedded: Embedded, name: string, options: RunOptions): Promise<void> {
   if (options.from !== undefined) await resumeAll(embedded, name, options.from);
-  else if (options.resume) await retryEnded(embedded, name);
+  else if (options.resume !== false) await retryEnded(embedded, name);
 }
 
 async function retryEnded({ client }: Embedded, name: string): Promise<void> {
@@ -144,28 +155,85 @@ async function submitAll(
   if (batch.length > 0) await send();
 }
 
-async function summarise({ client, places }: Embedded, name: string, elapsedMs: number, counts: Counts): Promise<RunSummary> {
+async function summarise(
+  { client, places }: Embedded,
+  name: string,
+  elapsedMs: number,
+  interrupted: boolean,
+): Promise<RunSummary> {
   const builder = new SummaryBuilder();
+  const { counts } = await client.pipeline(name);
   for await (const listed of client.listAll(name)) builder.add(await client.get(listed.id));
-  return builder.build({ pipeline: name, workDir: places.workDir, elapsedMs, counts });
+  return builder.build({ pipeline: name, workDir: places.workDir, elapsedMs, interrupted, counts });
 }
 
-async function stopped(embedded: Embedded, file: string, workDir: string, io: RunIo): Promise<number> {
+/** Before anything is touched: a stage that is not there is a slip of the pen. */
+function checkFrom(manifest: PipelineManifest, from: string | undefined): void {
+  const stages = ['input', ...manifest.spec.stages.map((stage) => stage.name)];
+  if (from === undefined || stages.includes(from)) return;
+  const near = nearest(from, stages);
+  throw new PodlineError('PDL_USAGE', `pipeline ${manifest.metadata.name} has no stage ${from}`, {
+    place: '--from',
+    hint: near === undefined ? `Its stages are ${stages.join(', ')}.` : `Did you mean ${near}?`,
+  });
+}
+
+const counted = (count: number, one: string): string => `${formatCount(count)} ${one}${count === 1 ? '' : 's'}`;
+
+async function sayStart({ client, places }: Embedded, pipeline: Pipeline, lines: number, io: RunIo): Promise<void> {
+  const { counts } = await client.pipeline(pipeline.name);
+  const ended = counts.completed + counts.failed + counts.cancelled;
+  const done = ended > 0 ? `; ${formatCount(ended)} done before` : '';
+  if (counts.pending + counts.running === 0) {
+    io.err.write(`${pipeline.name}: nothing is left to do in ${fromHere(places.workDir)}\n`);
+    return;
+  }
+  const todo = counted(counts.pending + counts.running, 'shard');
+  const through = `${counted(pipeline.stages.length, 'stage')} on ${counted(lines, 'line')}`;
+  io.err.write(`${pipeline.name}: ${todo} through ${through}${done}; work directory ${fromHere(places.workDir)}\n`);
+}
+
+async function stopping(embedded: Embedded, io: RunIo): Promise<void> {
   io.err.write('\nstopping: what is committed is checkpointed …\n');
   await embedded.driver.stop();
-  io.err.write(`stopped. Go on with:  npx podline run ${file} --work-dir ${workDir} --resume\n`);
+}
+
+function stopped(file: string, { places }: Embedded, { shards }: RunSummary, io: RunIo): number {
+  const left = counted(shards.pending + shards.running, 'shard');
+  const workDir = fromHere(places.workDir);
+  io.err.write(
+    [
+      `stopped with ${left} left; memory and work directory are kept.`,
+      `  go on with     ${command('run', file, '--work-dir', workDir, '--resume')}`,
+      `  give it up by  ${command('clean', '--work-dir', workDir)}`,
+      '',
+    ].join('\n'),
+  );
   return exitCodes.interrupted;
 }
 
 function nextSteps(file: string, summary: RunSummary): string {
-  const page = summary.results[0];
-  if (page === undefined) return '';
-  return [
-    '',
-    'Try next:',
-    `  npx podline lint ${file}`,
-    `  npx podline get ${page.shardId} --work-dir ${summary.workDir}     what happened to the shard, and why`,
-    `  npx podline resume ${file} --from ${summary.stages.at(-1)?.stage ?? 'STAGE'}     run a stage again; what is before it stays`,
-    '',
-  ].join('\n');
+  const of = ['--work-dir', fromHere(summary.workDir)];
+  const [result] = summary.results;
+  const [failure] = summary.failures;
+  const last = summary.stages.at(-1)?.stage;
+  const steps: [string, string][] = [
+    ...(failure === undefined
+      ? []
+      : ([
+          [command('get', failure.shardId, ...of), 'what happened to a shard that failed, and why'],
+          [command('run', file, ...of, '--resume'), 'try again what failed'],
+        ] satisfies [string, string][])),
+    ...(result === undefined
+      ? []
+      : ([[command('get', result.shardId, ...of), 'what each stage did to a shard, and why']] satisfies [string, string][])),
+    ...(result === undefined || last === undefined
+      ? []
+      : ([[command('resume', file, ...of, '--from', last), `run ${last} again; what is before it stays`]] satisfies [
+          string,
+          string,
+        ][])),
+    [command('clean', ...of), 'give up journal, checkpoints and logs; results stay'],
+  ];
+  return ['', 'Try next:', ...steps.flatMap(([words, why]) => [`  ${words}`, `      ${why}`]), ''].join('\n');
 }

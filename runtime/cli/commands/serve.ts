@@ -3,7 +3,9 @@ import { readManifest } from '../../config/manifest.js';
 import { resolvePipeline } from '../../config/pipeline.js';
 import { createLogger } from '../../telemetry/logger.js';
 import { startEmbedded } from '../embedded.js';
-import { exitCodes, workDirOf, type RunIo } from './run.js';
+import { command, fromHere } from '../hints.js';
+import { exitCodes, type RunIo } from '../io.js';
+import { workDirOf } from './run.js';
 
 export interface ServeOptions {
   workDir?: string | undefined;
@@ -25,9 +27,10 @@ export async function serve(file: string, options: ServeOptions, io: RunIo): Pro
     await embedded.coordinator.releaseAbsent(embedded.driver.lineNames);
     io.out.write(`${embedded.url}\n`);
     io.err.write(
-      `pipeline ${resolved.name} on ${String(options.lines)} ${options.lines === 1 ? 'line' : 'lines'}; token in ${embedded.places.addressFile}\n`,
+      `pipeline ${resolved.name} on ${String(options.lines)} ${options.lines === 1 ? 'line' : 'lines'}; token in ${fromHere(embedded.places.addressFile)}\n`,
     );
-    io.err.write(`submit with:  npx podline submit ${resolved.name} --input FILE --work-dir ${workDir}\n`);
+    io.err.write(`submit with:  ${command('submit', resolved.name, '--work-dir', fromHere(workDir), '--input', 'FILE')}\n`);
+    io.err.write('Ctrl-C ends it\n');
     await new Promise<void>((resolve) => {
       if (io.signal.aborted) resolve();
       io.signal.addEventListener('abort', () => {

@@ -3,15 +3,17 @@ import { createReadStream } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
+import { resolveParameters } from '../../config/parameters.js';
 import { formatBytes, formatDuration } from '../../config/units.js';
-import type { SubmissionInput } from '../../api/client.js';
+import { submitBatchMax, type PodlineClient, type SubmissionInput } from '../../api/client.js';
 import { PodlineError } from '../../contracts/errors.js';
-import type { Shard, Submission } from '../../contracts/shard.js';
+import type { Shard, ShardState, SubmitAnswer } from '../../contracts/shard.js';
+import type { Explanation } from '../../contracts/views.js';
 import { splitInput } from '../../sources/split.js';
-import { reach } from '../reach.js';
-import { exitCodes, type RunIo } from './run.js';
-
-type Out = Pick<RunIo, 'out' | 'signal'>;
+import { command, fromHere } from '../hints.js';
+import { reach, requireWorkDir } from '../reach.js';
+import { alignTable } from '../table.js';
+import { exitCodes, type RunIo } from '../io.js';
 
 export interface SubmitOptions {
   workDir: string;
@@ -24,12 +26,13 @@ export interface SubmitOptions {
 }
 
 /** Splits the input as the pipeline says, and submits each piece. Returns before anything runs, unless `--wait`. */
-export async function submit(pipelineName: string, options: SubmitOptions, io: Out): Promise<number> {
+export async function submit(pipelineName: string, options: SubmitOptions, io: RunIo): Promise<number> {
   const reached = await reach(options.workDir);
   try {
     const view = await reached.client.pipeline(pipelineName);
     if (view.pipeline === undefined) throw new PodlineError('PDL_PIPELINE_UNKNOWN', `there is no pipeline ${pipelineName}`);
     const { spec, baseDir } = view.pipeline;
+    const parameters = resolveParameters(spec.parameters, options.param, '--param');
     const source = options.input.map((pattern) => (/^[a-z][a-z0-9+.-]*:/i.test(pattern) ? pattern : resolve(pattern)));
     const submissions: SubmissionInput[] = [];
     for await (const piece of splitInput({ ...spec.input, source }, { baseDir })) {
@@ -41,18 +44,21 @@ export async function submit(pipelineName: string, options: SubmitOptions, io: O
             : submissions.length === 0
               ? options.key
               : `${options.key}.${String(submissions.length)}`,
-        parameters: coerce(options.param),
+        parameters,
         ...(options.resultDir === undefined ? {} : { resultDir: resolve(options.resultDir) }),
       });
     }
-    const answers = await reached.client.submitAll(pipelineName, submissions);
+    const answers: SubmitAnswer[] = [];
+    for (let at = 0; at < submissions.length; at += submitBatchMax) {
+      answers.push(...(await reached.client.submitAll(pipelineName, submissions.slice(at, at + submitBatchMax))));
+    }
     for (const answer of answers) {
       if (options.json) io.out.write(`${JSON.stringify(answer)}\n`);
       else if (answer.outcome === 'rejected')
         io.out.write(`rejected  ${answer.key ?? ''} ${answer.error.code} ${answer.error.message}\n`);
       else io.out.write(`${answer.outcome}  ${answer.id}  ${answer.key}\n`);
     }
-    if (!reached.running) io.out.write('no coordinator runs here: the shards wait for the next `podline run --resume`\n');
+    if (!reached.running) io.err.write(waitsWords(options.workDir, options.wait));
     const rejected = answers.some((answer) => answer.outcome === 'rejected');
     if (!options.wait || !reached.running) return rejected ? exitCodes.someFailed : exitCodes.done;
     const ended = await Promise.all(
@@ -68,55 +74,94 @@ export async function submit(pipelineName: string, options: SubmitOptions, io: O
   }
 }
 
-/** The journal checks types against the pipeline; words of the command line become what they look like. */
-const coerce = (given: Record<string, string>): Submission['parameters'] =>
-  Object.fromEntries(
-    Object.entries(given).map(([name, text]) => [
-      name,
-      text === 'true' ? true : text === 'false' ? false : text !== '' && Number.isFinite(Number(text)) ? Number(text) : text,
-    ]),
-  );
+const waitsWords = (workDir: string, isWaitWanted: boolean): string =>
+  [
+    `no coordinator runs in ${fromHere(resolve(workDir))}: ${isWaitWanted ? 'not waited; ' : ''}shards wait for one`,
+    `  ${command('run', 'PIPELINE', '--work-dir', fromHere(resolve(workDir)), '--resume')}`,
+    '',
+  ].join('\n');
 
-export async function get(shardId: string, options: { workDir: string; json: boolean }, io: Out): Promise<number> {
+export interface GetOptions {
+  workDir: string;
+  json: boolean;
+  /** Only when no shard is named. */
+  state?: ShardState | undefined;
+}
+
+/** One shard and why it is where it is; without an id, a line for each shard. */
+export async function get(shardId: string | undefined, options: GetOptions, io: RunIo): Promise<number> {
   const reached = await reach(options.workDir);
   try {
-    const shard = await reached.client.get(shardId);
-    if (options.json) {
-      io.out.write(`${JSON.stringify(shard)}\n`);
+    if (shardId === undefined) {
+      await list(reached.client, options, io);
       return exitCodes.done;
     }
+    const shard = await reached.client.get(shardId);
     const explanation = await reached.client.explain(shardId);
-    io.out.write(`${describeShard(shard, explanation.because)}\n`);
+    io.out.write(options.json ? `${JSON.stringify({ ...shard, explanation })}\n` : `${describeShard(shard, explanation)}\n`);
     return exitCodes.done;
   } finally {
     await reached.close();
   }
 }
 
-export function describeShard(shard: Shard, because: readonly string[]): string {
-  const stages = (shard.report?.stages ?? []).map(
-    (stage) =>
-      `  ${stage.stage.padEnd(16)} ${stage.outcome.padEnd(9)} ${String(stage.runs)} run${stage.runs === 1 ? ' ' : 's'} ${formatDuration(stage.workMs).padStart(9)} ${formatBytes(stage.bytes.memory.written).padStart(10)}  ${stage.why}`,
+async function list(client: PodlineClient, { json, state }: GetOptions, io: RunIo): Promise<void> {
+  const rows: string[][] = [];
+  for (const pipeline of await client.pipelines()) {
+    for await (const shard of client.listAll(pipeline.name, state === undefined ? {} : { state })) {
+      if (json) io.out.write(`${JSON.stringify(shard)}\n`);
+      else rows.push([shard.id, shard.state, shard.key, lastWord(shard)]);
+      // Of very many, page by page, so that memory is bounded.
+      if (rows.length === tableRowsMax) io.out.write(`${alignTable(rows.splice(0), 'left').join('\n')}\n`);
+    }
+  }
+  if (rows.length > 0) io.out.write(`${alignTable(rows, 'left').join('\n')}\n`);
+}
+
+const tableRowsMax = 1_000;
+
+const lastWord = ({ state, result, resultDir, error, stagesDone, notBefore }: Shard): string => {
+  if (state === 'completed') return fromHere(result?.dir ?? resultDir);
+  if (error !== undefined) return `${error.code} ${error.message}`;
+  if (notBefore !== undefined) return `not before ${notBefore}`;
+  return stagesDone.length > 0 ? `done: ${stagesDone.join(', ')}` : '';
+};
+
+export function describeShard(shard: Shard, { because, advice }: Pick<Explanation, 'because' | 'advice'>): string {
+  const { report, result, error } = shard;
+  const stages = report?.stages ?? [];
+  // The table of stages says these, and more.
+  const inTable = new Set(stages.map((stage) => `${stage.stage}: ${stage.outcome}. ${stage.why}`));
+  const table = alignTable(
+    stages.map((stage) => [
+      stage.stage,
+      stage.outcome,
+      `${String(stage.runs)} ${stage.runs === 1 ? 'run' : 'runs'}`,
+      formatDuration(stage.workMs),
+      formatBytes(stage.bytes.memory.written),
+      stage.why,
+    ]),
+    'left',
   );
-  const error =
-    shard.error === undefined
-      ? []
-      : [
-          `error      ${shard.error.code} ${shard.error.message}`,
-          `           ${shard.error.hint}`,
-          ...(shard.error.logTail === undefined ? [] : [shard.error.logTail]),
-        ];
   return [
     `${shard.id}  ${shard.key}  ${shard.state}`,
-    ...because.map((sentence) => `  ${sentence}`),
+    ...because.filter((sentence) => !inTable.has(sentence)).map((sentence) => `  ${sentence}`),
+    ...(advice === undefined ? [] : [`  ${advice}`]),
     `submitted  ${shard.submittedAt}${shard.endedAt === undefined ? '' : `, ended ${shard.endedAt}`}`,
-    ...error,
-    ...(shard.result === undefined ? [] : [`result     ${shard.result.dir}`, `hash       ${shard.result.hash}`]),
-    ...(stages.length > 0 ? ['stages', ...stages] : []),
+    ...(error === undefined ? [] : [`error      ${error.code} ${error.message}`, `           ${error.hint}`]),
+    ...(error?.logTail === undefined ? [] : [error.logTail]),
+    ...(result === undefined
+      ? []
+      : [
+          `result     ${fromHere(result.dir)}`,
+          ...result.files.map((file) => `           ${file.name}  ${formatBytes(file.bytes)}`),
+          `hash       ${result.hash}`,
+        ]),
+    ...(table.length > 0 ? ['stages', ...table] : []),
   ].join('\n');
 }
 
-export async function retry(shardIds: readonly string[], options: { workDir: string }, io: Out): Promise<number> {
+export async function retry(shardIds: readonly string[], options: { workDir: string }, io: RunIo): Promise<number> {
   const reached = await reach(options.workDir);
   try {
     const ids = [...shardIds];
@@ -130,7 +175,7 @@ export async function retry(shardIds: readonly string[], options: { workDir: str
       io.out.write(`${shard.state}  ${shard.id}  ${shard.key}\n`);
     }
     if (ids.length === 0) io.out.write('no shard has failed\n');
-    else if (!reached.running) io.out.write('they wait for the next `podline run --resume`\n');
+    else if (!reached.running) io.err.write(waitsWords(options.workDir, false));
     return exitCodes.done;
   } finally {
     await reached.close();
@@ -138,13 +183,10 @@ export async function retry(shardIds: readonly string[], options: { workDir: str
 }
 
 /** Lines of the logs of all processes that name the shard, or all lines, in the order of their time. */
-export async function logs(shardId: string | undefined, options: { workDir: string; json: boolean }, io: Out): Promise<number> {
+export async function logs(shardId: string | undefined, options: { workDir: string; json: boolean }, io: RunIo): Promise<number> {
+  requireWorkDir(resolve(options.workDir));
   const dir = join(resolve(options.workDir), 'logs');
-  const files = await readdir(dir).catch(() => {
-    throw new PodlineError('PDL_USAGE', `${dir} is not there: ${options.workDir} is no work directory of podline`, {
-      hint: 'Name it with --work-dir.',
-    });
-  });
+  const files = await readdir(dir);
   const found: { time: string; source: string; line: string }[] = [];
   for (const file of files.filter((name) => name.endsWith('.log')).sort()) {
     for await (const line of createInterface({ input: createReadStream(join(dir, file)), crlfDelay: Number.POSITIVE_INFINITY })) {

@@ -31,8 +31,8 @@ export interface Tables {
   events: Database<PodlineEvent, number>;
 }
 
-/** lmdb's flags of a write transaction: 1 may be aborted, 2 synchronous, 0x10000 does not wait for the disk. */
-const groupFlags = 0x10003 as TransactionFlags;
+/** lmdb's flags of a write transaction: 1 may be aborted, 2 synchronous, 0x10000 does not wait for the disk. Its types know no sum of flags. */
+const groupFlags: number = 0x10003;
 const groupMax = 1_024;
 const waitingMax = 65_536;
 const layoutVersion = 1;
@@ -116,7 +116,7 @@ export class Store {
     const { meta } = this.tables;
     const settled: (() => void)[] = [];
     let events: readonly PodlineEvent[] = [];
-    let wrote = false;
+    let writes = 0 as number;
     this.#root.transactionSync(() => {
       const transition = new Transition(this.tables);
       for (const { run, nowMs, resolve, reject } of group) {
@@ -134,9 +134,9 @@ export class Store {
         }
       }
       events = transition.finish(this.options.eventsKept);
-      wrote = transition.writes > 0;
-    }, groupFlags);
-    if (wrote) {
+      writes = transition.writes;
+    }, groupFlags as TransactionFlags);
+    if (writes > 0) {
       await meta.put('commits', Number(meta.get('commits') ?? 0) + 1);
       await this.#root.flushed;
     }

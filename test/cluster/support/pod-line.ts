@@ -4,10 +4,12 @@
  *
  * Owns a namespace, a folder for the journal and the bundles, and a folder of the cluster's volume for results; `close` removes all.
  */
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { PodlineClient } from '../../../runtime/api/client.js';
 import { startApiServer } from '../../../runtime/api/server.js';
 import { SummaryBuilder, type RunSummary } from '../../../runtime/cli/summary.js';
@@ -172,4 +174,31 @@ async function closeAll(closers: readonly (() => Promise<unknown>)[]): Promise<v
   const failures: unknown[] = [];
   for (const close of [...closers].reverse()) await close().catch((error: unknown) => failures.push(error));
   if (failures.length > 0) throw new AggregateError(failures, 'not everything could be closed');
+}
+
+export interface FollowedLog {
+  /** The next line, from the last one on that was looked at, that fits. */
+  next(fits: (entry: Record<string, unknown>) => boolean): Promise<Record<string, unknown>>;
+  close(): void;
+}
+
+/** The log of a container as it is written, from now on. */
+export function followLog(line: PodLine, container: string): FollowedLog {
+  const args = ['--kubeconfig', kubeconfig, '-n', line.namespace, 'logs', '-f', '--tail=0', line.name, '-c', container];
+  const child = spawn('kubectl', args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  return {
+    next: async (fits) => {
+      for (;;) {
+        const { done, value } = await lines.next();
+        if (done === true) throw new Error(`the log of ${container} ended before what was waited for`);
+        if (!value.startsWith('{')) continue;
+        const entry = JSON.parse(value) as Record<string, unknown>;
+        if (fits(entry)) return entry;
+      }
+    },
+    close: () => {
+      child.kill();
+    },
+  };
 }

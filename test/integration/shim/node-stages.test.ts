@@ -22,11 +22,15 @@ afterEach(async () => {
 
 /** Writes a stage module; a stage named `work` that loads it. */
 async function moduleOf(source: string, over: Partial<ResolvedStage> = {}, file = 'work.mjs'): Promise<ResolvedStage> {
-  await writeFile(join(agent.dir, file), `import { defineStage, column } from ${JSON.stringify(api)};\nexport default defineStage(${source});\n`);
+  await writeFile(
+    join(agent.dir, file),
+    `import { defineStage, column } from ${JSON.stringify(api)};\nexport default defineStage(${source});\n`,
+  );
   return stageOf('work', { module: file, ...over });
 }
 
-const put = (stage: ResolvedStage, options: { workers?: number } = {}): Promise<ShimProcess> => agent.put(shimCommand, stage, options);
+const put = (stage: ResolvedStage, options: { workers?: number } = {}): Promise<ShimProcess> =>
+  agent.put(shimCommand, stage, options);
 
 /** `blocks` blocks of `rows` rows of `n`, which counts up. */
 const numbers = (blocks: number, rows = 100): Promise<void> =>
@@ -49,7 +53,8 @@ function read(name: string, stream = 'work'): unknown[] {
   return values;
 }
 
-const squares = '{ input: { n: "int32" }, output: { square: "float64" }, block: (b) => ({ columns: { square: Float64Array.from(b.columns.n.values, (n) => n * n) } }) }';
+const squares =
+  '{ input: { n: "int32" }, output: { square: "float64" }, block: (b) => ({ columns: { square: Float64Array.from(b.columns.n.values, (n) => n * n) } }) }';
 
 describe.each([
   ['in the thread of the shim', { workers: 1 }],
@@ -89,15 +94,29 @@ describe.each([
 
   it('fails with the error of its code, and parks', async () => {
     await numbers(3);
-    const shim = await put(await moduleOf('{ block(b) { if (b.index === 1) throw new TypeError("bad row"); return {}; } }', over));
+    const shim = await put(
+      await moduleOf('{ block(b) { if (b.index === 1) throw new TypeError("bad row"); return {}; } }', over),
+    );
     const ended = await agent.run(shim, 'work');
-    expect(ended).toMatchObject({ outcome: 'failed', error: { code: 'PDL_STAGE_FAILED', message: 'stage work failed in block 1: bad row', logTail: expect.stringContaining('TypeError') } });
+    expect(ended).toMatchObject({
+      outcome: 'failed',
+      error: {
+        code: 'PDL_STAGE_FAILED',
+        message: 'stage work failed in block 1: bad row',
+        logTail: expect.stringContaining('TypeError'),
+      },
+    });
     expect((await agent.run(shim, 'work')).outcome).toBe('failed');
   });
 
   it('is cancelled', async () => {
     await numbers(1);
-    const shim = await put(await moduleOf('{ async block(b, ctx) { ctx.progress("in it"); await new Promise((r) => ctx.signal.addEventListener("abort", r)); return {}; } }', over));
+    const shim = await put(
+      await moduleOf(
+        '{ async block(b, ctx) { ctx.progress("in it"); await new Promise((r) => ctx.signal.addEventListener("abort", r)); return {}; } }',
+        over,
+      ),
+    );
     const request = await agent.request('work');
     agent.send(shim.slot, { type: 'start', ...request });
     await agent.heard('progress', (said) => said.note === 'in it');
@@ -127,7 +146,9 @@ describe('what a stage does to itself', () => {
     ['an endless loop in a process', { executor: 'process' as const }],
   ])('%s ends with the cancel, and the slot goes on', async (_, over) => {
     await numbers(1);
-    const shim = await put(await moduleOf('{ block(b, ctx) { if (ctx.parameters.hang) { ctx.progress("in it"); for (;;); } return {}; } }', over));
+    const shim = await put(
+      await moduleOf('{ block(b, ctx) { if (ctx.parameters.hang) { ctx.progress("in it"); for (;;); } return {}; } }', over),
+    );
     const request = await agent.request('work', { parameters: { hang: true } });
     agent.send(shim.slot, { type: 'start', ...request });
     await agent.heard('progress', (said) => said.note === 'in it');
@@ -142,19 +163,29 @@ describe('what a stage does to itself', () => {
     ['a leak', 'const all = []; for (;;) all.push(new Array(1e5).fill(Math.random()));', 'PDL_STAGE_MEMORY', /memory limit/],
   ])('%s in a process of its own is told, and the slot goes on', async (_, code, expected, message) => {
     await numbers(2);
-    const stage = await moduleOf(`{ block(b, ctx) { if (ctx.parameters.fail && b.index === 1) { ${code} } return {}; } }`, { executor: 'process', resources: { memory: '48Mi' } });
+    const stage = await moduleOf(`{ block(b, ctx) { if (ctx.parameters.fail && b.index === 1) { ${code} } return {}; } }`, {
+      executor: 'process',
+      resources: { memory: '48Mi' },
+    });
     const shim = await put(stage);
     const ended = await agent.run(shim, 'work', { parameters: { fail: true } });
-    expect(ended).toMatchObject({ outcome: 'failed', error: { code: expected, message: expect.stringMatching(message), retry: 'later' } });
+    expect(ended).toMatchObject({
+      outcome: 'failed',
+      error: { code: expected, message: expect.stringMatching(message), retry: 'later' },
+    });
     if (expected === 'PDL_STAGE_DIED' && code.includes('last words')) expect(ended.error?.logTail).toContain('last words');
-    expect(agent.scratch.progress(agent.shardId, 'work')?.consumed).toBe(1);
-    expect(await agent.run(shim, 'work')).toMatchObject({ outcome: 'committed', blocks: 1 });
+    const committed = agent.scratch.progress(agent.shardId, 'work')?.consumed ?? 0;
+    expect(committed).toBeLessThanOrEqual(1);
+    expect(await agent.run(shim, 'work')).toMatchObject({ outcome: 'committed', blocks: 2 - committed });
     expect(read('n')).toHaveLength(200);
   });
 
   it('a leak on a thread is told, and the slot goes on', async () => {
     await numbers(1);
-    const stage = await moduleOf('{ block(b, ctx) { const all = []; if (ctx.parameters.leak) for (;;) all.push(new Array(1e4).fill(Math.random())); return {}; } }', { resources: { memory: '32Mi' } });
+    const stage = await moduleOf(
+      '{ block(b, ctx) { const all = []; if (ctx.parameters.leak) for (;;) all.push(new Array(1e4).fill(Math.random())); return {}; } }',
+      { resources: { memory: '32Mi' } },
+    );
     const shim = await put(stage);
     expect((await agent.run(shim, 'work', { parameters: { leak: true } })).error).toMatchObject({ code: 'PDL_STAGE_MEMORY' });
     expect(await agent.run(shim, 'work')).toMatchObject({ outcome: 'committed' });
@@ -162,9 +193,14 @@ describe('what a stage does to itself', () => {
 
   it('a rejection that nobody awaited fails the run, not the slot', async () => {
     await numbers(1);
-    const stage = await moduleOf('{ async block(b, ctx) { if (ctx.parameters.fail) { void Promise.reject(new Error("nobody heard")); await new Promise(() => {}); } return {}; } }');
+    const stage = await moduleOf(
+      '{ async block(b, ctx) { if (ctx.parameters.fail) { void Promise.reject(new Error("nobody heard")); await new Promise(() => {}); } return {}; } }',
+    );
     const shim = await put(stage);
-    expect((await agent.run(shim, 'work', { parameters: { fail: true } })).error).toMatchObject({ code: 'PDL_STAGE_FAILED', message: 'nobody heard' });
+    expect((await agent.run(shim, 'work', { parameters: { fail: true } })).error).toMatchObject({
+      code: 'PDL_STAGE_FAILED',
+      message: 'nobody heard',
+    });
     expect(await agent.run(shim, 'work')).toMatchObject({ outcome: 'committed' });
   });
 
@@ -174,7 +210,10 @@ describe('what a stage does to itself', () => {
     await agent.hello();
     await writeFile(join(agent.dir, 'broken.mjs'), 'export default 1 +;');
     agent.send(shim.slot, agent.welcome(stageOf('work', { module: 'broken.mjs' })));
-    expect(await agent.heard('unusable')).toMatchObject({ step: shim.step, error: { code: 'PDL_STAGE_LOAD', message: expect.stringContaining('broken.mjs') } });
+    expect(await agent.heard('unusable')).toMatchObject({
+      step: shim.step,
+      error: { code: 'PDL_STAGE_LOAD', message: expect.stringContaining('broken.mjs') },
+    });
     agent.send(shim.slot, agent.welcome(await moduleOf(squares)));
     await agent.heard('ready');
     expect(await agent.run(shim, 'work')).toMatchObject({ outcome: 'committed' });
@@ -184,9 +223,14 @@ describe('what a stage does to itself', () => {
 describe('a shim that is killed', () => {
   it.each([1, 2])('goes on behind its last committed block (%i workers)', async (workers) => {
     await numbers(40);
-    // Every call is noted by the stage itself: what was committed before the kill must not be called for again.
+    // From its tenth block on it waits for a file, which is not there before the first shim is killed.
+    const go = join(agent.dir, 'go');
     const stage = await moduleOf(
-      `{ output: { pid: 'int32' }, async block(b, ctx) { await new Promise((r) => setTimeout(r, 2)); return { columns: { pid: new Int32Array(b.rows).fill(process.pid) } }; } }`,
+      `{ output: { pid: 'int32' }, async block(b, ctx) {
+        const { existsSync } = await import('node:fs');
+        while (b.index >= 10 && !existsSync(${JSON.stringify(go)})) await new Promise((r) => setTimeout(r, 1));
+        return { columns: { pid: new Int32Array(b.rows).fill(process.pid) } };
+      } }`,
       { workers },
     );
     const first = await put(stage);
@@ -197,7 +241,8 @@ describe('a shim that is killed', () => {
     await first.exited;
     const committed = agent.scratch.progress(agent.shardId, 'work')?.consumed ?? 0;
     expect(committed).toBeGreaterThanOrEqual(5);
-    expect(committed).toBeLessThan(40);
+    expect(committed).toBeLessThanOrEqual(10);
+    await writeFile(go, '');
     const second = await put(stage);
     const ended = await agent.run(second, 'work', { lineage: request.lineage });
     expect(ended).toMatchObject({ outcome: 'committed', blocks: 40 - committed });
@@ -224,7 +269,9 @@ describe('a scratch without room', () => {
     await numbers(20);
     const asked: number[] = [];
     agent.room = (bytes) => (asked.push(bytes), 'ssd');
-    const stage = await moduleOf('{ output: { filler: "utf8" }, keep: "none", block: (b) => ({ rows: 1, columns: { filler: ["x".repeat(1 << 20)] } }) }');
+    const stage = await moduleOf(
+      '{ output: { filler: "utf8" }, keep: "none", block: (b) => ({ rows: 1, columns: { filler: ["x".repeat(1 << 20)] } }) }',
+    );
     const ended = await agent.run(await put(stage), 'work');
     expect(ended).toMatchObject({ outcome: 'committed', rows: 20 });
     expect(asked.length).toBeGreaterThan(0);
@@ -238,10 +285,14 @@ describe('two inputs', () => {
     await numbers(3);
     const left = await put(await moduleOf(squares));
     await agent.run(left, 'work');
-    const source = '{ input: { n: "int32", square: "float64" }, output: { cube: "float64" }, block: (b) => ({ columns: { cube: b.columns.square.values.map((s, i) => s * b.columns.n.values[i]) } }) }';
+    const source =
+      '{ input: { n: "int32", square: "float64" }, output: { cube: "float64" }, block: (b) => ({ columns: { cube: b.columns.square.values.map((s, i) => s * b.columns.n.values[i]) } }) }';
     const cube = { ...(await moduleOf(source, {}, 'cube.mjs')), name: 'cube', after: ['input', 'work'] };
     const shim = await agent.put(shimCommand, cube, { slot: 1 });
-    expect(await agent.run(shim, 'cube', { inputs: ['input', 'work'], lineage: lineageOf('cube') })).toMatchObject({ outcome: 'committed', rows: 300 });
+    expect(await agent.run(shim, 'cube', { inputs: ['input', 'work'], lineage: lineageOf('cube') })).toMatchObject({
+      outcome: 'committed',
+      rows: 300,
+    });
     expect(read('cube', 'cube').slice(0, 4)).toEqual([0, 1, 8, 27]);
   });
 });

@@ -123,6 +123,21 @@ describe('the kruise driver', () => {
     expect(failures().map(({ step }) => step)).toEqual(['s1', 's2']);
   });
 
+  it('does not hold the crash of the container before against a step whose own has not started', async () => {
+    const failures = () => events.flatMap((event) => (event.type === 'swapFailed' ? [event.step] : []));
+    const crashing = (restartCount: number) => slots({ restartCount, waiting: { reason: 'CrashLoopBackOff', message: '' }, ended: { reason: 'Error', exitCode: 137 } });
+    kube.put({ name: 'flights-0', containers: slots() });
+    await driver.swap(order('clean', 's1'));
+    kube.put({ name: 'flights-0', containers: slots({ restartCount: 1 }) });
+    kube.put({ name: 'flights-0', containers: crashing(1) });
+    expect(failures()).toEqual(['s1']);
+    await driver.swap(order('clean', 's2'));
+    kube.put({ name: 'flights-0', containers: crashing(1) });
+    expect(failures()).toEqual(['s1']);
+    kube.put({ name: 'flights-0', containers: crashing(2) });
+    expect(failures()).toEqual(['s1', 's2']);
+  });
+
   it('takes an order at once when a wait stands before it, and tells of its failure by an event', async () => {
     kube.put({ name: 'flights-0', containers: slots() });
     kube.failures.push(new KubeFailure(422, 'Forbidden'));

@@ -214,6 +214,34 @@ describe('slots that fail', () => {
     expect((heart.state.slots[0] as { step: string }).step).not.toBe((before as { step: string }).step);
   });
 
+  it('are asked for anew at once when the driver says that a lost one will not be back soon', () => {
+    const heart = new Heart(chain(1));
+    heart.tell({ type: 'tick' });
+    heart.lease('a');
+    heart.loaded('a');
+    heart.warm();
+    const { slot } = heart.runOf('s0');
+    const { step } = heart.state.slots[slot] as { step: string };
+    heart.tell({ type: 'slotLost', slot, error: errorOf('PDL_STAGE_DIED') });
+    heart.tick(1_000);
+    const failed = { type: 'swapFailed', slot, step, error: errorOf('PDL_SWAP_FAILED') } as const;
+    expect(only(heart.tell(failed), 'swap')).toMatchObject([{ slot, stage: 's0' }]);
+    expect(only(heart.tell(failed), 'swap')).toEqual([]);
+    expect(heart.count('fail')).toBe(0);
+  });
+
+  it('stay when a failure is told that their hello has overtaken', () => {
+    const heart = new Heart(chain(1));
+    heart.tell({ type: 'tick' });
+    heart.lease('a');
+    heart.loaded('a');
+    const slot = heart.state.slots.findIndex((at) => at.phase === 'swapping');
+    const { step } = heart.state.slots[slot] as { step: string };
+    heart.tell({ type: 'slotHello', slot, stage: 's0', step });
+    heart.tell({ type: 'swapFailed', slot, step, error: errorOf('PDL_SWAP_FAILED') });
+    expect(only(heart.tell({ type: 'slotReady', slot, step }), 'start')).toMatchObject([{ slot, stage: 's0' }]);
+  });
+
   it('let the waiting shard fail after the last try, with the reason', () => {
     const heart = new Heart(chain(1));
     heart.tell({ type: 'tick' });

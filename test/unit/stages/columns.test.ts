@@ -5,14 +5,25 @@ import { gather, rowsOfMask } from '../../../runtime/stages/gather.js';
 
 /** What a column holds after it has been a column of the scratch. */
 const back = (built: { toData(): Parameters<typeof columnOf>[0] }) => columnOf(built.toData());
-const values = (built: { rows: number; at(row: number): unknown }) => Array.from({ length: built.rows }, (_, row) => built.at(row));
+const values = (built: { rows: number; at(row: number): unknown }) =>
+  Array.from({ length: built.rows }, (_, row) => built.at(row));
 
 describe('columns', () => {
   it('give back the values that they were made from, with nulls', () => {
     expect(values(back(column.int16.from([1, null, -3])))).toEqual([1, null, -3]);
     expect(values(back(column.utf8.from(['a', null, '', 'žluť', '𝄞'])))).toEqual(['a', null, '', 'žluť', '𝄞']);
     expect(values(back(column.dictionary.from(['x', 'y', null, 'x'])))).toEqual(['x', 'y', null, 'x']);
-    expect(values(back(column.bool.from([true, false, null, true, true, true, true, true, false])))).toEqual([true, false, null, true, true, true, true, true, false]);
+    expect(values(back(column.bool.from([true, false, null, true, true, true, true, true, false])))).toEqual([
+      true,
+      false,
+      null,
+      true,
+      true,
+      true,
+      true,
+      true,
+      false,
+    ]);
   });
 
   it('count no nulls and carry no validity where there are none', () => {
@@ -26,7 +37,15 @@ describe('columns', () => {
   });
 
   it('tell moments before and after 1970 to the millisecond, without bigints', () => {
-    const moments = [0, -1, 1, -86_400_000, Date.UTC(2001, 0, 13, 23, 59, 59, 999), 8_640_000_000_000_000, -8_640_000_000_000_000];
+    const moments = [
+      0,
+      -1,
+      1,
+      -86_400_000,
+      Date.UTC(2001, 0, 13, 23, 59, 59, 999),
+      8_640_000_000_000_000,
+      -8_640_000_000_000_000,
+    ];
     for (const make of [column.timestampMs, column.timestampUs]) {
       const within = moments.filter((ms) => Math.abs(ms) < 8e12);
       const built = back(make.fromMs(within));

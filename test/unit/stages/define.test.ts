@@ -26,7 +26,9 @@ describe('defineStage', () => {
     ['columns of bytes', { bytes: nothing, input: { a: 'int8' } }, /has no columns/],
     ['an aggregation without output', { aggregate: {} }, /must declare/],
   ])('refuses %s', (_, definition, message) => {
-    expect(() => defineStage(definition as never)).toThrow(expect.objectContaining({ code: 'PDL_STAGE_LOAD', message: expect.stringMatching(message) }));
+    expect(() => defineStage(definition as never)).toThrow(
+      expect.objectContaining({ code: 'PDL_STAGE_LOAD', message: expect.stringMatching(message) }),
+    );
   });
 });
 
@@ -37,8 +39,15 @@ describe('the schema of an output', () => {
   ] as const;
 
   it('replaces a kept column in its place and puts new ones behind', () => {
-    const { declaration } = defineStage({ output: { c: 'bool', a: 'int32' }, block: () => ({ columns: { c: [], a: new Int32Array() } }) });
-    expect(outputSchema('s', declaration, input).map(({ name, type }) => `${name} ${type}`)).toEqual(['a int32', 'b utf8', 'c bool']);
+    const { declaration } = defineStage({
+      output: { c: 'bool', a: 'int32' },
+      block: () => ({ columns: { c: [], a: new Int32Array() } }),
+    });
+    expect(outputSchema('s', declaration, input).map(({ name, type }) => `${name} ${type}`)).toEqual([
+      'a int32',
+      'b utf8',
+      'c bool',
+    ]);
   });
 
   it('refuses to keep what is not there', () => {

@@ -23,7 +23,13 @@ let runs = 0;
 
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'podline-stages-'));
-  scratch = await openScratch({ dir: join(dir, 'scratch'), spillDir: join(dir, 'spill'), sizeBytesMax: 64 * 1024 * 1024, medium: 'memory', role: 'owner' });
+  scratch = await openScratch({
+    dir: join(dir, 'scratch'),
+    spillDir: join(dir, 'spill'),
+    sizeBytesMax: 64 * 1024 * 1024,
+    medium: 'memory',
+    role: 'owner',
+  });
   await scratch.putShard({ shardId, epoch: 1, revision: 1 });
 });
 afterEach(async () => {
@@ -31,9 +37,21 @@ afterEach(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-const lineage = (stage: string, parameters = ''): Lineage => ({ digest: createHash('sha256').update(stage + parameters).digest('hex'), stage, version: 'v', parameters, inputs: {} });
+const lineage = (stage: string, parameters = ''): Lineage => ({
+  digest: createHash('sha256')
+    .update(stage + parameters)
+    .digest('hex'),
+  stage,
+  version: 'v',
+  parameters,
+  inputs: {},
+});
 
-async function table(stream: string, schema: ColumnSchema[], blocks: { rows: number; columns: ColumnToWrite[] }[]): Promise<void> {
+async function table(
+  stream: string,
+  schema: ColumnSchema[],
+  blocks: { rows: number; columns: ColumnToWrite[] }[],
+): Promise<void> {
   const run = { runId: 'load', epoch: 1 };
   await scratch.beginRun(shardId, stream, run);
   const writer = await scratch.openWriter({ shardId, stream, kind: 'table', schema, lineage: lineage(stream), run });
@@ -59,7 +77,12 @@ const flights = (...blocks: number[][]): Promise<void> =>
     })),
   );
 
-const silent: RunEvents = { progress: () => undefined, note: () => undefined, log: () => undefined, room: () => Promise.resolve('none') };
+const silent: RunEvents = {
+  progress: () => undefined,
+  note: () => undefined,
+  log: () => undefined,
+  room: () => Promise.resolve('none'),
+};
 
 interface Options {
   stream?: string;
@@ -77,7 +100,17 @@ async function run(defined: DefinedStage, options: Options = {}): Promise<RunEnd
   const runId = `run-${++runs}`;
   const inputs = options.inputs ?? ['input'];
   await scratch.beginRun(shardId, name, { runId, epoch: 1 });
-  const request: RunRequest = { runId, shardId, shardKey: 'k', epoch: 1, attempt: 1, parameters: options.parameters ?? {}, inputs, lineage: options.lineage ?? lineage(name), consumed: 0 };
+  const request: RunRequest = {
+    runId,
+    shardId,
+    shardKey: 'k',
+    epoch: 1,
+    attempt: 1,
+    parameters: options.parameters ?? {},
+    inputs,
+    lineage: options.lineage ?? lineage(name),
+    consumed: 0,
+  };
   const stage = { name, combine: options.combine ?? 'zip' } as ResolvedStage;
   const signal = options.signal ?? new AbortController().signal;
   const events = { ...silent, ...options.events };
@@ -85,7 +118,20 @@ async function run(defined: DefinedStage, options: Options = {}): Promise<RunEnd
   return endOf(nowMs(), nowMs, signal, (counts) =>
     defined.declaration.form === 'files'
       ? runFiles({ stage: name, defined, scratch, nowMs }, request, events, signal, counts)
-      : runBlocks({ stage, declaration: defined.declaration, defined, scratch, workers: new InlineWorkers(name, defined, scratch), nowMs }, request, events, signal, counts),
+      : runBlocks(
+          {
+            stage,
+            declaration: defined.declaration,
+            defined,
+            scratch,
+            workers: new InlineWorkers(name, defined, scratch),
+            nowMs,
+          },
+          request,
+          events,
+          signal,
+          counts,
+        ),
   );
 }
 
@@ -102,7 +148,9 @@ function read(stream = 'out') {
   const blocks = scratch.blocks(shardId, stream);
   const rows = blocks.flatMap((block) => {
     const columns = [...reader.table(block)].map(([name, data]) => [name, columnOf(data)] as const);
-    return Array.from({ length: block.rows }, (_, row) => Object.fromEntries(columns.map(([name, each]) => [name, each.at(row)])));
+    return Array.from({ length: block.rows }, (_, row) =>
+      Object.fromEntries(columns.map(([name, each]) => [name, each.at(row)])),
+    );
   });
   reader.close();
   return { rows, blocks, record: scratch.stream(shardId, stream) };
@@ -134,7 +182,10 @@ describe('the block form', () => {
 
   it('filters: kept columns are gathered, a mask that keeps all copies nothing, a block without rows is only progress', async () => {
     await flights([5, 20, 25], [1, 2], [30]);
-    const stage = defineStage({ input: { delay: 'int16' }, block: (batch) => ({ select: Uint8Array.from(batch.columns.delay.values, (delay) => (delay > 15 ? 1 : 0)) }) });
+    const stage = defineStage({
+      input: { delay: 'int16' },
+      block: (batch) => ({ select: Uint8Array.from(batch.columns.delay.values, (delay) => (delay > 15 ? 1 : 0)) }),
+    });
     await ok(run(stage));
     const { rows, blocks } = read();
     expect(rows).toEqual([
@@ -167,7 +218,12 @@ describe('the block form', () => {
 
   it('renames without writing a byte', async () => {
     await flights([1, 2]);
-    const stage = defineStage({ input: { delay: 'int16' }, output: { minutes: 'int16' }, keep: 'none', block: (batch) => ({ columns: { minutes: batch.columns.delay } }) });
+    const stage = defineStage({
+      input: { delay: 'int16' },
+      output: { minutes: 'int16' },
+      keep: 'none',
+      block: (batch) => ({ columns: { minutes: batch.columns.delay } }),
+    });
     const end = await ok(run(stage));
     expect(read().rows).toEqual([{ minutes: 1 }, { minutes: 2 }]);
     expect(end.bytes.memory.written).toBe(0);
@@ -175,7 +231,11 @@ describe('the block form', () => {
 
   it('writes other rows than it reads', async () => {
     await flights([1, 2], [3]);
-    const stage = defineStage({ output: { n: 'int32' }, keep: 'none', block: (batch) => ({ rows: 1, columns: { n: Int32Array.of(batch.rows) } }) });
+    const stage = defineStage({
+      output: { n: 'int32' },
+      keep: 'none',
+      block: (batch) => ({ rows: 1, columns: { n: Int32Array.of(batch.rows) } }),
+    });
     await ok(run(stage));
     expect(read().rows).toEqual([{ n: 2 }, { n: 1 }]);
   });
@@ -187,26 +247,48 @@ describe('the block form', () => {
     ['a stray column', () => ({ columns: { late: new Uint8Array(2), more: new Uint8Array(2) } }), /but gave a column more/],
     ['nulls', () => ({ columns: { late: column.uint8.from([1, null]) } }), /uint8 without nulls, but gave 1 nulls/],
     ['nothing at all', () => undefined, /must give an object with columns for block 0, but gave undefined/],
-    ['other rows with kept columns', () => ({ rows: 5, columns: { late: new Uint8Array(5) } }), /2 rows, as the input columns that it keeps, but gave 5 rows/],
-    ['a row that is not there', () => ({ select: Uint32Array.of(2), columns: { late: new Uint8Array(1) } }), /row numbers below 2/],
+    [
+      'other rows with kept columns',
+      () => ({ rows: 5, columns: { late: new Uint8Array(5) } }),
+      /2 rows, as the input columns that it keeps, but gave 5 rows/,
+    ],
+    [
+      'a row that is not there',
+      () => ({ select: Uint32Array.of(2), columns: { late: new Uint8Array(1) } }),
+      /row numbers below 2/,
+    ],
   ])('refuses %s, naming stage, column, what was expected and what came', async (_, block, message) => {
     await flights([1, 2]);
     const end = await run(defineStage({ output: { late: 'uint8' }, block: block as never }));
-    expect(end).toMatchObject({ outcome: 'failed', error: { code: 'PDL_STAGE_OUTPUT', message: expect.stringMatching(message), retry: 'never' } });
+    expect(end).toMatchObject({
+      outcome: 'failed',
+      error: { code: 'PDL_STAGE_OUTPUT', message: expect.stringMatching(message), retry: 'never' },
+    });
     expect(read().record?.sealed ?? false).toBe(false);
   });
 
   it('refuses an input column that is missing, of another type, or with nulls where none were declared', async () => {
     await flights([0]);
     const needs = (input: ColumnSpecs) => run(defineStage({ input, block: (batch) => (void Object.values(batch.columns), {}) }));
-    expect((await needs({ nothing: 'int8' })).error).toMatchObject({ code: 'PDL_STAGE_COLUMNS', message: expect.stringContaining('needs the column nothing (int8); its input has delay int16, origin dictionary') });
-    expect((await needs({ delay: 'int32' })).error?.message).toContain('needs the column delay as int32; its input has it as int16');
-    expect((await needs({ origin: 'dictionary' })).error).toMatchObject({ message: expect.stringContaining('1 nulls in block 0'), hint: expect.stringContaining('nullable: true') });
+    expect((await needs({ nothing: 'int8' })).error).toMatchObject({
+      code: 'PDL_STAGE_COLUMNS',
+      message: expect.stringContaining('needs the column nothing (int8); its input has delay int16, origin dictionary'),
+    });
+    expect((await needs({ delay: 'int32' })).error?.message).toContain(
+      'needs the column delay as int32; its input has it as int16',
+    );
+    expect((await needs({ origin: 'dictionary' })).error).toMatchObject({
+      message: expect.stringContaining('1 nulls in block 0'),
+      hint: expect.stringContaining('nullable: true'),
+    });
   });
 
   it('refuses a parameter that it was promised and not given', async () => {
     await flights([1]);
-    expect((await run(late, { parameters: { limit: 'x' } })).error).toMatchObject({ code: 'PDL_PARAMETER_INVALID', message: expect.stringContaining('limit as a number; it is "x"') });
+    expect((await run(late, { parameters: { limit: 'x' } })).error).toMatchObject({
+      code: 'PDL_PARAMETER_INVALID',
+      message: expect.stringContaining('limit as a number; it is "x"'),
+    });
   });
 
   it('tells what the stage threw, with block and stack', async () => {
@@ -219,7 +301,12 @@ describe('the block form', () => {
         },
       }),
     );
-    expect(end.error).toMatchObject({ code: 'PDL_STAGE_FAILED', message: 'stage out failed in block 1: too far', retry: 'later', logTail: expect.stringContaining('RangeError: too far') });
+    expect(end.error).toMatchObject({
+      code: 'PDL_STAGE_FAILED',
+      message: 'stage out failed in block 1: too far',
+      retry: 'later',
+      logTail: expect.stringContaining('RangeError: too far'),
+    });
     expect(scratch.progress(shardId, 'out')?.consumed).toBe(1);
   });
 });
@@ -258,7 +345,14 @@ describe('the row form', () => {
     await flights([5, 0, 20], [30]);
     const stage = defineStage({
       input: { delay: 'int16', origin: { type: 'dictionary', nullable: true } },
-      output: { code: 'utf8', half: { type: 'float32', nullable: true }, big: 'int64', at: 'timestamp[ms]', late: 'bool', group: 'dictionary' },
+      output: {
+        code: 'utf8',
+        half: { type: 'float32', nullable: true },
+        big: 'int64',
+        at: 'timestamp[ms]',
+        late: 'bool',
+        group: 'dictionary',
+      },
       keep: ['delay'],
       row(row, out) {
         out.code = `${row.origin ?? 'none'}!`;
@@ -285,19 +379,31 @@ describe('the row form', () => {
     ['null', null, /int8 without nulls, but gave null in row 1/],
   ])('refuses %s', async (_, value, message) => {
     await flights([1, 2]);
-    const stage = defineStage({ input: { delay: 'int16' }, output: { n: 'int8' }, row: (row, out) => void (out.n = row.delay === 1 ? 1 : (value as number)) });
+    const stage = defineStage({
+      input: { delay: 'int16' },
+      output: { n: 'int8' },
+      row: (row, out) => void (out.n = row.delay === 1 ? 1 : (value as number)),
+    });
     expect((await run(stage)).error).toMatchObject({ code: 'PDL_STAGE_OUTPUT', message: expect.stringMatching(message) });
   });
 
   it('refuses a kept row without a value', async () => {
     await flights([1, 2]);
-    const stage = defineStage({ input: { delay: 'int16' }, output: { n: 'int8', m: 'int8' }, row: (row, out) => ((out.n = 1), row.delay === 1 ? void (out.m = 1) : undefined) });
-    expect((await run(stage)).error?.message).toMatch(/out\.m must give a value for every row that is kept, but gave none for row 1/);
+    const stage = defineStage({
+      input: { delay: 'int16' },
+      output: { n: 'int8', m: 'int8' },
+      row: (row, out) => ((out.n = 1), row.delay === 1 ? void (out.m = 1) : undefined),
+    });
+    expect((await run(stage)).error?.message).toMatch(
+      /out\.m must give a value for every row that is kept, but gave none for row 1/,
+    );
   });
 
   it('sees all columns where it declares none', async () => {
     await flights([7]);
-    await ok(run(defineStage({ output: { all: 'utf8' }, keep: 'none', row: (row, out) => void (out.all = JSON.stringify(row)) })));
+    await ok(
+      run(defineStage({ output: { all: 'utf8' }, keep: 'none', row: (row, out) => void (out.all = JSON.stringify(row)) })),
+    );
     expect(read().rows).toEqual([{ all: '{"delay":7,"origin":"A1"}' }]);
   });
 });
@@ -409,9 +515,13 @@ describe('bytes and files', () => {
     const end = await ok(run(stage, { inputs: ['input', 'raw'] }));
     const reader = scratch.openReader(shardId);
     const files = new Map<string, string>();
-    for (const block of scratch.blocks(shardId, 'out')) files.set(block.file!, (files.get(block.file!) ?? '') + Buffer.from(reader.payload(block)).toString());
+    for (const block of scratch.blocks(shardId, 'out'))
+      files.set(block.file!, (files.get(block.file!) ?? '') + Buffer.from(reader.payload(block)).toString());
     reader.close();
-    expect(Object.fromEntries(files)).toEqual({ 'raw.txt': 'xyz!', 'pages/report.json': '[{"delay":1,"origin":"A1"},{"delay":2,"origin":"A2"}]' });
+    expect(Object.fromEntries(files)).toEqual({
+      'raw.txt': 'xyz!',
+      'pages/report.json': '[{"delay":1,"origin":"A1"},{"delay":2,"origin":"A2"}]',
+    });
     expect(end.blocks).toBe(4);
   });
 
@@ -472,7 +582,11 @@ describe('a run', () => {
   ])('asks for room when the scratch is full; told %s, it is %s', async (answer, outcome) => {
     await flights([1]);
     const asked: number[] = [];
-    const big = defineStage({ output: { filler: 'utf8' }, keep: 'none', block: () => ({ rows: 1, columns: { filler: ['x'.repeat(80 * 1024 * 1024)] } }) });
+    const big = defineStage({
+      output: { filler: 'utf8' },
+      keep: 'none',
+      block: () => ({ rows: 1, columns: { filler: ['x'.repeat(80 * 1024 * 1024)] } }),
+    });
     const end = await run(big, { events: { room: (bytes) => (asked.push(bytes), Promise.resolve(answer)) } });
     expect(end.outcome).toBe(outcome);
     expect(asked).toHaveLength(1);
