@@ -105,7 +105,6 @@ async function inputSchemaOf(manifest: PipelineManifest, source: ShardSource & {
   }
 }
 
-const inputsOf = (stage: ResolvedStage): readonly string[] => stage.after ?? [inputStream];
 const byName = (columns: readonly ColumnSchema[]): ColumnSchema[] => [...new Map(columns.toReversed().map((column) => [column.name, column])).values()].toReversed();
 
 /** Edges that carry the same columns: what is made for one serves all of them. */
@@ -124,7 +123,7 @@ export function inOrder(stages: readonly ResolvedStage[]): ResolvedStage[] {
   const ordered: ResolvedStage[] = [];
   const done = new Set([inputStream]);
   while (ordered.length < stages.length) {
-    const next = stages.find((stage) => !done.has(stage.name) && inputsOf(stage).every((name) => done.has(name)));
+    const next = stages.find((stage) => !done.has(stage.name) && stage.after.every((name) => done.has(name)));
     if (next === undefined) throw new Error('the graph has a cycle');
     ordered.push(next);
     done.add(next.name);
@@ -141,7 +140,7 @@ export function allColumns(stages: readonly ResolvedStage[], input: readonly Col
   const edges: Edge[] = [];
   const out = new Map<string, readonly ColumnSchema[]>([[inputStream, input]]);
   for (const stage of inOrder(stages)) {
-    const own = inputsOf(stage).map((from): Edge => ({ from, to: stage.name, columns: [...(out.get(from) ?? [])] }));
+    const own = stage.after.map((from): Edge => ({ from, to: stage.name, columns: [...(out.get(from) ?? [])] }));
     edges.push(...own);
     out.set(stage.name, outputSchema(stage.name, declared(stage), byName(own.flatMap(({ columns }) => columns))));
   }

@@ -45,7 +45,7 @@ class RedisRunner implements Runner {
       return child.done();
     };
     ended.set(inputStream, invoke(inputStream, []));
-    for (const stage of inOrder(this.workload.pipeline.stages)) ended.set(stage.name, invoke(stage.name, stage.after ?? [inputStream]));
+    for (const stage of inOrder(this.workload.pipeline.stages)) ended.set(stage.name, invoke(stage.name, stage.after));
     const done = await Promise.all(ended.values());
     this.#forget(job, done);
     return jobEndOf(job, done);

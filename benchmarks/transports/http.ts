@@ -59,7 +59,7 @@ export class HttpStage {
     const job = JSON.parse(decodeURIComponent(String(body.headers['x-job']))) as Job;
     const from = String(body.headers['x-from']);
     let arrivals = this.#arrivals.get(job.id);
-    if (arrivals === undefined) this.#arrivals.set(job.id, (arrivals = new Map()));
+    if (arrivals === undefined) this.#arrivals.set(job.id, (arrivals = new Map<string, Arrival>()));
     arrivals.set(from, { body, answer });
     if (arrivals.size < this.work.inputs.length) return;
     this.#arrivals.delete(job.id);
@@ -99,14 +99,14 @@ export class HttpStage {
 
   /** Edges that take the same columns share one encoding. A piece goes to all before the next: none of two branches can starve. */
   async #send(out: Outlets, table: Table): Promise<void> {
-    const encodings = [...groupsOf(this.work.outputs).values()].map((edges) => ({ edges, pieces: this.#codecs.get(edges[0]!)!.encode(table)[Symbol.iterator]() }));
+    const encodings = [...groupsOf(this.work.outputs).values()].map((edges) => ({ edges, pieces: this.#codecs.get(edges[0]!)!.encode(table)[Symbol.iterator]() as Iterator<Uint8Array, undefined> }));
     for (let open = encodings; open.length > 0; ) {
       open = open.filter(({ edges, pieces }) => {
-        const { value, done } = pieces.next() as IteratorResult<Uint8Array, void>;
-        if (done === true || value === undefined) return false;
+        const next = pieces.next();
+        if (next.done === true) return false;
         for (const edge of edges) {
-          this.work.sent(value.byteLength);
-          out.write(edge, value);
+          this.work.sent(next.value.byteLength);
+          out.write(edge, next.value);
         }
         return true;
       });

@@ -10,16 +10,14 @@ import type { PodlineEvent } from '../contracts/events.js';
 import { limits } from '../contracts/limits.js';
 import type { Pipeline } from '../contracts/manifest.js';
 import type { Shard, SubmitAnswer } from '../contracts/shard.js';
-import type { Counts, Explanation, LineView, PipelineView, ShardPage } from '../contracts/views.js';
-import type { Coordinator, ListRequest } from '../coordinator/coordinator.js';
-import type { EventQuery } from '../coordinator/event-stream.js';
+import type { Counts, EventQuery, Explanation, LineView, ListRequest, PipelineView, ShardPage } from '../contracts/views.js';
+import type { Coordinator } from './handlers.js';
 import type { CallerOptions } from './http-caller.js';
 import type { RouteInput } from './routes.js';
 import { HttpTransport, LocalTransport, type SubmissionInput, type Transport } from './transport.js';
 
 export type { SubmissionInput } from './transport.js';
-export type { EventQuery } from '../coordinator/event-stream.js';
-export type { ListRequest } from '../coordinator/coordinator.js';
+export type { EventQuery, ListRequest } from '../contracts/views.js';
 
 const isEnded = (shard: Shard): boolean => shard.state === 'completed' || shard.state === 'failed' || shard.state === 'cancelled';
 
@@ -51,7 +49,10 @@ export class PodlineClient {
 
   /** Takes a resolved pipeline in; its revision counts up if it changed. */
   applyPipeline(pipeline: Pipeline): Promise<PipelineView & { changed: boolean }> {
-    return this.#transport.call('applyPipeline', { params: { name: pipeline.name }, body: pipeline as unknown as RouteInput<'applyPipeline'>['body'] });
+    return this.#transport.call('applyPipeline', {
+      params: { name: pipeline.name },
+      body: pipeline as unknown as RouteInput<'applyPipeline'>['body'],
+    });
   }
 
   /** Nothing of it is leased until it is resumed; what runs goes on to its end. */
@@ -79,7 +80,10 @@ export class PodlineClient {
   }
 
   /** Any number, read no faster than they are taken; one answer each, in order. The answers must be read. */
-  submitMany(name: string, submissions: AsyncIterable<SubmissionInput> | Iterable<SubmissionInput>): AsyncGenerator<SubmitAnswer, void, undefined> {
+  submitMany(
+    name: string,
+    submissions: AsyncIterable<SubmissionInput> | Iterable<SubmissionInput>,
+  ): AsyncGenerator<SubmitAnswer, void, undefined> {
     return this.#transport.submitStream(name, submissions);
   }
 

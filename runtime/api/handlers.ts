@@ -4,13 +4,22 @@ import { PodlineError } from '../contracts/errors.js';
 import type { Coordinator } from '../coordinator/coordinator.js';
 import { routes, type RouteName, type RouteRequest, type RouteResponse } from './routes.js';
 
-type Handlers = { [N in RouteName]: (coordinator: Coordinator, request: RouteRequest<N>, signal: AbortSignal | undefined) => Promise<RouteResponse<N>> };
+export type { Coordinator } from '../coordinator/coordinator.js';
+
+type Handlers = {
+  [N in RouteName]: (
+    coordinator: Coordinator,
+    request: RouteRequest<N>,
+    signal: AbortSignal | undefined,
+  ) => Promise<RouteResponse<N>>;
+};
 
 const handlers: Handlers = {
   pipelines: async (coordinator) => ({ pipelines: await coordinator.pipelines() }),
   pipeline: (coordinator, { params }) => coordinator.pipeline(params.name),
   applyPipeline: (coordinator, { params, body }) => {
-    if (body.name !== params.name) throw new PodlineError('PDL_REQUEST_INVALID', `the path says ${params.name}, the pipeline ${body.name}`, { place: 'name' });
+    if (body.name !== params.name)
+      throw new PodlineError('PDL_REQUEST_INVALID', `the path says ${params.name}, the pipeline ${body.name}`, { place: 'name' });
     return coordinator.applyPipeline(body);
   },
   pause: (coordinator, { params }) => coordinator.pause(params.name),
@@ -62,13 +71,22 @@ export function parseOrThrow<T extends z.ZodType>(schema: T, value: unknown, whe
 }
 
 /** Checks a request against the schemas of its route and carries it out. */
-export async function handle<N extends RouteName>(coordinator: Coordinator, name: N, raw: { params: unknown; query: unknown; body: unknown }, signal?: AbortSignal): Promise<RouteResponse<N>> {
+export async function handle<N extends RouteName>(
+  coordinator: Coordinator,
+  name: N,
+  raw: { params: unknown; query: unknown; body: unknown },
+  signal?: AbortSignal,
+): Promise<RouteResponse<N>> {
   const route = routes[name];
   const request = {
     params: parseOrThrow(route.params, raw.params, 'path'),
     query: parseOrThrow(route.query, raw.query, 'query'),
     body: route.body instanceof z.ZodUndefined ? undefined : parseOrThrow(route.body, raw.body, 'body'),
   } as RouteRequest<N>;
-  const handler = handlers[name] as (coordinator: Coordinator, request: RouteRequest<N>, signal: AbortSignal | undefined) => Promise<RouteResponse<N>>;
+  const handler = handlers[name] as (
+    coordinator: Coordinator,
+    request: RouteRequest<N>,
+    signal: AbortSignal | undefined,
+  ) => Promise<RouteResponse<N>>;
   return handler(coordinator, request, signal);
 }

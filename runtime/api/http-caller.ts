@@ -95,7 +95,10 @@ export class HttpCaller {
     });
     const parsed = schema.safeParse(answer);
     if (parsed.success) return parsed.data;
-    throw new PodlineError('PDL_PROTOCOL', `the answer to ${call.method} ${call.path} does not fit its schema: ${z.prettifyError(parsed.error)}`);
+    throw new PodlineError(
+      'PDL_PROTOCOL',
+      `the answer to ${call.method} ${call.path} does not fit its schema: ${z.prettifyError(parsed.error)}`,
+    );
   }
 
   async text(call: Call): Promise<string> {
@@ -103,12 +106,30 @@ export class HttpCaller {
   }
 
   /** One try, for answers that are streams. Throws what the other side threw. */
-  async open(call: Call, signal: AbortSignal | undefined, stream?: { body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>; type: string }, headers: Record<string, string> = {}): Promise<Dispatcher.ResponseData> {
+  async open(
+    call: Call,
+    signal: AbortSignal | undefined,
+    stream?: { body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>; type: string },
+    headers: Record<string, string> = {},
+  ): Promise<Dispatcher.ResponseData> {
     const response = await send(this.url + call.path, {
       method: call.method,
       dispatcher: this.dispatcher,
-      headers: { ...this.headers, ...(stream === undefined ? (call.body === undefined ? {} : { 'content-type': 'application/json' }) : { 'content-type': stream.type }), ...headers },
-      body: stream === undefined ? (call.body === undefined ? null : JSON.stringify(call.body)) : (stream.body as Dispatcher.DispatchOptions['body']) ?? null,
+      headers: {
+        ...this.headers,
+        ...(stream === undefined
+          ? call.body === undefined
+            ? {}
+            : { 'content-type': 'application/json' }
+          : { 'content-type': stream.type }),
+        ...headers,
+      },
+      body:
+        stream === undefined
+          ? call.body === undefined
+            ? null
+            : JSON.stringify(call.body)
+          : ((stream.body as Dispatcher.DispatchOptions['body']) ?? null),
       ...(signal === undefined ? {} : { signal }),
     });
     if (response.statusCode >= 200 && response.statusCode < 300) return response;

@@ -52,16 +52,32 @@ export class LineClient {
 
   async hello(hello: LineHello, signal?: AbortSignal): Promise<LineWelcome> {
     this.#hello = hello;
-    return (await this.#caller.json({ method: 'POST', path: this.#path('hello'), body: hello, signal }, lineWelcomeSchema)) as LineWelcome;
+    return (await this.#caller.json(
+      { method: 'POST', path: this.#path('hello'), body: hello, signal },
+      lineWelcomeSchema,
+    )) as LineWelcome;
   }
 
   /** Long poll: answers at once when there is work, else after at most `waitMs`. */
   async lease(request: LeaseRequest, signal?: AbortSignal): Promise<LeaseAnswer> {
-    return this.#known(() => this.#caller.json({ method: 'POST', path: this.#path('leases'), body: { ...request, instance: this.options.instance }, signal, waitMs: request.waitMs }, leaseAnswerSchema));
+    return this.#known(() =>
+      this.#caller.json(
+        {
+          method: 'POST',
+          path: this.#path('leases'),
+          body: { ...request, instance: this.options.instance },
+          signal,
+          waitMs: request.waitMs,
+        },
+        leaseAnswerSchema,
+      ),
+    );
   }
 
   async heartbeat(heartbeat: Heartbeat, signal?: AbortSignal): Promise<HeartbeatAnswer> {
-    return (await this.#known(() => this.#caller.json({ method: 'POST', path: this.#path('heartbeat'), body: heartbeat, signal }, heartbeatAnswerSchema))) as HeartbeatAnswer;
+    return (await this.#known(() =>
+      this.#caller.json({ method: 'POST', path: this.#path('heartbeat'), body: heartbeat, signal }, heartbeatAnswerSchema),
+    )) as HeartbeatAnswer;
   }
 
   /** Throws PDL_LEASE_LOST when the shard is another's. */
@@ -85,7 +101,12 @@ export class LineClient {
   }
 
   async #post(what: string, body: unknown, tries: Tries): Promise<void> {
-    await this.#known(() => this.#caller.json({ method: 'POST', path: this.#path(what), body, ...(tries === 'once' ? { triesMax: 1 } : {}) }, doneSchema));
+    await this.#known(() =>
+      this.#caller.json(
+        { method: 'POST', path: this.#path(what), body, ...(tries === 'once' ? { triesMax: 1 } : {}) },
+        doneSchema,
+      ),
+    );
   }
 
   async #known<T>(call: () => Promise<T>): Promise<T> {

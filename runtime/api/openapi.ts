@@ -5,7 +5,10 @@ import { eventsQuerySchema, namedSchemas, routes, type Route } from './routes.js
 
 type Json = Record<string, unknown>;
 
-const problem = { description: 'What went wrong, and the way out.', content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } } };
+const problem = {
+  description: 'What went wrong, and the way out.',
+  content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
+};
 
 function toSchema(schema: z.ZodType, io: 'input' | 'output'): Json {
   for (const [name, named] of Object.entries(namedSchemas)) if (named === schema) return { $ref: `#/components/schemas/${name}` };
@@ -18,8 +21,16 @@ const inline = (schema: z.ZodType, io: 'input' | 'output'): Json => {
 };
 
 function parametersOf(schema: z.ZodType, place: 'path' | 'query'): Json[] {
-  const { properties = {}, required = [] } = inline(schema, 'input') as { properties?: Record<string, Json>; required?: string[] };
-  return Object.entries(properties).map(([name, property]) => ({ name, in: place, required: place === 'path' || required.includes(name), schema: property }));
+  const { properties = {}, required = [] } = inline(schema, 'input') as {
+    properties?: Record<string, Json>;
+    required?: string[];
+  };
+  return Object.entries(properties).map(([name, property]) => ({
+    name,
+    in: place,
+    required: place === 'path' || required.includes(name),
+    schema: property,
+  }));
 }
 
 function operation(name: string, route: Route): Json {
@@ -28,8 +39,13 @@ function operation(name: string, route: Route): Json {
     operationId: name,
     summary: route.summary,
     parameters: [...parametersOf(route.params, 'path'), ...parametersOf(route.query, 'query')],
-    ...(hasBody ? { requestBody: { required: true, content: { 'application/json': { schema: toSchema(route.body, 'input') } } } } : {}),
-    responses: { 200: { description: 'Done.', content: { 'application/json': { schema: toSchema(route.response, 'output') } } }, default: problem },
+    ...(hasBody
+      ? { requestBody: { required: true, content: { 'application/json': { schema: toSchema(route.body, 'input') } } } }
+      : {}),
+    responses: {
+      200: { description: 'Done.', content: { 'application/json': { schema: toSchema(route.response, 'output') } } },
+      default: problem,
+    },
   };
 }
 
@@ -42,8 +58,14 @@ export function openApiDocument(): Json {
     get: {
       operationId: 'events',
       summary: 'Events as they happen, as SSE; Last-Event-ID goes on where a stream broke off.',
-      parameters: [...parametersOf(eventsQuerySchema, 'query'), { name: 'Last-Event-ID', in: 'header', required: false, schema: { type: 'integer' } }],
-      responses: { 200: { description: 'A stream.', content: { 'text/event-stream': { schema: { type: 'string' } } } }, default: problem },
+      parameters: [
+        ...parametersOf(eventsQuerySchema, 'query'),
+        { name: 'Last-Event-ID', in: 'header', required: false, schema: { type: 'integer' } },
+      ],
+      responses: {
+        200: { description: 'A stream.', content: { 'text/event-stream': { schema: { type: 'string' } } } },
+        default: problem,
+      },
     },
   };
   return {
@@ -53,7 +75,10 @@ export function openApiDocument(): Json {
     paths,
     components: {
       securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } },
-      schemas: { ...Object.fromEntries(Object.entries(namedSchemas).map(([name, schema]) => [name, inline(schema, 'output')])), Problem: inline(wireErrorSchema, 'output') },
+      schemas: {
+        ...Object.fromEntries(Object.entries(namedSchemas).map(([name, schema]) => [name, inline(schema, 'output')])),
+        Problem: inline(wireErrorSchema, 'output'),
+      },
     },
   };
 }

@@ -47,20 +47,39 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const { coordinator, token } = options;
   const logger = options.logger ?? silentLogger;
   const ending = new AbortController();
-  const app = fastify({ bodyLimit: limits.requestBytesMax, logger: false, forceCloseConnections: true, exposeHeadRoutes: false, routerOptions: { maxParamLength: 512 } });
+  const app = fastify({
+    bodyLimit: limits.requestBytesMax,
+    logger: false,
+    forceCloseConnections: true,
+    exposeHeadRoutes: false,
+    routerOptions: { maxParamLength: 512 },
+  });
 
   const wanted = digest(token);
   app.addHook('onRequest', async (request) => {
     if (request.url === '/healthz') return;
     const given = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1] ?? '';
-    if (!timingSafeEqual(digest(given), wanted)) throw new PodlineError('PDL_UNAUTHORIZED', given === '' ? 'there is no bearer token' : 'the bearer token is not the one of this coordinator');
+    if (!timingSafeEqual(digest(given), wanted))
+      throw new PodlineError(
+        'PDL_UNAUTHORIZED',
+        given === '' ? 'there is no bearer token' : 'the bearer token is not the one of this coordinator',
+      );
   });
   app.setErrorHandler((thrown, request, reply) => {
     const error = toPodlineError(thrown);
-    if (error.code === 'PDL_INTERNAL') logger.error({ url: request.url, err: thrown instanceof Error ? thrown.stack : String(thrown) }, 'a request failed');
+    if (error.code === 'PDL_INTERNAL')
+      logger.error({ url: request.url, err: thrown instanceof Error ? thrown.stack : String(thrown) }, 'a request failed');
     return sendProblem(reply, error);
   });
-  app.setNotFoundHandler((request, reply) => sendProblem(reply, new PodlineError('PDL_REQUEST_INVALID', `there is no ${request.method} ${request.url}`, { hint: 'The paths are in /v1/openapi.json.' }), 404));
+  app.setNotFoundHandler((request, reply) =>
+    sendProblem(
+      reply,
+      new PodlineError('PDL_REQUEST_INVALID', `there is no ${request.method} ${request.url}`, {
+        hint: 'The paths are in /v1/openapi.json.',
+      }),
+      404,
+    ),
+  );
   app.addContentTypeParser(ndjson, (_request, payload, parsed) => {
     parsed(null, payload);
   });
@@ -71,7 +90,8 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
       method,
       url: path.replaceAll(/\{(\w+)\}/g, ':$1'),
       handler: async (request, reply) => {
-        if (name === 'submit' && request.headers['content-type']?.startsWith(ndjson) === true) return takeNdjson(coordinator, request, reply);
+        if (name === 'submit' && request.headers['content-type']?.startsWith(ndjson) === true)
+          return takeNdjson(coordinator, request, reply);
         const raw = { params: request.params, query: request.query, body: request.body };
         const gone = new AbortController();
         if (name === 'lease') {
@@ -79,7 +99,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
           reply.raw.once('close', () => {
             gone.abort();
           });
-          const answer = (await handle(coordinator, name, raw, AbortSignal.any([gone.signal, ending.signal]))) as LeaseAnswer;
+          const answer: LeaseAnswer = await handle(coordinator, 'lease', raw, AbortSignal.any([gone.signal, ending.signal]));
           if (answer.leases.length > 0) takeBackUnlessSent(coordinator, line, answer, reply, logger);
           return answer;
         }
@@ -95,9 +115,20 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     reply.raw.once('close', () => {
       gone.abort();
     });
-    const after = Number.isSafeInteger(last) && request.headers['last-event-id'] !== undefined ? last : (query.after ?? (await coordinator.lastEventId()));
-    const events = coordinator.events({ after, pipeline: query.pipeline, shardId: query.shard, signal: AbortSignal.any([gone.signal, ending.signal]) });
-    void reply.header('content-type', 'text/event-stream; charset=utf-8').header('cache-control', 'no-store').header('x-accel-buffering', 'no');
+    const after =
+      Number.isSafeInteger(last) && request.headers['last-event-id'] !== undefined
+        ? last
+        : (query.after ?? (await coordinator.lastEventId()));
+    const events = coordinator.events({
+      after,
+      pipeline: query.pipeline,
+      shardId: query.shard,
+      signal: AbortSignal.any([gone.signal, ending.signal]),
+    });
+    void reply
+      .header('content-type', 'text/event-stream; charset=utf-8')
+      .header('cache-control', 'no-store')
+      .header('x-accel-buffering', 'no');
     return reply.send(Readable.from(sseLines(events), { objectMode: false, highWaterMark: 64 * 1024 }));
   });
   app.get('/v1/openapi.json', async () => openApiDocument());
@@ -168,7 +199,13 @@ async function* sseLines(events: AsyncGenerator<PodlineEvent, void, undefined>):
   }
 }
 
-function takeBackUnlessSent(coordinator: Coordinator, line: string, answer: LeaseAnswer, reply: FastifyReply, logger: Logger): void {
+function takeBackUnlessSent(
+  coordinator: Coordinator,
+  line: string,
+  answer: LeaseAnswer,
+  reply: FastifyReply,
+  logger: Logger,
+): void {
   let sent = false;
   const giveBack = (): void => {
     if (sent || reply.raw.writableFinished) return;
@@ -197,5 +234,13 @@ function sendProblem(reply: FastifyReply, error: PodlineError, status: number = 
   return reply
     .code(status)
     .type('application/problem+json')
-    .send(JSON.stringify({ type: `https://podline.dev/errors/${error.code}`, title, status, detail: error.message, ...error.toWire() }));
+    .send(
+      JSON.stringify({
+        type: `https://podline.dev/errors/${error.code}`,
+        title,
+        status,
+        detail: error.message,
+        ...error.toWire(),
+      }),
+    );
 }

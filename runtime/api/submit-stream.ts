@@ -8,7 +8,11 @@ import type { Coordinator } from '../coordinator/coordinator.js';
 import { parseOrThrow } from './handlers.js';
 
 /** What does not fit is rejected by itself; the others go on. */
-export async function* answerGroups(coordinator: Coordinator, pipeline: string, lines: AsyncIterable<unknown[]>): AsyncGenerator<SubmitAnswer[], void, undefined> {
+export async function* answerGroups(
+  coordinator: Coordinator,
+  pipeline: string,
+  lines: AsyncIterable<unknown[]>,
+): AsyncGenerator<SubmitAnswer[], void, undefined> {
   await coordinator.progress(pipeline);
   for await (const group of lines) {
     const answers: SubmitAnswer[] = [];
@@ -21,7 +25,11 @@ export async function* answerGroups(coordinator: Coordinator, pipeline: string, 
         return [submission];
       } catch (thrown) {
         const key = typeof raw === 'object' && raw !== null && 'key' in raw && typeof raw.key === 'string' ? raw.key : undefined;
-        answers[place] = { outcome: 'rejected', ...(key === undefined ? {} : { key }), error: PodlineError.from(thrown).toWire() };
+        answers[place] = {
+          outcome: 'rejected',
+          ...(key === undefined ? {} : { key }),
+          error: PodlineError.from(thrown).toWire(),
+        };
         return [];
       }
     });
@@ -34,7 +42,11 @@ export async function* answerGroups(coordinator: Coordinator, pipeline: string, 
 }
 
 /** Bytes → groups of parsed lines, at most `groupMax` in one. A line that is no JSON comes as the error that it is. */
-export async function* ndjsonGroups(chunks: AsyncIterable<Uint8Array>, groupMax: number, lineBytesMax: number): AsyncGenerator<unknown[], void, undefined> {
+export async function* ndjsonGroups(
+  chunks: AsyncIterable<Uint8Array>,
+  groupMax: number,
+  lineBytesMax: number,
+): AsyncGenerator<unknown[], void, undefined> {
   let rest: Buffer = Buffer.alloc(0);
   let number = 0;
   const parse = (line: Buffer): unknown => {
@@ -42,7 +54,11 @@ export async function* ndjsonGroups(chunks: AsyncIterable<Uint8Array>, groupMax:
     try {
       return JSON.parse(line.toString('utf8'));
     } catch (thrown) {
-      return new PodlineError('PDL_REQUEST_INVALID', `line ${String(number)} is not JSON: ${thrown instanceof Error ? thrown.message : ''}`, { place: `line ${String(number)}` });
+      return new PodlineError(
+        'PDL_REQUEST_INVALID',
+        `line ${String(number)} is not JSON: ${thrown instanceof Error ? thrown.message : ''}`,
+        { place: `line ${String(number)}` },
+      );
     }
   };
   for await (const chunk of chunks) {
@@ -62,7 +78,10 @@ export async function* ndjsonGroups(chunks: AsyncIterable<Uint8Array>, groupMax:
     if (group.length > 0) yield group;
     rest = data.subarray(from);
     if (rest.length > lineBytesMax) {
-      throw new PodlineError('PDL_REQUEST_INVALID', `line ${String(number + 1)} is longer than ${String(lineBytesMax)} bytes`, { place: `line ${String(number + 1)}`, hint: 'Give large sources by address instead of inline.' });
+      throw new PodlineError('PDL_REQUEST_INVALID', `line ${String(number + 1)} is longer than ${String(lineBytesMax)} bytes`, {
+        place: `line ${String(number + 1)}`,
+        hint: 'Give large sources by address instead of inline.',
+      });
     }
   }
   if (!isBlank(rest)) yield [parse(rest)];

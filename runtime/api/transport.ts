@@ -4,16 +4,18 @@ import { PodlineError } from '../contracts/errors.js';
 import { eventSchema, type PodlineEvent } from '../contracts/events.js';
 import { limits } from '../contracts/limits.js';
 import { submitAnswerSchema, type Submission, type SubmitAnswer } from '../contracts/shard.js';
-import type { Coordinator } from '../coordinator/coordinator.js';
-import type { EventQuery } from '../coordinator/event-stream.js';
-import { handle, parseOrThrow } from './handlers.js';
+import type { EventQuery } from '../contracts/views.js';
+import { handle, parseOrThrow, type Coordinator } from './handlers.js';
 import { HttpCaller, errorOf, unreachable, type CallerOptions } from './http-caller.js';
 import { routes, type RouteInput, type RouteName, type RouteResponse } from './routes.js';
 import { answerGroups, ndjsonGroups } from './submit-stream.js';
 
 export interface Transport {
   call<N extends RouteName>(name: N, input: RouteInput<N>, signal?: AbortSignal): Promise<RouteResponse<N>>;
-  submitStream(pipeline: string, submissions: AsyncIterable<SubmissionInput> | Iterable<SubmissionInput>): AsyncGenerator<SubmitAnswer, void, undefined>;
+  submitStream(
+    pipeline: string,
+    submissions: AsyncIterable<SubmissionInput> | Iterable<SubmissionInput>,
+  ): AsyncGenerator<SubmitAnswer, void, undefined>;
   events(query: EventQuery): AsyncGenerator<PodlineEvent, void, undefined>;
   isAlive(): Promise<boolean>;
   close(): Promise<void>;
@@ -29,8 +31,12 @@ export class LocalTransport implements Transport {
     return handle(this.coordinator, name, { params: input.params ?? {}, query: input.query ?? {}, body: input.body }, signal);
   }
 
-  async *submitStream(pipeline: string, submissions: AsyncIterable<SubmissionInput> | Iterable<SubmissionInput>): AsyncGenerator<SubmitAnswer, void, undefined> {
-    for await (const answers of answerGroups(this.coordinator, pipeline, inGroups(submissions, limits.submitGroupMax))) yield* answers;
+  async *submitStream(
+    pipeline: string,
+    submissions: AsyncIterable<SubmissionInput> | Iterable<SubmissionInput>,
+  ): AsyncGenerator<SubmitAnswer, void, undefined> {
+    for await (const answers of answerGroups(this.coordinator, pipeline, inGroups(submissions, limits.submitGroupMax)))
+      yield* answers;
   }
 
   events(query: EventQuery): AsyncGenerator<PodlineEvent, void, undefined> {
@@ -46,7 +52,10 @@ export class LocalTransport implements Transport {
   }
 }
 
-async function* inGroups(items: AsyncIterable<unknown> | Iterable<unknown>, groupMax: number): AsyncGenerator<unknown[], void, undefined> {
+async function* inGroups(
+  items: AsyncIterable<unknown> | Iterable<unknown>,
+  groupMax: number,
+): AsyncGenerator<unknown[], void, undefined> {
   let group: unknown[] = [];
   for await (const item of items) {
     group.push(item);
@@ -69,25 +78,36 @@ export class HttpTransport implements Transport {
     const { method, path, response } = routes[name];
     const params = (input.params ?? {}) as Record<string, string>;
     const query = new URLSearchParams();
-    for (const [key, value] of Object.entries((input.query ?? {}) as Record<string, string | number | undefined>)) if (value !== undefined) query.set(key, String(value));
+    for (const [key, value] of Object.entries((input.query ?? {}) as Record<string, string | number | undefined>))
+      if (value !== undefined) query.set(key, String(value));
     const filled = path.replaceAll(/\{(\w+)\}/g, (_whole, param: string) => encodeURIComponent(params[param] ?? ''));
-    return this.#caller.json({ method, path: query.size === 0 ? filled : `${filled}?${query.toString()}`, body: input.body, signal }, response as unknown as z.ZodType<RouteResponse<N>>);
+    return this.#caller.json(
+      { method, path: query.size === 0 ? filled : `${filled}?${query.toString()}`, body: input.body, signal },
+      response as unknown as z.ZodType<RouteResponse<N>>,
+    );
   }
 
-  async *submitStream(pipeline: string, submissions: AsyncIterable<SubmissionInput> | Iterable<SubmissionInput>): AsyncGenerator<SubmitAnswer, void, undefined> {
+  async *submitStream(
+    pipeline: string,
+    submissions: AsyncIterable<SubmissionInput> | Iterable<SubmissionInput>,
+  ): AsyncGenerator<SubmitAnswer, void, undefined> {
     const path = `/v1/pipelines/${encodeURIComponent(pipeline)}/shards`;
     const stop = new AbortController();
     let failure: { thrown: unknown } | undefined;
     const lines = async function* (): AsyncGenerator<Uint8Array, void, undefined> {
       try {
-        for await (const group of inGroups(submissions, 64)) yield Buffer.from(group.map((submission) => `${JSON.stringify(submission)}\n`).join(''));
+        for await (const group of inGroups(submissions, 64))
+          yield Buffer.from(group.map((submission) => `${JSON.stringify(submission)}\n`).join(''));
       } catch (thrown) {
         failure = { thrown };
         throw thrown;
       }
     };
     try {
-      const response = await this.#caller.open({ method: 'POST', path }, stop.signal, { body: lines(), type: 'application/x-ndjson' });
+      const response = await this.#caller.open({ method: 'POST', path }, stop.signal, {
+        body: lines(),
+        type: 'application/x-ndjson',
+      });
       for await (const group of ndjsonGroups(response.body, limits.submitGroupMax, limits.requestBytesMax)) {
         for (const line of group) yield parseOrThrow(submitAnswerSchema, line, 'answer');
       }
@@ -112,7 +132,12 @@ export class HttpTransport implements Transport {
       if (query.shardId !== undefined) search.set('shard', query.shardId);
       const path = `/v1/events?${search.toString()}`;
       try {
-        const response = await this.#caller.open({ method: 'GET', path }, signal, undefined, after === undefined ? {} : { 'last-event-id': String(after) });
+        const response = await this.#caller.open(
+          { method: 'GET', path },
+          signal,
+          undefined,
+          after === undefined ? {} : { 'last-event-id': String(after) },
+        );
         for await (const event of readSse(response.body)) {
           tries = 0;
           after = event.id;
@@ -163,6 +188,7 @@ export async function* readSse(chunks: AsyncIterable<Uint8Array>): AsyncGenerato
       if (data !== '') yield parseOrThrow(eventSchema, JSON.parse(data), 'event');
     }
     text = text.slice(from);
-    if (text.length > sseEventBytesMax) throw new PodlineError('PDL_PROTOCOL', `an event is longer than ${String(sseEventBytesMax)} bytes`);
+    if (text.length > sseEventBytesMax)
+      throw new PodlineError('PDL_PROTOCOL', `an event is longer than ${String(sseEventBytesMax)} bytes`);
   }
 }

@@ -45,6 +45,19 @@ const jsonOption = (): Option => new Option('--json', 'answer as JSON').default(
 
 const states: ShardState[] = ['pending', 'running', 'completed', 'failed', 'cancelled'];
 
+/** What the caller named is not there, not now, or not of the kind that this takes. */
+const useCodes: ReadonlySet<ErrorCode> = new Set([
+  'PDL_USAGE',
+  'PDL_RUN_UNFINISHED',
+  'PDL_WORKDIR_BUSY',
+  'PDL_STAGE_LOAD',
+  'PDL_STAGE_COLUMNS',
+  'PDL_SOURCE_MISSING',
+  'PDL_REQUEST_INVALID',
+  'PDL_PIPELINE_UNKNOWN',
+  'PDL_SHARD_UNKNOWN',
+  'PDL_SHARD_STATE',
+]);
 let exitCode: number = exitCodes.done;
 const { version } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as { version: string };
 const program = new Command('podline')
@@ -158,19 +171,6 @@ try {
 }
 process.exitCode = exitCode;
 
-/** What the caller named is not there, not now, or not of the kind that this takes. */
-const useCodes: ReadonlySet<ErrorCode> = new Set([
-  'PDL_USAGE',
-  'PDL_RUN_UNFINISHED',
-  'PDL_WORKDIR_BUSY',
-  'PDL_STAGE_LOAD',
-  'PDL_STAGE_COLUMNS',
-  'PDL_SOURCE_MISSING',
-  'PDL_REQUEST_INVALID',
-  'PDL_PIPELINE_UNKNOWN',
-  'PDL_SHARD_UNKNOWN',
-  'PDL_SHARD_STATE',
-]);
 
 /** Errors of use and of the manifest are 2, everything else that stops a command is 1. */
 function report(thrown: unknown): number {

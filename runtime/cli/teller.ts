@@ -42,6 +42,7 @@ function amount({ rows, bytes }: Data): string {
 
 export class Teller {
   #toldAtMs = performance.now();
+  #isOver = false;
 
   /** `keys` of shards by their ids; `talkative`: tell of every shard, and not of failures alone. */
   constructor(
@@ -50,7 +51,13 @@ export class Teller {
     private readonly talkative: boolean,
   ) {}
 
+  /** All shards have ended: that lines end too is no news. */
+  over(): void {
+    this.#isOver = true;
+  }
+
   tell(event: PodlineEvent): void {
+    if (this.#isOver && event.type === 'line.lost') return;
     const sentence = sentences[event.type];
     const always = event.type === 'shard.failed' || event.type === 'line.lost';
     if (sentence === undefined || (!this.talkative && !always)) return;

@@ -2,6 +2,7 @@
 import type { PodlineClient } from '../api/client.js';
 import type { Counts } from '../contracts/views.js';
 import type { Pipeline } from '../contracts/manifest.js';
+import type { Shard } from '../contracts/shard.js';
 import { LiveView } from './live-view.js';
 import { endedOf, totalOf, type RunSnapshot } from './snapshot.js';
 import { talkativeShardsMax, Teller } from './teller.js';
@@ -16,6 +17,8 @@ export interface WatchOptions {
   out: NodeJS.WriteStream;
   /** Id of the event behind which the telling begins. */
   after: number;
+  /** Called when all shards have ended, before the last is told: lines that end say what they have not said yet. */
+  settle: () => Promise<void>;
 }
 
 /** How often it is looked and the live view drawn again. */
@@ -26,14 +29,22 @@ export async function watchUntilDone(options: WatchOptions): Promise<Counts> {
   const { client, pipeline, signal, out } = options;
   const startedMs = performance.now();
   const live = options.view === 'live' ? new LiveView(out) : undefined;
-  const teller = options.view === 'plain' ? await tellerOf(options) : undefined;
+  const few = await fewShards(options);
+  const keys = new Map(few?.map((shard) => [shard.id, shard.key]));
+  const teller = options.view === 'plain' ? new Teller(out, keys, few !== undefined) : undefined;
   const alarm = new Alarm(signal);
-  const listener = new Listener(options, teller, alarm);
+  const open = few?.filter((shard) => shard.state === 'pending' || shard.state === 'running').map((shard) => shard.id);
+  const listener = new Listener(options, teller, alarm, new Set(open));
   const endedAtStart = endedOf((await client.pipeline(pipeline.name)).counts);
   try {
     for (;;) {
       const { counts } = await client.pipeline(pipeline.name);
-      if ((counts.pending === 0 && counts.running === 0) || signal.aborted) return counts;
+      if (signal.aborted) return counts;
+      if (counts.pending === 0 && counts.running === 0) {
+        teller?.over();
+        await options.settle();
+        return counts;
+      }
       if (live !== undefined || teller?.isQuiet === true) {
         const snapshot = await look(options, counts, performance.now() - startedMs, endedAtStart);
         live?.draw(snapshot);
@@ -81,11 +92,12 @@ async function whyWaiting(client: PodlineClient, name: string): Promise<{ waitin
   return first === undefined ? {} : { waiting: (await client.explain(first.id)).because.join(' ') };
 }
 
-async function tellerOf({ client, pipeline, out }: WatchOptions): Promise<Teller> {
-  const talkative = totalOf((await client.pipeline(pipeline.name)).counts) <= talkativeShardsMax;
-  const keys = new Map<string, string>();
-  if (talkative) for await (const shard of client.listAll(pipeline.name)) keys.set(shard.id, shard.key);
-  return new Teller(out, keys, talkative);
+/** All shards, where they are few enough to tell of each. */
+async function fewShards({ client, pipeline }: WatchOptions): Promise<Shard[] | undefined> {
+  if (totalOf((await client.pipeline(pipeline.name)).counts) > talkativeShardsMax) return undefined;
+  const shards: Shard[] = [];
+  for await (const shard of client.listAll(pipeline.name)) shards.push(shard);
+  return shards;
 }
 
 /** Hears what happens: tells it, and rings when a shard has ended. */
@@ -95,10 +107,12 @@ class Listener {
   #at: number;
   #until = Number.POSITIVE_INFINITY;
 
+  /** `open`: shards whose end will be heard. Counts are seen before events are on disk, so that the last id may be behind them. */
   constructor(
     private readonly options: WatchOptions,
     private readonly teller: Teller | undefined,
     private readonly alarm: Alarm,
+    private readonly open: Set<string>,
   ) {
     this.#at = options.after;
     this.#heard = this.#hear();
@@ -110,7 +124,7 @@ class Listener {
   async end(): Promise<void> {
     const { client, signal } = this.options;
     this.#until = signal.aborted ? 0 : await client.lastEventId();
-    if (this.#at >= this.#until) this.#stop.abort();
+    if (this.#isAll() || signal.aborted) this.#stop.abort();
     await this.#heard;
   }
 
@@ -121,10 +135,17 @@ class Listener {
       this.#at = event.id;
       if (event.pipeline === pipeline.name) {
         this.teller?.tell(event);
-        if (/^shard\.(completed|failed|cancelled)$/.test(event.type)) this.alarm.ring();
+        if (/^shard\.(completed|failed|cancelled)$/.test(event.type)) {
+          this.open.delete(event.shardId ?? '');
+          this.alarm.ring();
+        }
       }
-      if (event.id >= this.#until) return;
+      if (this.#isAll()) return;
     }
+  }
+
+  #isAll(): boolean {
+    return this.#at >= this.#until && this.open.size === 0;
   }
 }
 

@@ -174,7 +174,14 @@ function setUp(bundler: PluginBuild, links: Links): void {
     if (isBuiltin(args.path)) return { path: args.path, external: true };
     const own = ownEntries[args.path];
     if (own !== undefined)
-      return { path: links.add('import', { executable: pathToFileURL(own).href, portable: `podline@${stageApiVersion}`, image: args.path }), external: true };
+      return {
+        path: links.add('import', {
+          executable: pathToFileURL(own).href,
+          portable: `podline@${stageApiVersion}`,
+          image: args.path,
+        }),
+        external: true,
+      };
     return await linkPackage(bundler, args, links);
   });
   bundler.onLoad({ filter: /\.[cm]?[jt]sx?$/ }, async ({ path }) => {

@@ -1,7 +1,7 @@
 /** What the API shows besides shards and events: pipelines, lines, explanations. */
 import { z } from 'zod';
 import { pipelineSpecSchema, type Pipeline } from './manifest.js';
-import { shardSchema, shardStates } from './shard.js';
+import { shardSchema, shardStates, type ShardState } from './shard.js';
 import { heartbeatSchema, shardProgressSchema, slotViewSchema } from './line-api.js';
 
 const count = z.int().nonnegative();
@@ -40,7 +40,15 @@ export const lineViewSchema = z.object({
   silentMs: z.number().describe('Since it was last heard.'),
   revision: z.int().describe('Of the pipeline that it works by.'),
   slots: z.array(slotViewSchema),
-  shards: z.array(z.object({ shardId: z.string(), epoch: z.int(), phase: shardProgressSchema.shape.phase.optional(), stagesDone: z.array(z.string()), running: shardProgressSchema.shape.running })),
+  shards: z.array(
+    z.object({
+      shardId: z.string(),
+      epoch: z.int(),
+      phase: shardProgressSchema.shape.phase.optional(),
+      stagesDone: z.array(z.string()),
+      running: shardProgressSchema.shape.running,
+    }),
+  ),
   scratch: heartbeatSchema.shape.scratch.optional(),
   waiting: z.string().optional(),
 });
@@ -63,3 +71,20 @@ export const shardPageSchema = z.object({
   next: z.string().optional(),
 });
 export type ShardPage = z.infer<typeof shardPageSchema>;
+
+export interface ListRequest {
+  state?: ShardState | undefined;
+  /** `next` of the page before. */
+  cursor?: string | undefined;
+  /** Shards of a page, at most `limits.listPageMax`. */
+  max?: number | undefined;
+}
+
+export interface EventQuery {
+  /** Only events with ids above; without it, only those from now on. */
+  after?: number | undefined;
+  pipeline?: string | undefined;
+  shardId?: string | undefined;
+  /** Ends the stream. */
+  signal?: AbortSignal | undefined;
+}

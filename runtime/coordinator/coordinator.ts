@@ -16,14 +16,14 @@ import type { PodlineEvent } from '../contracts/events.js';
 import { limits as defaultLimits } from '../contracts/limits.js';
 import type { Complete, Fail, Heartbeat, LineHello, ShardAtEpoch, SwapRequest } from '../contracts/line-api.js';
 import type { Pipeline } from '../contracts/manifest.js';
-import type { Shard, Submission, SubmitAnswer, ShardState } from '../contracts/shard.js';
+import type { Shard, Submission, SubmitAnswer } from '../contracts/shard.js';
 import { noMetrics, type CoordinatorGauges, type CoordinatorMetrics } from '../contracts/telemetry.js';
-import type { Counts, Explanation, LineView, PipelineView, ShardPage } from '../contracts/views.js';
+import type { Counts, EventQuery, Explanation, LineView, ListRequest, PipelineView, ShardPage } from '../contracts/views.js';
 import type { Changed, Ending, Journal, Moment, NewShard, PipelineRecord } from '../journal/journal.js';
 import { nearest } from '../config/nearest.js';
 import { systemClock, type Clock } from '../platform/clock.js';
 import { silentLogger, type Logger } from '../platform/logger.js';
-import { EventStreams, type EventQuery } from './event-stream.js';
+import { EventStreams } from './event-stream.js';
 import { explain } from './explain.js';
 import { LineDesk, type HeartbeatAnswer, type LeaseAnswer, type LeaseRequest, type LineWelcome } from './line-desk.js';
 import { rulesOf, toNewShard } from './rules.js';
@@ -39,12 +39,6 @@ export interface CoordinatorOptions {
   logger?: Logger | undefined;
   metrics?: CoordinatorMetrics | undefined;
   limits?: Partial<CoordinatorLimits> | undefined;
-}
-
-export interface ListRequest {
-  state?: ShardState | undefined;
-  cursor?: string | undefined;
-  max?: number | undefined;
 }
 
 /** Timers of the journal that one transition carries out. */
@@ -152,7 +146,11 @@ export class Coordinator {
   async submit(name: string, submissions: readonly Submission[]): Promise<SubmitAnswer[]> {
     const { pipeline } = await this.#record(name);
     if (submissions.length > this.limits.submitBatchMax) {
-      throw new PodlineError('PDL_REQUEST_INVALID', `${String(submissions.length)} submissions at once; at most ${String(this.limits.submitBatchMax)}`, { hint: 'Send them as a stream of NDJSON.' });
+      throw new PodlineError(
+        'PDL_REQUEST_INVALID',
+        `${String(submissions.length)} submissions at once; at most ${String(this.limits.submitBatchMax)}`,
+        { hint: 'Send them as a stream of NDJSON.' },
+      );
     }
     const answers: SubmitAnswer[] = [];
     const shards: NewShard[] = [];
@@ -170,7 +168,12 @@ export class Coordinator {
       const [place, key] = [places[index] ?? 0, shards[index]?.key ?? ''];
       if (outcome.outcome === 'accepted') answers[place] = { outcome: 'accepted', id: outcome.id, key };
       else if (outcome.outcome === 'duplicate') {
-        answers[place] = { outcome: 'duplicate', id: outcome.id, key, message: `pipeline ${name} has a shard with the key ${key} already: ${outcome.id}, which is ${outcome.state}` };
+        answers[place] = {
+          outcome: 'duplicate',
+          id: outcome.id,
+          key,
+          message: `pipeline ${name} has a shard with the key ${key} already: ${outcome.id}, which is ${outcome.state}`,
+        };
       } else {
         const error = new PodlineError('PDL_QUEUE_FULL', `${String(outcome.pending)} shards of pipeline ${name} wait already`);
         answers[place] = { outcome: 'rejected', key, error: error.toWire() };
@@ -202,7 +205,12 @@ export class Coordinator {
   /** In the order of submission, without reports, a page at a time. */
   async list(name: string, { state, cursor, max }: ListRequest = {}): Promise<ShardPage> {
     await this.#record(name);
-    return this.#journal.list({ pipeline: name, max: Math.min(max ?? this.limits.listPageMax, this.limits.listPageMax), ...(state === undefined ? {} : { state }), ...(cursor === undefined ? {} : { cursor }) });
+    return this.#journal.list({
+      pipeline: name,
+      max: Math.min(max ?? this.limits.listPageMax, this.limits.listPageMax),
+      ...(state === undefined ? {} : { state }),
+      ...(cursor === undefined ? {} : { cursor }),
+    });
   }
 
   /** Pending or running → cancelled. Throws PDL_SHARD_STATE. */
@@ -221,7 +229,10 @@ export class Coordinator {
     const stages = ['input', ...pipeline.stages.map((known) => known.name)];
     if (!stages.includes(stage)) {
       const close = nearest(stage, stages);
-      throw new PodlineError('PDL_REQUEST_INVALID', `pipeline ${pipeline.name} has no stage ${stage}`, { place: 'stage', hint: close === undefined ? `Its stages are ${stages.join(', ')}.` : `Did you mean ${close}?` });
+      throw new PodlineError('PDL_REQUEST_INVALID', `pipeline ${pipeline.name} has no stage ${stage}`, {
+        place: 'stage',
+        hint: close === undefined ? `Its stages are ${stages.join(', ')}.` : `Did you mean ${close}?`,
+      });
     }
     return this.#change(shardId, (now) => this.#journal.resume(shardId, stage, now));
   }
@@ -338,7 +349,11 @@ export class Coordinator {
     const record = this.#records.get(name);
     if (record !== undefined) return record;
     const close = nearest(name, [...this.#records.keys()]);
-    throw new PodlineError('PDL_PIPELINE_UNKNOWN', `there is no pipeline ${name}`, close === undefined ? {} : { hint: `Did you mean ${close}?` });
+    throw new PodlineError(
+      'PDL_PIPELINE_UNKNOWN',
+      `there is no pipeline ${name}`,
+      close === undefined ? {} : { hint: `Did you mean ${close}?` },
+    );
   }
 
   async #pipelineView({ pipeline, paused, appliedAt }: PipelineRecord, whole: boolean): Promise<PipelineView> {
@@ -370,7 +385,10 @@ export class Coordinator {
     if (event.type === 'swapFailed') this.#desk.swapFailed(event.line, event.slot, event.step, event.error);
     if (event.type === 'lineEnded' && event.gone) {
       await this.#desk.gone(event.line, event.reason).catch((thrown: unknown) => {
-        this.#logger.error({ line: event.line, err: String(thrown) }, 'could not give back the shards of a line; their leases will run out');
+        this.#logger.error(
+          { line: event.line, err: String(thrown) },
+          'could not give back the shards of a line; their leases will run out',
+        );
       });
     }
   }
@@ -379,7 +397,8 @@ export class Coordinator {
     const pipelines = await Promise.all(
       [...this.#records.keys()].map(async (pipeline) => {
         const lines = this.#desk.viewsOf(pipeline);
-        const sum = (of: (line: LineView) => number | undefined): number => lines.reduce((total, line) => total + (of(line) ?? 0), 0);
+        const sum = (of: (line: LineView) => number | undefined): number =>
+          lines.reduce((total, line) => total + (of(line) ?? 0), 0);
         return {
           pipeline,
           counts: await this.#journal.counts(pipeline),
@@ -414,7 +433,7 @@ export class Coordinator {
     try {
       if (stalled) this.#logger.warn({}, 'the coordinator stood still for a while: all leases begin anew');
       const next = await this.#desk.tick(this.#clock.nowMs(), stalled);
-      for (let more = true; more; ) {
+      for (let more = true; more;) {
         const advanced = await this.#advance();
         more = advanced.more;
         for (const shardId of advanced.stopped) this.#desk.forget(shardId);

@@ -4,16 +4,8 @@
  */
 import { PodlineError } from '../contracts/errors.js';
 import type { PodlineEvent } from '../contracts/events.js';
+import type { EventQuery } from '../contracts/views.js';
 import type { Journal } from '../journal/journal.js';
-
-export interface EventQuery {
-  /** Only events with ids above; without it, only those from now on. */
-  after?: number | undefined;
-  pipeline?: string | undefined;
-  shardId?: string | undefined;
-  /** Ends the stream. */
-  signal?: AbortSignal | undefined;
-}
 
 const pageMax = 512;
 
@@ -34,7 +26,10 @@ export class EventStreams {
 
   /** Throws PDL_QUEUE_FULL when too many are open. Ends when the signal is given or the coordinator closes. */
   async *read(query: EventQuery): AsyncGenerator<PodlineEvent, void, undefined> {
-    if (this.#open >= this.streamsMax) throw new PodlineError('PDL_QUEUE_FULL', `${String(this.streamsMax)} event streams are open already`, { hint: 'Close one, or read with a filter in one stream.' });
+    if (this.#open >= this.streamsMax)
+      throw new PodlineError('PDL_QUEUE_FULL', `${String(this.streamsMax)} event streams are open already`, {
+        hint: 'Close one, or read with a filter in one stream.',
+      });
     this.#open += 1;
     const { signal } = query;
     const wake = (): void => {

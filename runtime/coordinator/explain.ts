@@ -20,26 +20,40 @@ export function explain(shard: Shard, { paused, lines, waiting }: Circumstances)
         because.push(`Pipeline ${shard.pipeline} is paused: nothing of it is leased.`);
         advice = `Resume pipeline ${shard.pipeline}.`;
       }
-      if (shard.notBefore !== undefined) because.push(`It failed ${times(shard.attempts)} and backs off until ${shard.notBefore}.`);
+      if (shard.notBefore !== undefined)
+        because.push(`It failed ${times(shard.attempts)} and backs off until ${shard.notBefore}.`);
       if (live.length === 0) {
-        because.push(lines.length === 0 ? 'There is no line for its pipeline.' : `None of its pipeline's ${String(lines.length)} lines takes work: ${lines.map((line) => `${line.line} is ${line.state}`).join(', ')}.`);
+        because.push(
+          lines.length === 0
+            ? 'There is no line for its pipeline.'
+            : `None of its pipeline's ${String(lines.length)} lines takes work: ${lines.map((line) => `${line.line} is ${line.state}`).join(', ')}.`,
+        );
         advice ??= 'Start a line; the shard waits for it.';
       } else if (because.length === 0) {
         because.push(`It waits for one of ${String(live.length)} lines; ${String(waiting)} shards of its pipeline wait.`);
         for (const line of live) if (line.waiting !== undefined) because.push(`Line ${line.line}: ${line.waiting}.`);
       }
       if (shard.error !== undefined) because.push(`It failed before with ${shard.error.code}: ${shard.error.message}`);
-      if (shard.resumeFrom !== undefined) because.push(`Stage ${shard.resumeFrom} and what follows it will be run again, because that was asked for.`);
+      if (shard.resumeFrom !== undefined)
+        because.push(`Stage ${shard.resumeFrom} and what follows it will be run again, because that was asked for.`);
       break;
     case 'running': {
       const line = lines.find((candidate) => candidate.line === shard.line);
       const held = line?.shards.find((candidate) => candidate.shardId === shard.id);
       because.push(`Line ${shard.line ?? '?'} works on it under epoch ${String(shard.epoch)}.`);
-      if (line === undefined) because.push('That line has not been heard since the coordinator was started; its lease runs out if it stays silent.');
-      else if (line.state === 'silent') because.push(`That line has been silent for ${String(Math.round(line.silentMs / 1000))} s; its lease runs out.`);
-      for (const run of held?.running ?? []) because.push(`Stage ${run.stage} is in slot ${String(run.slot)}, at block ${String(run.blocks)} of ${String(run.blocksTotal)}.`);
+      if (line === undefined)
+        because.push('That line has not been heard since the coordinator was started; its lease runs out if it stays silent.');
+      else if (line.state === 'silent')
+        because.push(`That line has been silent for ${String(Math.round(line.silentMs / 1000))} s; its lease runs out.`);
+      for (const run of held?.running ?? [])
+        because.push(
+          `Stage ${run.stage} is in slot ${String(run.slot)}, at block ${String(run.blocks)} of ${String(run.blocksTotal)}.`,
+        );
       if (shard.stagesDone.length > 0) because.push(`Done: ${shard.stagesDone.join(', ')}.`);
-      if (shard.epoch > 1) because.push(`It was leased ${times(shard.epoch)}, because ${shard.attempts > 0 ? `it failed ${times(shard.attempts)}` : 'lines were lost or gave it back'}.`);
+      if (shard.epoch > 1)
+        because.push(
+          `It was leased ${times(shard.epoch)}, because ${shard.attempts > 0 ? `it failed ${times(shard.attempts)}` : 'lines were lost or gave it back'}.`,
+        );
       break;
     }
     case 'completed':
@@ -47,7 +61,9 @@ export function explain(shard: Shard, { paused, lines, waiting }: Circumstances)
       for (const stage of shard.report?.stages ?? []) because.push(`${stage.stage}: ${stage.outcome}. ${stage.why}`);
       break;
     case 'failed':
-      because.push(`It failed ${times(Math.max(1, shard.attempts))}, the last time with ${shard.error?.code ?? 'no reason'}: ${shard.error?.message ?? ''}`);
+      because.push(
+        `It failed ${times(Math.max(1, shard.attempts))}, the last time with ${shard.error?.code ?? 'no reason'}: ${shard.error?.message ?? ''}`,
+      );
       if (shard.error?.place !== undefined) because.push(`Where: ${shard.error.place}.`);
       advice = `${shard.error?.hint ?? ''} Then retry it.`.trim();
       break;

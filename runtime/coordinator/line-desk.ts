@@ -13,7 +13,19 @@
 import type { LineDriver } from '../contracts/driver.js';
 import { PodlineError, isPodlineError, type WireError } from '../contracts/errors.js';
 import { eventTypes, type EventType } from '../contracts/events.js';
-import type { Complete, Fail, Heartbeat, Lease, LineHello, SwapRequest, ShardAtEpoch, heartbeatAnswerSchema, leaseAnswerSchema, leaseRequestSchema, lineWelcomeSchema } from '../contracts/line-api.js';
+import type {
+  Complete,
+  Fail,
+  Heartbeat,
+  Lease,
+  LineHello,
+  SwapRequest,
+  ShardAtEpoch,
+  heartbeatAnswerSchema,
+  leaseAnswerSchema,
+  leaseRequestSchema,
+  lineWelcomeSchema,
+} from '../contracts/line-api.js';
 import type { CoordinatorMetrics } from '../contracts/telemetry.js';
 import type { LineView } from '../contracts/views.js';
 import type { Journal, Moment, NewEvent, PipelineRecord } from '../journal/journal.js';
@@ -87,8 +99,23 @@ export class LineDesk {
     });
     this.parts.arm(deadlineMs);
     if (!again) {
-      this.parts.logger.info({ line: name, pipeline: hello.pipeline, instance: hello.instance, node: hello.node, reclaims: reclaim.length }, 'a line said hello');
-      await this.parts.journal.report(name, [], [{ type: 'line.joined', pipeline: hello.pipeline, line: name, data: { node: hello.node, slots: hello.slots, instance: hello.instance } }], this.parts.now());
+      this.parts.logger.info(
+        { line: name, pipeline: hello.pipeline, instance: hello.instance, node: hello.node, reclaims: reclaim.length },
+        'a line said hello',
+      );
+      await this.parts.journal.report(
+        name,
+        [],
+        [
+          {
+            type: 'line.joined',
+            pipeline: hello.pipeline,
+            line: name,
+            data: { node: hello.node, slots: hello.slots, instance: hello.instance },
+          },
+        ],
+        this.parts.now(),
+      );
     }
     const { leaseTtlMs, heartbeatMs } = this.parts.bounds;
     return { pipeline, leaseTtlMs, heartbeatMs };
@@ -151,7 +178,8 @@ export class LineDesk {
     line.heartbeat = { ...heartbeat, events: [] };
     const events = heartbeat.events.flatMap((event): NewEvent[] => {
       const type = eventTypes.find((known): known is EventType => known === event.type);
-      if (type === undefined) this.parts.logger.warn({ line: name, type: event.type }, 'a line told of an event of an unknown type');
+      if (type === undefined)
+        this.parts.logger.warn({ line: name, type: event.type }, 'a line told of an event of an unknown type');
       return type === undefined ? [] : [{ ...event, type, pipeline: line.hello.pipeline, line: name }];
     });
     if (changed.length > 0 || events.length > 0) await this.parts.journal.report(name, changed, events, this.parts.now());
@@ -175,7 +203,18 @@ export class LineDesk {
     this.#leases.drop(fail.shardId, fail.epoch);
     if (!outcome.changed) return;
     const { code, message } = fail.error;
-    this.parts.logger.warn({ shardId: fail.shardId, line: name, pipeline: outcome.pipeline, stage: fail.stage, code, counts: fail.counts, state: outcome.state }, message);
+    this.parts.logger.warn(
+      {
+        shardId: fail.shardId,
+        line: name,
+        pipeline: outcome.pipeline,
+        stage: fail.stage,
+        code,
+        counts: fail.counts,
+        state: outcome.state,
+      },
+      message,
+    );
     this.parts.arm(0);
     void this.waiters.wake(outcome.pipeline);
   }
@@ -184,13 +223,23 @@ export class LineDesk {
   async swap(name: string, { slot, stage, step }: SwapRequest): Promise<void> {
     const line = this.#lines.get(name);
     const { pipeline } = await this.parts.pipeline(line.hello.pipeline);
-    if (slot >= line.hello.slots) throw new PodlineError('PDL_REQUEST_INVALID', `line ${name} has ${String(line.hello.slots)} slots, and none of number ${String(slot)}`, { place: 'slot' });
+    if (slot >= line.hello.slots)
+      throw new PodlineError(
+        'PDL_REQUEST_INVALID',
+        `line ${name} has ${String(line.hello.slots)} slots, and none of number ${String(slot)}`,
+        { place: 'slot' },
+      );
     if (!pipeline.stages.some((known) => known.name === stage)) {
       throw new PodlineError('PDL_REQUEST_INVALID', `pipeline ${pipeline.name} has no stage ${stage}`, { place: 'stage' });
     }
     if (line.ordered.get(slot) === step) return;
     const { driver } = this.parts;
-    if (driver === undefined) throw new PodlineError('PDL_SWAP_FAILED', `there is no driver that could put ${stage} into slot ${String(slot)} of line ${name}`, { retry: 'never' });
+    if (driver === undefined)
+      throw new PodlineError(
+        'PDL_SWAP_FAILED',
+        `there is no driver that could put ${stage} into slot ${String(slot)} of line ${name}`,
+        { retry: 'never' },
+      );
     const before = line.ordered.get(slot);
     line.ordered.set(slot, step);
     line.failedSwaps.delete(slot);
@@ -227,14 +276,23 @@ export class LineDesk {
     const line = this.#lines.find(name);
     this.#lines.drop(name);
     const leases = this.#leases.ofLine(name);
-    if (line !== undefined) await this.parts.journal.report(name, [], [{ type: 'line.lost', pipeline: line.hello.pipeline, line: name, data: { reason, shards: leases.length } }], this.parts.now());
+    if (line !== undefined)
+      await this.parts.journal.report(
+        name,
+        [],
+        [{ type: 'line.lost', pipeline: line.hello.pipeline, line: name, data: { reason, shards: leases.length } }],
+        this.parts.now(),
+      );
     await this.#expire(leases, `line ${name} is gone: ${reason}`);
   }
 
   /** Shards that run on lines other than these go back to the queue at once. */
   async releaseAbsent(present: readonly string[]): Promise<void> {
     const running = await this.parts.journal.running();
-    await this.#expire(running.filter((shard) => !present.includes(shard.line)), 'its line was not started again');
+    await this.#expire(
+      running.filter((shard) => !present.includes(shard.line)),
+      'its line was not started again',
+    );
   }
 
   /** The shard is no longer leased, whatever its line says. */
@@ -254,7 +312,12 @@ export class LineDesk {
       if (silentMs >= leaseTtlMs && !line.silent) {
         line.silent = true;
         this.parts.logger.warn({ line: line.name, pipeline: line.hello.pipeline, silentMs }, 'a line is silent');
-        await this.parts.journal.report(line.name, [], [{ type: 'line.lost', pipeline: line.hello.pipeline, line: line.name, data: { reason: 'it is silent', silentMs } }], this.parts.now());
+        await this.parts.journal.report(
+          line.name,
+          [],
+          [{ type: 'line.lost', pipeline: line.hello.pipeline, line: line.name, data: { reason: 'it is silent', silentMs } }],
+          this.parts.now(),
+        );
       }
       if (silentMs >= leaseTtlMs * forgottenAfterTtls) this.#lines.drop(line.name);
     }
@@ -292,7 +355,9 @@ export class LineDesk {
   #heard(name: string, instance: string | undefined): Line {
     const line = this.#lines.get(name);
     if (instance !== undefined && instance !== line.hello.instance) {
-      throw new PodlineError('PDL_LEASE_LOST', `line ${name} was started anew as ${line.hello.instance}; this is ${instance}`, { hint: 'End this process: another one has taken its place.' });
+      throw new PodlineError('PDL_LEASE_LOST', `line ${name} was started anew as ${line.hello.instance}; this is ${instance}`, {
+        hint: 'End this process: another one has taken its place.',
+      });
     }
     line.lastHeardMs = this.parts.clock.nowMs();
     line.silent = false;
@@ -307,7 +372,8 @@ export class LineDesk {
   async #lease(line: Line, request: LeaseRequest, signal: AbortSignal | undefined): Promise<LeaseAnswer> {
     const { pipeline, instance } = line.hello;
     const waiting = await this.#waiting(pipeline);
-    if (isAborted(signal) || line.draining || (waiting === 0 && line.reclaim.length === 0)) return { leases: [], queued: waiting };
+    if (isAborted(signal) || line.draining || (waiting === 0 && line.reclaim.length === 0))
+      return { leases: [], queued: waiting };
     const reclaim = line.reclaim;
     line.reclaim = [];
     const freshMax = planGrant(request.max, waiting, this.#lines.sharerCount(pipeline, this.parts.clock.nowMs()));
@@ -322,7 +388,8 @@ export class LineDesk {
     }
     const deadlineMs = this.#deadlineMs();
     for (const shardId of reclaim) this.#leases.drop(shardId);
-    for (const { shardId, epoch } of leases) this.#leases.hold({ shardId, epoch, pipeline, line: line.name, instance, deadlineMs });
+    for (const { shardId, epoch } of leases)
+      this.#leases.hold({ shardId, epoch, pipeline, line: line.name, instance, deadlineMs });
     this.parts.arm((await this.parts.pipeline(pipeline)).rules.timeLimits.runningMs === undefined ? deadlineMs : 0);
     if (isAborted(signal) || this.#lines.find(line.name)?.hello.instance !== instance) {
       await this.takeBack(line.name, leases).catch((thrown: unknown) => {

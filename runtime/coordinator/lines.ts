@@ -37,7 +37,9 @@ export class Lines {
   put(line: Line): void {
     const before = this.#lines.get(line.name);
     if (before === undefined && this.#lines.size >= this.linesMax) {
-      throw new PodlineError('PDL_QUEUE_FULL', `${String(this.linesMax)} lines are known already`, { hint: 'Run fewer lines, or several coordinators.' });
+      throw new PodlineError('PDL_QUEUE_FULL', `${String(this.linesMax)} lines are known already`, {
+        hint: 'Run fewer lines, or several coordinators.',
+      });
     }
     if (before !== undefined) this.#names.get(before.hello.pipeline)?.delete(line.name);
     this.#lines.set(line.name, line);
@@ -113,7 +115,13 @@ export function viewOf(line: Line, leases: readonly HeldLease[], nowMs: number):
     slots: heartbeat?.slots ?? [],
     shards: leases.map(({ shardId, epoch }) => {
       const shard = told.get(shardId);
-      return { shardId, epoch, stagesDone: shard?.stagesDone ?? [], running: shard?.running ?? [], ...(shard === undefined ? {} : { phase: shard.phase }) };
+      return {
+        shardId,
+        epoch,
+        stagesDone: shard?.stagesDone ?? [],
+        running: shard?.running ?? [],
+        ...(shard === undefined ? {} : { phase: shard.phase }),
+      };
     }),
     ...(heartbeat === undefined ? {} : { scratch: heartbeat.scratch }),
     ...(heartbeat?.waiting === undefined ? {} : { waiting: heartbeat.waiting }),

@@ -36,14 +36,17 @@ export function checkParameters(pipeline: Pipeline, given: Parameters): Paramete
       });
     }
     const reason = whyNot(schema, value);
-    if (reason !== undefined) throw new PodlineError('PDL_PARAMETER_INVALID', `parameter ${name}: ${reason}`, { place: `parameters.${name}` });
+    if (reason !== undefined)
+      throw new PodlineError('PDL_PARAMETER_INVALID', `parameter ${name}: ${reason}`, { place: `parameters.${name}` });
     checked[name] = value;
   }
   for (const [name, schema] of Object.entries(declared)) {
     if (checked[name] !== undefined) continue;
     const fallback: ParameterValue | undefined = schema.default;
     if (fallback === undefined) {
-      throw new PodlineError('PDL_PARAMETER_INVALID', `parameter ${name} has no default and must be given`, { place: `parameters.${name}` });
+      throw new PodlineError('PDL_PARAMETER_INVALID', `parameter ${name} has no default and must be given`, {
+        place: `parameters.${name}`,
+      });
     }
     checked[name] = fallback;
   }
@@ -53,7 +56,9 @@ export function checkParameters(pipeline: Pipeline, given: Parameters): Paramete
 /** A submission as the journal takes it: parameters checked, result directory absolute. Throws PDL_PARAMETER_INVALID or PDL_REQUEST_INVALID. */
 export function toNewShard(pipeline: Pipeline, submission: Submission, keyBytesMax: number): NewShard {
   if (submission.key.includes('\0') || Buffer.byteLength(submission.key) > keyBytesMax) {
-    throw new PodlineError('PDL_REQUEST_INVALID', `a key must be at most ${String(keyBytesMax)} bytes, without NUL`, { place: 'key' });
+    throw new PodlineError('PDL_REQUEST_INVALID', `a key must be at most ${String(keyBytesMax)} bytes, without NUL`, {
+      place: 'key',
+    });
   }
   const dir = submission.resultDir ?? pipeline.spec.result.dir;
   return {

@@ -23,7 +23,10 @@ const answerWaitMs = 1_000;
 const triesMax = 5;
 
 /** Makes the directory if need be. Throws PDL_WORKDIR_BUSY naming the pid of the holder. */
-export async function lockWorkdir(workDir: string, kind: 'abstract' | 'file' = process.platform === 'linux' ? 'abstract' : 'file'): Promise<WorkdirLock> {
+export async function lockWorkdir(
+  workDir: string,
+  kind: 'abstract' | 'file' = process.platform === 'linux' ? 'abstract' : 'file',
+): Promise<WorkdirLock> {
   mkdirSync(workDir, { recursive: true });
   const path = realpathSync(workDir);
   const name = `podline-${createHash('sha256').update(path).digest('hex').slice(0, 32)}`;

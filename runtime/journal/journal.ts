@@ -133,10 +133,20 @@ export interface Journal {
   submit(pipeline: string, shards: readonly NewShard[], now: Moment): Promise<SubmitOutcome[]>;
   lease(query: LeaseQuery, now: Moment): Promise<LeaseOutcome>;
   /** What lines tell of their shards, and events. Shards that are not theirs are passed over. */
-  report(line: string, shards: readonly (ShardAtEpoch & { stagesDone: string[] })[], events: readonly NewEvent[], now: Moment): Promise<void>;
+  report(
+    line: string,
+    shards: readonly (ShardAtEpoch & { stagesDone: string[] })[],
+    events: readonly NewEvent[],
+    now: Moment,
+  ): Promise<void>;
   complete(line: string, complete: Complete, now: Moment): Promise<CompleteOutcome>;
   /** `counts: false` gives the shard back without an attempt being counted. */
-  fail(line: string, shard: ShardAtEpoch, failure: { error: WireError; stage?: string | undefined; counts: boolean }, now: Moment): Promise<Ending>;
+  fail(
+    line: string,
+    shard: ShardAtEpoch,
+    failure: { error: WireError; stage?: string | undefined; counts: boolean },
+    now: Moment,
+  ): Promise<Ending>;
   /** The line of these leases is lost: they go back to the queue. Those that ended meanwhile are passed over. Answers which went back. */
   expire(shards: readonly ShardAtEpoch[], reason: string, now: Moment): Promise<RunningShard[]>;
   cancel(shardId: string, now: Moment): Promise<Ending>;

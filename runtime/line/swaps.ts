@@ -22,11 +22,19 @@ export interface PlannedSwap {
 
 export function orderSwap(state: LineState, { slot: index, stage }: PlannedSwap, nowMs: number, effects: LineEffect[]): void {
   const slot = state.slots[index];
-  if (slot === undefined || slot.phase === 'running' || slot.phase === 'swapping') throw new Error(`slot ${String(index)} cannot be swapped while it is ${slot?.phase ?? 'not there'}`);
+  if (slot === undefined || slot.phase === 'running' || slot.phase === 'swapping')
+    throw new Error(`slot ${String(index)} cannot be swapped while it is ${slot?.phase ?? 'not there'}`);
   state.counter += 1;
   state.swaps += 1;
   const step = `${state.instance}-s${state.counter}-${versionMark(state, stage)}`;
-  state.slots[index] = { phase: 'swapping', stage, step, sinceMs: nowMs, tries: state.troubles.get(stage)?.tries ?? 0, loading: false };
+  state.slots[index] = {
+    phase: 'swapping',
+    stage,
+    step,
+    sinceMs: nowMs,
+    tries: state.troubles.get(stage)?.tries ?? 0,
+    loading: false,
+  };
   effects.push({ type: 'swap', slot: index, stage, step, replaces: slot.phase === 'empty' ? undefined : slot.stage });
 }
 
@@ -36,21 +44,40 @@ const versionMark = (state: LineState, stage: string): string => state.graph.sta
 export function isExpected(state: LineState, index: number, stage: string, step: string): boolean {
   const slot = state.slots[index];
   if (slot === undefined) return false;
-  if (slot.phase === 'empty') return state.graph.stages.has(stage) && !step.startsWith(`${state.instance}-s`) && step.endsWith(`-${versionMark(state, stage)}`);
+  if (slot.phase === 'empty')
+    return (
+      state.graph.stages.has(stage) && !step.startsWith(`${state.instance}-s`) && step.endsWith(`-${versionMark(state, stage)}`)
+    );
   return slot.step === step && slot.stage === stage && !(slot.phase === 'running' && slot.stale);
 }
 
 /** A container is there, for the first time or again: it is about to load its stage. A run that it had is over. */
-export function takeHello(state: LineState, hello: { slot: number; stage: string; step: string }, nowMs: number, effects: LineEffect[]): void {
+export function takeHello(
+  state: LineState,
+  hello: { slot: number; stage: string; step: string },
+  nowMs: number,
+  effects: LineEffect[],
+): void {
   const { slot: index, stage, step } = hello;
   const slot = state.slots[index];
   if (slot?.phase === 'running' && slot.stale && slot.step === step) state.slots[index] = { phase: 'empty' };
   if (slot === undefined || !isExpected(state, index, stage, step)) return;
   if (slot.phase === 'running' && !slot.cancelled) {
-    const error = wireError('PDL_STAGE_DIED', `the slot of stage "${stage}" came back without the end of its run`, `stages.${stage}`);
+    const error = wireError(
+      'PDL_STAGE_DIED',
+      `the slot of stage "${stage}" came back without the end of its run`,
+      `stages.${stage}`,
+    );
     failRun(state, slot.shardId, stage, error, nowMs, effects);
   }
-  state.slots[index] = { phase: 'swapping', stage, step, sinceMs: nowMs, tries: state.troubles.get(stage)?.tries ?? 0, loading: true };
+  state.slots[index] = {
+    phase: 'swapping',
+    stage,
+    step,
+    sinceMs: nowMs,
+    tries: state.troubles.get(stage)?.tries ?? 0,
+    loading: true,
+  };
 }
 
 export function slotIsReady(state: LineState, index: number, step: string, nowMs: number): void {
@@ -104,15 +131,28 @@ export function expireSlots(state: LineState, nowMs: number, effects: LineEffect
     const { stage } = slot;
     if (slot.phase === 'running') {
       const tookMs = nowMs - slot.sinceMs;
-      const error = wireError('PDL_STAGE_TIMEOUT', `stage "${stage}" ran ${String(tookMs)} ms, longer than its time limit`, `stages.${stage}.timeout`);
+      const error = wireError(
+        'PDL_STAGE_TIMEOUT',
+        `stage "${stage}" ran ${String(tookMs)} ms, longer than its time limit`,
+        `stages.${stage}.timeout`,
+      );
       const reason = slot.cancelled ? 'the run did not end when it was asked to' : error.message;
       state.slots[index] = withoutContainer(slot, nowMs);
       effects.push({ type: 'cancelRun', slot: index, runId: slot.runId, reason, kill: true });
       if (!slot.cancelled) failRun(state, slot.shardId, stage, error, nowMs, effects);
       continue;
     }
-    const what = slot.phase === 'lost' ? 'did not come back' : slot.phase === 'swapping' && slot.loading ? 'did not load its stage' : 'was not heard of';
-    const error = wireError('PDL_SWAP_FAILED', `slot ${String(index)} ${what} within ${String(nowMs - slot.sinceMs)} ms (stage "${stage}")`, `slots.${String(index)}`);
+    const what =
+      slot.phase === 'lost'
+        ? 'did not come back'
+        : slot.phase === 'swapping' && slot.loading
+          ? 'did not load its stage'
+          : 'was not heard of';
+    const error = wireError(
+      'PDL_SWAP_FAILED',
+      `slot ${String(index)} ${what} within ${String(nowMs - slot.sinceMs)} ms (stage "${stage}")`,
+      `slots.${String(index)}`,
+    );
     state.slots[index] = { phase: 'empty' };
     noteTrouble(state, stage, error, nowMs);
   }
@@ -123,7 +163,8 @@ export function slotDeadlineMs(state: LineState, index: number): number | undefi
   const slot = state.slots[index];
   if (slot?.phase === 'running') return slot.deadlineMs;
   if (slot?.phase === 'swapping' && slot.loading) return slot.sinceMs + limits.stageLoadTimeoutMs;
-  if (slot?.phase === 'swapping' || slot?.phase === 'lost') return slot.sinceMs + limits.swapTimeoutMs + (state.config.swapGraceMs ?? 0);
+  if (slot?.phase === 'swapping' || slot?.phase === 'lost')
+    return slot.sinceMs + limits.swapTimeoutMs + (state.config.swapGraceMs ?? 0);
   return undefined;
 }
 
@@ -133,14 +174,17 @@ function noteTrouble(state: LineState, stage: string, error: WireError, nowMs: n
   state.troubles.set(stage, { tries, notBeforeMs: nowMs + waitMs, error });
 }
 
-export const isGivenUp = (state: LineState, stage: string): boolean => (state.troubles.get(stage)?.tries ?? 0) >= limits.swapTriesMax;
+export const isGivenUp = (state: LineState, stage: string): boolean =>
+  (state.troubles.get(stage)?.tries ?? 0) >= limits.swapTriesMax;
 
 /** Shards that are ready for a stage which no slot can hold fail; after a while the stage is tried again. */
 export function failWhatCannotBeServed(state: LineState, nowMs: number, effects: LineEffect[]): void {
   for (const [stage, trouble] of state.troubles) {
-    if (trouble.tries < limits.swapTriesMax || state.slots.some((slot) => slot.phase !== 'empty' && slot.stage === stage)) continue;
+    if (trouble.tries < limits.swapTriesMax || state.slots.some((slot) => slot.phase !== 'empty' && slot.stage === stage))
+      continue;
     for (const [shardId, resident] of state.residents) {
-      if (resident.phase === 'stages' && resident.stages.get(stage)?.phase === 'ready') failShard(state, shardId, trouble.error, stage, nowMs, effects);
+      if (resident.phase === 'stages' && resident.stages.get(stage)?.phase === 'ready')
+        failShard(state, shardId, trouble.error, stage, nowMs, effects);
     }
     if (trouble.notBeforeMs <= nowMs) state.troubles.delete(stage);
   }

@@ -80,7 +80,7 @@ function countedFetch(network: NetworkBytes, runSignal: AbortSignal): typeof fet
         : new Request(request, {
             body: request.body.pipeThrough(counting((bytes) => (network.written += bytes))),
             duplex: 'half',
-          } as RequestInit);
+          });
     const response = await fetch(outgoing);
     if (response.body === null) return response;
     const counted = new Response(response.body.pipeThrough(counting((bytes) => (network.read += bytes))), response);

@@ -21,6 +21,7 @@
  *     in step between them, and nothing of one shard may be left over for the next.
  *  2. Input arrays are views of shared memory and valid until the call returns (for async forms: until its promise settles).
  *  3. A call may be made again for the same block after a failure: it must give the same answer.
+ *  4. Arrays that a call returns are Podline's from then on (they may be moved to another thread): a stage makes new ones each time.
  */
 import type { ColumnType } from '../contracts/block.js';
 import type { Parameters, StageDeclaration } from '../contracts/manifest.js';
@@ -271,7 +272,8 @@ export interface StageFunctions {
 }
 
 const forms = ['block', 'row', 'aggregate', 'bytes', 'files'] as const;
-type NoColumns = Readonly<Record<never, ColumnSpec>>;
+// eslint-disable-next-line @typescript-eslint/no-generated-empty-object-type -- a stage that writes no column has none, and that is what it says
+type NoColumns = Record<never, never>;
 
 /**
  * Defines a stage; `export default` what it returns.

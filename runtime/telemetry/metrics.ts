@@ -22,9 +22,16 @@ export function createMetrics(): Metrics {
   const registers = [new Registry()];
   const [registry] = registers;
   if (registry === undefined) throw new Error('unreachable');
-  const counter = <L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> => new Counter({ name: `podline_${name}`, help, labelNames, registers });
-  const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[]): Gauge<L> => new Gauge({ name: `podline_${name}`, help, labelNames, registers });
-  const histogram = <L extends string>(name: string, help: string, labelNames: readonly L[], buckets = secondsBuckets): Histogram<L> => new Histogram({ name: `podline_${name}`, help, labelNames, buckets, registers });
+  const counter = <L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> =>
+    new Counter({ name: `podline_${name}`, help, labelNames, registers });
+  const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[]): Gauge<L> =>
+    new Gauge({ name: `podline_${name}`, help, labelNames, registers });
+  const histogram = <L extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly L[],
+    buckets = secondsBuckets,
+  ): Histogram<L> => new Histogram({ name: `podline_${name}`, help, labelNames, buckets, registers });
 
   const events = counter('events_total', 'Events by type.', ['pipeline', 'type']);
   const shards = gauge('shards', 'Shards by state.', ['pipeline', 'state']);
@@ -37,9 +44,19 @@ export function createMetrics(): Metrics {
   const stageRows = counter('stage_rows_total', 'Rows that stages wrote.', ['pipeline', 'stage']);
   const stageFailures = counter('stage_failures_total', 'Runs of stages that failed.', ['pipeline', 'stage']);
   const swaps = histogram('swap_seconds', 'From asking for a stage to its shim being ready.', ['pipeline', 'stage']);
-  const handovers = histogram('handover_seconds', 'From the moment a stage could begin to the moment its code was told to.', ['pipeline', 'stage'], handoverBuckets);
+  const handovers = histogram(
+    'handover_seconds',
+    'From the moment a stage could begin to the moment its code was told to.',
+    ['pipeline', 'stage'],
+    handoverBuckets,
+  );
   const bytes = counter('bytes_total', 'Bytes moved for shards that completed, by medium.', ['pipeline', 'medium', 'direction']);
-  const stageBytes = counter('stage_bytes_total', 'Bytes moved by stages, by medium.', ['pipeline', 'stage', 'medium', 'direction']);
+  const stageBytes = counter('stage_bytes_total', 'Bytes moved by stages, by medium.', [
+    'pipeline',
+    'stage',
+    'medium',
+    'direction',
+  ]);
   const sourceReads = counter('source_reads_total', 'Reads of sources into memory.', ['pipeline']);
   const checkpoints = counter('checkpoints_total', 'Checkpoints written.', ['pipeline', 'place']);
   const lines = gauge('lines', 'Lines that are not silent.', ['pipeline']);
@@ -49,7 +66,10 @@ export function createMetrics(): Metrics {
   collectDefaultMetrics({ register: registry, prefix: 'podline_' });
 
   let source: (() => Promise<CoordinatorGauges>) | undefined;
-  const eachMedium = (amounts: BytesByMedium, add: (medium: Medium, direction: 'read' | 'written', amount: number) => void): void => {
+  const eachMedium = (
+    amounts: BytesByMedium,
+    add: (medium: Medium, direction: 'read' | 'written', amount: number) => void,
+  ): void => {
     for (const [medium, { read, written }] of Object.entries(amounts) as [Medium, BytesByMedium[Medium]][]) {
       if (read > 0) add(medium, 'read', read);
       if (written > 0) add(medium, 'written', written);
@@ -59,7 +79,8 @@ export function createMetrics(): Metrics {
   return {
     event: ({ type, pipeline, data }) => {
       events.inc({ pipeline, type });
-      if (type === 'shard.completed' || type === 'shard.failed' || type === 'shard.cancelled') ended.inc({ pipeline, state: type.slice('shard.'.length) });
+      if (type === 'shard.completed' || type === 'shard.failed' || type === 'shard.cancelled')
+        ended.inc({ pipeline, state: type.slice('shard.'.length) });
       if (type === 'shard.retried') retries.inc({ pipeline, counted: String(data['counted'] === true) });
       if (type === 'stage.failed' && typeof data['stage'] === 'string') stageFailures.inc({ pipeline, stage: data['stage'] });
     },

@@ -104,11 +104,12 @@ export class Agent {
       ...[...this.residents.values()].map(async (resident) => {
         resident.gone.abort();
         if (resident.completed) return;
-        await finalCheckpoint(this, resident);
+        await finalCheckpoint(this, resident, 'the line ends');
         await this.#giveBack(resident.lease);
       }),
     ]);
     await Promise.allSettled(this.#background);
+    await this.#heartbeats.sayRest();
   }
 
   async #giveBack(lease: Lease): Promise<void> {

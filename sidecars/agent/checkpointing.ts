@@ -35,8 +35,8 @@ export function checkpointNow(agent: Agent, shardId: string): void {
   }
 }
 
-/** What is committed goes to the SSD, whatever the policy waits for, before the line ends. */
-export async function finalCheckpoint(agent: Agent, resident: Resident): Promise<void> {
+/** What is committed goes to the SSD, whatever the policy waits for, before the shard leaves the line unfinished. */
+export async function finalCheckpoint(agent: Agent, resident: Resident, why: string): Promise<void> {
   const place = placeState(agent, resident, 'ssd');
   if (place.cadence === 'never') return;
   const changed = streamsToKeep(agent, resident).filter((stream) => {
@@ -45,7 +45,7 @@ export async function finalCheckpoint(agent: Agent, resident: Resident): Promise
   });
   if (changed.length > 0) {
     const names = changed.map((stream) => stream.stream);
-    await write(agent, resident, 'ssd', names, 'the line ends');
+    await write(agent, resident, 'ssd', names, why);
   }
 }
 

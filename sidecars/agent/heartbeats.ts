@@ -40,6 +40,16 @@ export class Heartbeats {
     clearTimeout(this.#timer);
   }
 
+  /** What has not been said yet, once: the line is about to go. */
+  async sayRest(): Promise<void> {
+    const { agent } = this;
+    const events = this.#events.splice(0);
+    if (events.length === 0) return;
+    await agent.options.client.heartbeat({ ...agent.view(), events }).catch((thrown: unknown) => {
+      agent.options.logger.warn({ err: PodlineError.from(thrown).message }, 'the last heartbeat was not heard');
+    });
+  }
+
   async beat(): Promise<void> {
     const { agent } = this;
     const events = this.#events.splice(0);

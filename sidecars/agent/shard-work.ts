@@ -14,7 +14,7 @@ import type { KnownStream } from '../../runtime/line/types.js';
 import { deliverInThread } from '../../runtime/results/deliver.js';
 import { loadInThread } from '../../runtime/sources/load-in-thread.js';
 import type { Agent } from './agent.js';
-import { checkpointNow } from './checkpointing.js';
+import { checkpointNow, finalCheckpoint } from './checkpointing.js';
 import { needBytesOf, sourceBytesOf } from './planning.js';
 import { Resident } from './resident.js';
 import { makeRoom } from './room.js';
@@ -200,6 +200,8 @@ export class ShardWork {
     const resident = this.agent.residents.get(shardId);
     if (resident === undefined) return;
     this.agent.options.logger.error({ shardId, stage, code: error.code, err: error.message }, 'a shard failed');
+    // Whoever tries it again goes on from here.
+    await finalCheckpoint(this.agent, resident, 'the shard failed');
     await this.#settle(resident.lease, () =>
       this.agent.options.client.fail({ ...idOf(resident.lease), error, counts, ...(stage === undefined ? {} : { stage }) }),
     );

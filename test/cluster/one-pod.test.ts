@@ -34,7 +34,16 @@ needs('cluster').describe('the flights pipeline in one real pod', () => {
 
   beforeAll(async () => {
     dir = await mkdtemp(join(tmpdir(), 'podline-slice-'));
-    const podline = [entryPath('runtime/cli/main'), 'run', manifest, '--work-dir', join(dir, 'work'), '--result-dir', join(dir, 'results'), '--json'];
+    const podline = [
+      entryPath('runtime/cli/main'),
+      'run',
+      manifest,
+      '--work-dir',
+      join(dir, 'work'),
+      '--result-dir',
+      join(dir, 'results'),
+      '--json',
+    ];
     laptop = JSON.parse((await promisify(execFile)(process.execPath, podline)).stdout) as RunSummary;
 
     line = await PodLine.start(manifest, `one-pod-${String(process.pid)}`);
@@ -85,10 +94,13 @@ needs('cluster').describe('the flights pipeline in one real pod', () => {
 
   needs('cluster').it('stays the same pod, with the same address, on the same node, over all stages', () => {
     const seen = sightings.map(({ event }) => event);
-    expect(seen).toEqual(expect.arrayContaining(stages.flatMap((stage) => [`slot.swapped ${stage}`, `stage.completed ${stage}`])));
+    expect(seen).toEqual(
+      expect.arrayContaining(stages.flatMap((stage) => [`slot.swapped ${stage}`, `stage.completed ${stage}`])),
+    );
     const [first] = sightings;
     expect(first?.ip).toBeDefined();
-    for (const { uid, ip, node } of sightings) expect({ uid, ip, node }).toEqual({ uid: first?.uid, ip: first?.ip, node: first?.node });
+    for (const { uid, ip, node } of sightings)
+      expect({ uid, ip, node }).toEqual({ uid: first?.uid, ip: first?.ip, node: first?.node });
     expect(line.events.filter(({ type }) => type !== 'lineStarted')).toEqual([]);
   });
 
@@ -174,5 +186,8 @@ function tableOf(laptop: RunSummary, pod: RunSummary): string {
     const ms = (value: number | undefined): string => String(Math.round(value ?? 0)).padStart(8);
     return `${stage.stage.padEnd(10)} work ${ms(here?.workMs)}${ms(stage.workMs)}   swap ${ms(here?.swapMs)}${ms(stage.swapMs)}   hand-over ${ms(here?.handoverMs.max)}${ms(stage.handoverMs.max)}`;
   });
-  return [`ms, laptop and pod; in all ${String(Math.round(laptop.elapsedMs))} and ${String(Math.round(pod.elapsedMs))}`, ...rows].join('\n');
+  return [
+    `ms, laptop and pod; in all ${String(Math.round(laptop.elapsedMs))} and ${String(Math.round(pod.elapsedMs))}`,
+    ...rows,
+  ].join('\n');
 }

@@ -1,6 +1,6 @@
 /** What every journal does. A store that passes this is one that a coordinator can be run on. */
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { errorCatalogue, PodlineError } from '../../runtime/contracts/errors.js';
+import { PodlineError, type ErrorCode } from '../../runtime/contracts/errors.js';
 import type { PodlineEvent } from '../../runtime/contracts/events.js';
 import type { Journal, LeaseQuery, Moment, PipelineRules } from '../../runtime/journal/journal.js';
 import { completeOf, pipelineOf, shardOf, shardsOf } from '../support/journal.js';
@@ -18,16 +18,30 @@ const rules = (more: Partial<PipelineRules> = {}): PipelineRules => ({
   lostLeasesMax: 3,
   ...more,
 });
-const failure = (more: Partial<ReturnType<PodlineError['toWire']>> = {}): { error: ReturnType<PodlineError['toWire']>; counts: boolean; stage: string } => ({
+const failure = (
+  more: Partial<ReturnType<PodlineError['toWire']>> = {},
+): { error: ReturnType<PodlineError['toWire']>; counts: boolean; stage: string } => ({
   error: { ...new PodlineError('PDL_STAGE_FAILED', 'division by zero', { logTail: 'Traceback' }).toWire(), ...more },
   counts: true,
   stage: 'clean',
 });
-const query = (more: Partial<LeaseQuery> = {}): LeaseQuery => ({ pipeline: 'flights', line: 'line-0', instance: 'a', max: 1, freshMax: 256, prefer: [], reclaim: [], ...more });
-const code = (expected: keyof typeof errorCatalogue): unknown => expect.objectContaining({ code: expected });
+const query = (more: Partial<LeaseQuery> = {}): LeaseQuery => ({
+  pipeline: 'flights',
+  line: 'line-0',
+  instance: 'a',
+  max: 1,
+  freshMax: 256,
+  prefer: [],
+  reclaim: [],
+  ...more,
+});
+const code = (expected: ErrorCode): unknown => expect.objectContaining({ code: expected });
 
 export function journalContract(name: string, make: () => JournalUnderTest): void {
-  const opened = async (given: Partial<PipelineRules> = {}, options: { eventsKept?: number } = {}): Promise<{ journal: Journal; under: JournalUnderTest }> => {
+  const opened = async (
+    given: Partial<PipelineRules> = {},
+    options: { eventsKept?: number } = {},
+  ): Promise<{ journal: Journal; under: JournalUnderTest }> => {
     const under = make();
     const journal = await under.open(options);
     onTestFinished(() => journal.close());
@@ -39,7 +53,11 @@ export function journalContract(name: string, make: () => JournalUnderTest): voi
     if (outcome?.outcome !== 'accepted') throw new Error('not accepted');
     return outcome.id;
   };
-  const leaseOne = async (journal: Journal, ms = 10, more: Partial<LeaseQuery> = {}): Promise<{ shardId: string; epoch: number }> => {
+  const leaseOne = async (
+    journal: Journal,
+    ms = 10,
+    more: Partial<LeaseQuery> = {},
+  ): Promise<{ shardId: string; epoch: number }> => {
     const [lease] = (await journal.lease(query(more), at(ms))).leases;
     if (lease === undefined) throw new Error('nothing was leased');
     return { shardId: lease.shardId, epoch: lease.epoch };
@@ -48,8 +66,14 @@ export function journalContract(name: string, make: () => JournalUnderTest): voi
   describe(`${name}: pipelines`, () => {
     it('counts the revision up when a pipeline differs, and only then', async () => {
       const { journal } = await opened();
-      expect(await journal.applyPipeline(pipelineOf(), rules(), at(1))).toMatchObject({ changed: false, pipeline: { revision: 1 } });
-      expect(await journal.applyPipeline(pipelineOf('flights', { description: 'other' }), rules(), at(2))).toMatchObject({ changed: true, pipeline: { revision: 2 } });
+      expect(await journal.applyPipeline(pipelineOf(), rules(), at(1))).toMatchObject({
+        changed: false,
+        pipeline: { revision: 1 },
+      });
+      expect(await journal.applyPipeline(pipelineOf('flights', { description: 'other' }), rules(), at(2))).toMatchObject({
+        changed: true,
+        pipeline: { revision: 2 },
+      });
       expect((await journal.events(0, 10)).map((event) => event.type)).toEqual(['pipeline.applied', 'pipeline.applied']);
     });
 
@@ -83,15 +107,37 @@ export function journalContract(name: string, make: () => JournalUnderTest): voi
 
     it('keeps the shard as it was submitted', async () => {
       const { journal } = await opened();
-      const [outcome] = await journal.submit('flights', [shardOf('ключ/🔑 a', { parameters: { year: 2024, deep: true, who: 'x' }, source: { inline: { rows: [1, null, 'z'] }, format: 'ndjson' }, priority: 1 })], at(1));
+      const [outcome] = await journal.submit(
+        'flights',
+        [
+          shardOf('ключ/🔑 a', {
+            parameters: { year: 2024, deep: true, who: 'x' },
+            source: { inline: { rows: [1, null, 'z'] }, format: 'ndjson' },
+            priority: 1,
+          }),
+        ],
+        at(1),
+      );
       expect(outcome?.outcome).toBe('accepted');
       const shard = await journal.shardByKey('flights', 'ключ/🔑 a');
-      expect(shard).toMatchObject({ key: 'ключ/🔑 a', state: 'pending', parameters: { year: 2024, deep: true, who: 'x' }, source: { inline: { rows: [1, null, 'z'] }, format: 'ndjson' }, priority: 1, epoch: 0, attempts: 0 });
+      expect(shard).toMatchObject({
+        key: 'ключ/🔑 a',
+        state: 'pending',
+        parameters: { year: 2024, deep: true, who: 'x' },
+        source: { inline: { rows: [1, null, 'z'] }, format: 'ndjson' },
+        priority: 1,
+        epoch: 0,
+        attempts: 0,
+      });
     });
 
     it('says that the queue is full instead of growing without bound', async () => {
       const { journal } = await opened({ pendingMax: 2 });
-      expect((await journal.submit('flights', shardsOf(3), at(1))).map(({ outcome }) => outcome)).toEqual(['accepted', 'accepted', 'full']);
+      expect((await journal.submit('flights', shardsOf(3), at(1))).map(({ outcome }) => outcome)).toEqual([
+        'accepted',
+        'accepted',
+        'full',
+      ]);
       await leaseOne(journal);
       expect((await journal.submit('flights', [shardOf('late')], at(20))).map(({ outcome }) => outcome)).toEqual(['accepted']);
     });
@@ -100,9 +146,15 @@ export function journalContract(name: string, make: () => JournalUnderTest): voi
   describe(`${name}: leases`, () => {
     it('go by priority, then by age, but first to what lies on the line', async () => {
       const { journal } = await opened();
-      await journal.submit('flights', [shardOf('late', { priority: 9 }), shardOf('b'), shardOf('c'), shardOf('urgent', { priority: 0 })], at(1));
+      await journal.submit(
+        'flights',
+        [shardOf('late', { priority: 9 }), shardOf('b'), shardOf('c'), shardOf('urgent', { priority: 0 })],
+        at(1),
+      );
       const resident = (await journal.shardByKey('flights', 'c'))?.id ?? '';
-      expect((await journal.lease(query({ max: 4, prefer: [resident, 'nothing'] }), at(2))).leases.map((lease) => lease.key)).toEqual(['c', 'urgent', 'b', 'late']);
+      expect(
+        (await journal.lease(query({ max: 4, prefer: [resident, 'nothing'] }), at(2))).leases.map((lease) => lease.key),
+      ).toEqual(['c', 'urgent', 'b', 'late']);
     });
 
     it('go up by one epoch each time, and name the line', async () => {
@@ -119,7 +171,9 @@ export function journalContract(name: string, make: () => JournalUnderTest): voi
     it('give each shard to one of 64 lines that ask at once', async () => {
       const { journal } = await opened();
       await journal.submit('flights', shardsOf(300), at(1));
-      const answers = await Promise.all(Array.from({ length: 64 }, (_, line) => journal.lease(query({ line: `line-${String(line)}`, max: 5 }), at(2))));
+      const answers = await Promise.all(
+        Array.from({ length: 64 }, (_, line) => journal.lease(query({ line: `line-${String(line)}`, max: 5 }), at(2))),
+      );
       const ids = answers.flatMap((answer) => answer.leases.map((lease) => lease.shardId));
       expect(ids).toHaveLength(300);
       expect(new Set(ids).size).toBe(300);
@@ -142,11 +196,22 @@ export function journalContract(name: string, make: () => JournalUnderTest): voi
       const { journal } = await opened();
       const { shardId, epoch } = await leaseOne(journal, 10, (await one(journal), {}));
       const complete = completeOf(shardId, epoch);
-      expect(await journal.complete('line-0', complete, at(40))).toMatchObject({ changed: true, state: 'completed', waitedMs: 9, ranMs: 30 });
+      expect(await journal.complete('line-0', complete, at(40))).toMatchObject({
+        changed: true,
+        state: 'completed',
+        waitedMs: 9,
+        ranMs: 30,
+      });
       expect(await journal.complete('line-0', complete, at(50))).toMatchObject({ changed: false, waitedMs: 9, ranMs: 30 });
       await expect(journal.complete('line-1', complete, at(50))).rejects.toEqual(code('PDL_LEASE_LOST'));
       await expect(journal.fail('line-0', complete, failure(), at(50))).rejects.toEqual(code('PDL_LEASE_LOST'));
-      expect(await journal.shard(shardId)).toMatchObject({ state: 'completed', result: complete.result, report: complete.report, stagesDone: ['clean', 'score'], endedAt: at(40).at });
+      expect(await journal.shard(shardId)).toMatchObject({
+        state: 'completed',
+        result: complete.result,
+        report: complete.report,
+        stagesDone: ['clean', 'score'],
+        endedAt: at(40).at,
+      });
       expect((await journal.events(0, 100)).filter((event) => event.type === 'shard.completed')).toHaveLength(1);
     });
 
@@ -156,7 +221,9 @@ export function journalContract(name: string, make: () => JournalUnderTest): voi
       const late = await leaseOne(journal);
       await journal.expire([late], 'silent', at(20));
       const newer = await leaseOne(journal, 30);
-      await expect(journal.complete('line-0', completeOf(late.shardId, late.epoch), at(40))).rejects.toEqual(code('PDL_LEASE_LOST'));
+      await expect(journal.complete('line-0', completeOf(late.shardId, late.epoch), at(40))).rejects.toEqual(
+        code('PDL_LEASE_LOST'),
+      );
       await expect(journal.fail('line-0', late, failure(), at(40))).rejects.toEqual(code('PDL_LEASE_LOST'));
       expect(await journal.expire([late], 'silent', at(40))).toEqual([]);
       expect(await journal.complete('line-0', completeOf(newer.shardId, newer.epoch), at(50))).toMatchObject({ changed: true });
@@ -178,15 +245,23 @@ export function journalContract(name: string, make: () => JournalUnderTest): voi
         expect(await journal.advance(at(ms), 10)).toEqual({ woken: ['flights'], stopped: [], more: false });
       }
       expect(await journal.fail('line-0', await leaseOne(journal, ms), failure(), at(ms))).toMatchObject({ state: 'failed' });
-      expect(await journal.shard(id)).toMatchObject({ state: 'failed', attempts: 3, error: { code: 'PDL_STAGE_FAILED', place: 'stage clean', logTail: 'Traceback' } });
+      expect(await journal.shard(id)).toMatchObject({
+        state: 'failed',
+        attempts: 3,
+        error: { code: 'PDL_STAGE_FAILED', place: 'stage clean', logTail: 'Traceback' },
+      });
       expect(await journal.counts('flights')).toEqual({ pending: 0, running: 0, completed: 0, failed: 1, cancelled: 0 });
-      expect((await journal.list({ pipeline: 'flights', state: 'failed', max: 10 })).shards.map((shard) => shard.id)).toEqual([id]);
+      expect((await journal.list({ pipeline: 'flights', state: 'failed', max: 10 })).shards.map((shard) => shard.id)).toEqual([
+        id,
+      ]);
     });
 
     it('fail at once with what would fail again', async () => {
       const { journal } = await opened();
       await one(journal);
-      expect(await journal.fail('line-0', await leaseOne(journal), failure({ code: 'PDL_STAGE_OUTPUT', retry: 'never' }), at(20))).toMatchObject({ state: 'failed' });
+      expect(
+        await journal.fail('line-0', await leaseOne(journal), failure({ code: 'PDL_STAGE_OUTPUT', retry: 'never' }), at(20)),
+      ).toMatchObject({ state: 'failed' });
     });
 
     it('count no attempt when a line gives a shard back', async () => {
@@ -200,7 +275,8 @@ export function journalContract(name: string, make: () => JournalUnderTest): voi
     it('give up a shard that outlives too many lines', async () => {
       const { journal } = await opened();
       const id = await one(journal);
-      for (let lost = 1; lost <= 4; lost += 1) await journal.expire([await leaseOne(journal, lost * 10)], 'silent', at(lost * 10 + 5));
+      for (let lost = 1; lost <= 4; lost += 1)
+        await journal.expire([await leaseOne(journal, lost * 10)], 'silent', at(lost * 10 + 5));
       expect(await journal.shard(id)).toMatchObject({ state: 'failed', attempts: 0, error: { code: 'PDL_STAGE_DIED' } });
     });
   });
@@ -258,7 +334,10 @@ export function journalContract(name: string, make: () => JournalUnderTest): voi
       expect(await journal.nextDueMs()).toBe(101);
       expect(await journal.advance(at(100), 10)).toEqual({ woken: [], stopped: [], more: false });
       await journal.advance(at(101), 10);
-      expect(await journal.shard(id)).toMatchObject({ state: 'failed', error: { code: 'PDL_TIME_LIMIT', place: 'spec.timeLimits.pending' } });
+      expect(await journal.shard(id)).toMatchObject({
+        state: 'failed',
+        error: { code: 'PDL_TIME_LIMIT', place: 'spec.timeLimits.pending' },
+      });
       expect(await journal.nextDueMs()).toBeUndefined();
     });
 
@@ -312,7 +391,9 @@ export function journalContract(name: string, make: () => JournalUnderTest): voi
         cursor = page.next;
       } while (cursor !== undefined);
       expect(keys).toEqual(shardsOf(25).map((shard) => shard.key));
-      expect((await journal.list({ pipeline: 'flights', state: 'completed', max: 10 })).shards.map((shard) => shard.id)).toEqual([shardId]);
+      expect((await journal.list({ pipeline: 'flights', state: 'completed', max: 10 })).shards.map((shard) => shard.id)).toEqual([
+        shardId,
+      ]);
       expect((await journal.list({ pipeline: 'flights', state: 'pending', max: 100 })).shards).toHaveLength(24);
     });
 
@@ -320,11 +401,15 @@ export function journalContract(name: string, make: () => JournalUnderTest): voi
       const { journal } = await opened({}, { eventsKept: 1_500 });
       const heard: PodlineEvent[] = [];
       const unsubscribe = journal.subscribe((events) => heard.push(...events));
-      await Promise.all(Array.from({ length: 30 }, (_, group) => journal.submit('flights', shardsOf(100, `g${String(group)}`), at(1))));
+      await Promise.all(
+        Array.from({ length: 30 }, (_, group) => journal.submit('flights', shardsOf(100, `g${String(group)}`), at(1))),
+      );
       unsubscribe();
       expect(heard.map((event) => event.id)).toEqual(Array.from({ length: 3_000 }, (_, index) => index + 2));
       expect(await journal.lastEventId()).toBe(3_001);
-      expect((await journal.events(2_990, 100)).map((event) => event.id)).toEqual([2_991, 2_992, 2_993, 2_994, 2_995, 2_996, 2_997, 2_998, 2_999, 3_000, 3_001]);
+      expect((await journal.events(2_990, 100)).map((event) => event.id)).toEqual([
+        2_991, 2_992, 2_993, 2_994, 2_995, 2_996, 2_997, 2_998, 2_999, 3_000, 3_001,
+      ]);
       const [oldest] = await journal.events(0, 1);
       expect(oldest?.id).toBeGreaterThan(1);
       expect(oldest?.id).toBeLessThanOrEqual(3_001 - 1_500 + 1);
@@ -339,7 +424,12 @@ export function journalContract(name: string, make: () => JournalUnderTest): voi
         else if (index % 4 === 1) await journal.fail('line-0', lease, failure(), at(10 + index));
         else if (index % 4 === 2) await journal.cancel(lease.shardId, at(10 + index));
       }
-      await journal.report('line-0', leases.slice(3, 4).map((lease) => ({ ...lease, stagesDone: ['clean'] })), [], at(40));
+      await journal.report(
+        'line-0',
+        leases.slice(3, 4).map((lease) => ({ ...lease, stagesDone: ['clean'] })),
+        [],
+        at(40),
+      );
       const [hash, last, counts] = [await journal.stateHash(), await journal.lastEventId(), await journal.counts('flights')];
       await journal.close();
       const again = await under.open();

@@ -44,7 +44,8 @@ export const shardOf = (key: string, more: Partial<NewShard> = {}): NewShard => 
   ...more,
 });
 
-export const shardsOf = (count: number, prefix = 'shard'): NewShard[] => Array.from({ length: count }, (_, index) => shardOf(`${prefix}-${String(index)}`));
+export const shardsOf = (count: number, prefix = 'shard'): NewShard[] =>
+  Array.from({ length: count }, (_, index) => shardOf(`${prefix}-${String(index)}`));
 
 export const completeOf = (shardId: string, epoch: number): Complete => ({
   shardId,
@@ -75,9 +76,20 @@ export const completeOf = (shardId: string, epoch: number): Complete => ({
   },
 });
 
-export const helloOf = (instance: string, more: Partial<LineHello> = {}): LineHello => ({ pipeline: 'flights', instance, node: 'here', slots: 2, residents: [], ...more });
+export const helloOf = (instance: string, more: Partial<LineHello> = {}): LineHello => ({
+  pipeline: 'flights',
+  instance,
+  node: 'here',
+  slots: 2,
+  residents: [],
+  ...more,
+});
 
-export const heartbeatOf = (instance: string, held: { shardId: string; epoch: number; stagesDone?: string[] }[] = [], more: Partial<Heartbeat> = {}): Heartbeat => ({
+export const heartbeatOf = (
+  instance: string,
+  held: { shardId: string; epoch: number; stagesDone?: string[] }[] = [],
+  more: Partial<Heartbeat> = {},
+): Heartbeat => ({
   instance,
   shards: held.map(({ shardId, epoch, stagesDone = [] }) => ({ shardId, epoch, phase: 'stages', stagesDone, running: [] })),
   slots: [],

@@ -77,6 +77,7 @@ export async function run(file: string, options: RunOptions, io: RunIo): Promise
       view,
       out: io.err,
       after,
+      settle: () => embedded.driver.stop(),
     });
     if (io.signal.aborted) await stopping(embedded, io);
     const summary = await summarise(embedded, applied.name, performance.now() - startedMs, io.signal.aborted);

@@ -7,14 +7,23 @@ import { canonicalJson } from '../../line/lineage.js';
 import type { Changed, Moment, PipelineRecord, PipelineRules } from '../journal.js';
 import type { Transition } from './transition.js';
 
-const contentOf = (record: Pick<PipelineRecord, 'pipeline' | 'rules'>): string => canonicalJson(JSON.parse(JSON.stringify([{ ...record.pipeline, revision: 0 }, record.rules])));
+const contentOf = (record: Pick<PipelineRecord, 'pipeline' | 'rules'>): string =>
+  canonicalJson(JSON.parse(JSON.stringify([{ ...record.pipeline, revision: 0 }, record.rules])));
 
-export function applyPipeline(transition: Transition, given: Pipeline, rules: PipelineRules, now: Moment): PipelineRecord & Changed {
+export function applyPipeline(
+  transition: Transition,
+  given: Pipeline,
+  rules: PipelineRules,
+  now: Moment,
+): PipelineRecord & Changed {
   const before = transition.tables.pipelines.get(given.name);
   if (before !== undefined && contentOf(before) === contentOf({ pipeline: given, rules })) return { ...before, changed: false };
   const pipeline: Pipeline = { ...given, revision: (before?.pipeline.revision ?? 0) + 1 };
   const record: PipelineRecord = { pipeline, rules, paused: before?.paused ?? false, appliedAt: now.at };
   transition.putUnchecked('pipelines', pipeline.name, record);
-  transition.emit({ type: 'pipeline.applied', pipeline: pipeline.name, data: { revision: pipeline.revision, stages: pipeline.stages.length } }, now);
+  transition.emit(
+    { type: 'pipeline.applied', pipeline: pipeline.name, data: { revision: pipeline.revision, stages: pipeline.stages.length } },
+    now,
+  );
   return { ...record, changed: true };
 }

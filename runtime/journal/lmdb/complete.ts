@@ -7,16 +7,35 @@ import type { CompleteOutcome, Moment } from '../journal.js';
 import { fence, toEnd } from './ending.js';
 import type { Transition } from './transition.js';
 
-export function complete(transition: Transition, line: string, { shardId, epoch, result, report }: Complete, now: Moment): CompleteOutcome {
+export function complete(
+  transition: Transition,
+  line: string,
+  { shardId, epoch, result, report }: Complete,
+  now: Moment,
+): CompleteOutcome {
   const before = transition.state(shardId);
   const { pipeline, waitedMs, ranMs } = before;
-  if (before.state === 'completed' && before.epoch === epoch && before.line === line) return { changed: false, pipeline, state: 'completed', waitedMs, ranMs };
+  if (before.state === 'completed' && before.epoch === epoch && before.line === line)
+    return { changed: false, pipeline, state: 'completed', waitedMs, ranMs };
   fence(shardId, before, line, epoch);
   const stagesDone = report.stages.map((stage) => stage.stage);
   const after = toEnd(transition, shardId, before, 'completed', now, { stagesDone, error: undefined, resumeFrom: undefined });
   transition.putUnchecked('outcomes', shardId, { result, report });
   transition.emit(
-    { type: 'shard.completed', pipeline, shardId, line, data: { key: transition.body(shardId).key, dir: result.dir, files: result.files.length, hash: result.hash, resumedFrom: report.resumedFrom, ranMs: after.ranMs } },
+    {
+      type: 'shard.completed',
+      pipeline,
+      shardId,
+      line,
+      data: {
+        key: transition.body(shardId).key,
+        dir: result.dir,
+        files: result.files.length,
+        hash: result.hash,
+        resumedFrom: report.resumedFrom,
+        ranMs: after.ranMs,
+      },
+    },
     now,
   );
   return { changed: true, pipeline, state: 'completed', waitedMs: after.waitedMs, ranMs: after.ranMs };

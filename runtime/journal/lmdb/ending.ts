@@ -9,7 +9,11 @@ import type { Transition } from './transition.js';
 export function fence(id: string, state: StateRecord, line: string, epoch: number): void {
   if (state.state === 'running' && state.epoch === epoch && state.line === line) return;
   const now =
-    state.state !== 'running' ? `it is ${state.state}` : state.line === line ? `its epoch is ${String(state.epoch)}` : `line ${state.line ?? '?'} has it under epoch ${String(state.epoch)}`;
+    state.state !== 'running'
+      ? `it is ${state.state}`
+      : state.line === line
+        ? `its epoch is ${String(state.epoch)}`
+        : `line ${state.line ?? '?'} has it under epoch ${String(state.epoch)}`;
   throw new PodlineError('PDL_LEASE_LOST', `line ${line} has no lease of shard ${id} under epoch ${String(epoch)}: ${now}`);
 }
 
@@ -24,14 +28,24 @@ export function leave(state: StateRecord, now: Moment): Pick<StateRecord, 'waite
 }
 
 /** Puts a shard back into the queue, at once or after a back-off. */
-export function toPending(transition: Transition, id: string, before: StateRecord, now: Moment, delayMs: number, changes: Partial<StateRecord>): StateRecord {
+export function toPending(
+  transition: Transition,
+  id: string,
+  before: StateRecord,
+  now: Moment,
+  delayMs: number,
+  changes: Partial<StateRecord>,
+): StateRecord {
   const after: StateRecord = {
     ...before,
     ...leave(before, now),
     state: 'pending',
     dueMs: delayMs > 0 ? now.ms + delayMs : undefined,
     notBefore: delayMs > 0 ? new Date(Date.parse(now.at) + delayMs).toISOString() : undefined,
-    limitMs: timeLimitEndsMs({ key: id, state: 'pending', pendingSinceMs: now.ms + delayMs }, transition.pipeline(before.pipeline).rules.timeLimits),
+    limitMs: timeLimitEndsMs(
+      { key: id, state: 'pending', pendingSinceMs: now.ms + delayMs },
+      transition.pipeline(before.pipeline).rules.timeLimits,
+    ),
     endedAt: undefined,
     ...changes,
   };
@@ -40,14 +54,38 @@ export function toPending(transition: Transition, id: string, before: StateRecor
 }
 
 /** Ends a shard for good, or until somebody retries it. */
-export function toEnd(transition: Transition, id: string, before: StateRecord, state: 'completed' | 'failed' | 'cancelled', now: Moment, changes: Partial<StateRecord> = {}): StateRecord {
-  const after: StateRecord = { ...before, ...leave(before, now), state, dueMs: undefined, notBefore: undefined, limitMs: undefined, endedAt: now.at, ...changes };
+export function toEnd(
+  transition: Transition,
+  id: string,
+  before: StateRecord,
+  state: 'completed' | 'failed' | 'cancelled',
+  now: Moment,
+  changes: Partial<StateRecord> = {},
+): StateRecord {
+  const after: StateRecord = {
+    ...before,
+    ...leave(before, now),
+    state,
+    dueMs: undefined,
+    notBefore: undefined,
+    limitMs: undefined,
+    endedAt: now.at,
+    ...changes,
+  };
   transition.put(id, before, after);
   return after;
 }
 
 /** A dead letter: it stays with its reason and log tail until it is retried. */
-export function toDeadLetter(transition: Transition, id: string, before: StateRecord, error: WireError, why: string, now: Moment, changes: Partial<StateRecord> = {}): void {
+export function toDeadLetter(
+  transition: Transition,
+  id: string,
+  before: StateRecord,
+  error: WireError,
+  why: string,
+  now: Moment,
+  changes: Partial<StateRecord> = {},
+): void {
   toEnd(transition, id, before, 'failed', now, { ...changes, error });
   transition.emit(
     {
@@ -55,7 +93,14 @@ export function toDeadLetter(transition: Transition, id: string, before: StateRe
       pipeline: before.pipeline,
       shardId: id,
       line: before.line,
-      data: { code: error.code, message: error.message, place: error.place, why, attempts: changes.attempts ?? before.attempts, logTail: error.logTail },
+      data: {
+        code: error.code,
+        message: error.message,
+        place: error.place,
+        why,
+        attempts: changes.attempts ?? before.attempts,
+        logTail: error.logTail,
+      },
     },
     now,
   );

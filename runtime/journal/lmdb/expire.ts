@@ -24,13 +24,26 @@ export function giveUpOrRequeue(transition: Transition, id: string, state: State
   const losses = state.losses + 1;
   const most = transition.pipeline(state.pipeline).rules.lostLeasesMax;
   if (losses > most) {
-    const error = new PodlineError('PDL_STAGE_DIED', `${String(losses)} lines were lost while they worked on shard ${id}; the last: ${reason}`, {
-      hint: 'The shard may be what ends them: look at its memory, then retry it.',
-      retry: 'never',
-    });
+    const error = new PodlineError(
+      'PDL_STAGE_DIED',
+      `${String(losses)} lines were lost while they worked on shard ${id}; the last: ${reason}`,
+      {
+        hint: 'The shard may be what ends them: look at its memory, then retry it.',
+        retry: 'never',
+      },
+    );
     toDeadLetter(transition, id, state, error.toWire(), reason, now, { losses });
     return;
   }
   toPending(transition, id, state, now, 0, { losses });
-  transition.emit({ type: 'shard.retried', pipeline: state.pipeline, shardId: id, line: state.line, data: { why: reason, counted: false, delayMs: 0 } }, now);
+  transition.emit(
+    {
+      type: 'shard.retried',
+      pipeline: state.pipeline,
+      shardId: id,
+      line: state.line,
+      data: { why: reason, counted: false, delayMs: 0 },
+    },
+    now,
+  );
 }

@@ -10,17 +10,30 @@ import type { Ending, Moment } from '../journal.js';
 import { fence, toDeadLetter, toPending } from './ending.js';
 import type { Transition } from './transition.js';
 
-export function fail(transition: Transition, line: string, { shardId, epoch }: ShardAtEpoch, failure: { error: WireError; stage?: string | undefined; counts: boolean }, now: Moment): Ending {
+export function fail(
+  transition: Transition,
+  line: string,
+  { shardId, epoch }: ShardAtEpoch,
+  failure: { error: WireError; stage?: string | undefined; counts: boolean },
+  now: Moment,
+): Ending {
   const before = transition.state(shardId);
   const { pipeline } = before;
-  if (before.failedEpoch === epoch && before.line === line && before.epoch === epoch) return { changed: false, pipeline, state: before.state };
+  if (before.failedEpoch === epoch && before.line === line && before.epoch === epoch)
+    return { changed: false, pipeline, state: before.state };
   fence(shardId, before, line, epoch);
   if (!failure.counts) {
     toPending(transition, shardId, before, now, 0, { failedEpoch: epoch });
-    transition.emit({ type: 'shard.retried', pipeline, shardId, line, data: { why: failure.error.message, counted: false, delayMs: 0 } }, now);
+    transition.emit(
+      { type: 'shard.retried', pipeline, shardId, line, data: { why: failure.error.message, counted: false, delayMs: 0 } },
+      now,
+    );
     return { changed: true, pipeline, state: 'pending' };
   }
-  const error: WireError = { ...failure.error, ...(failure.error.logTail === undefined ? {} : { logTail: failure.error.logTail.slice(-limits.logTailBytes) }) };
+  const error: WireError = {
+    ...failure.error,
+    ...(failure.error.logTail === undefined ? {} : { logTail: failure.error.logTail.slice(-limits.logTailBytes) }),
+  };
   if (error.place === undefined && failure.stage !== undefined) error.place = `stage ${failure.stage}`;
   const plan = planRetry(before.attempts, transition.pipeline(pipeline).rules.retries, error.retry === 'later', now.ms);
   const { attempts } = plan;
@@ -30,6 +43,15 @@ export function fail(transition: Transition, line: string, { shardId, epoch }: S
   }
   const delayMs = plan.notBeforeMs - now.ms;
   toPending(transition, shardId, before, now, delayMs, { attempts, error, failedEpoch: epoch });
-  transition.emit({ type: 'shard.retried', pipeline, shardId, line, data: { why: error.message, code: error.code, stage: failure.stage, counted: true, attempts, delayMs } }, now);
+  transition.emit(
+    {
+      type: 'shard.retried',
+      pipeline,
+      shardId,
+      line,
+      data: { why: error.message, code: error.code, stage: failure.stage, counted: true, attempts, delayMs },
+    },
+    now,
+  );
   return { changed: true, pipeline, state: 'pending' };
 }

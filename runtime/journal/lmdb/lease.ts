@@ -11,7 +11,11 @@ import { giveUpOrRequeue } from './expire.js';
 import type { StateRecord } from './records.js';
 import type { Transition } from './transition.js';
 
-export function lease(transition: Transition, { pipeline: name, line, instance, max, freshMax, prefer, reclaim }: LeaseQuery, now: Moment): LeaseOutcome {
+export function lease(
+  transition: Transition,
+  { pipeline: name, line, instance, max, freshMax, prefer, reclaim }: LeaseQuery,
+  now: Moment,
+): LeaseOutcome {
   const { paused, rules } = transition.pipeline(name);
   const leases: Lease[] = [];
   const take = (id: string, before: StateRecord, changes: Partial<StateRecord>): void => {
@@ -25,14 +29,29 @@ export function lease(transition: Transition, { pipeline: name, line, instance, 
       epoch: before.epoch + 1,
       dueMs: undefined,
       notBefore: undefined,
-      limitMs: timeLimitEndsMs({ key: id, state: 'running', pendingSinceMs: now.ms, startedAtMs: now.ms - spent.ranMs }, rules.timeLimits),
+      limitMs: timeLimitEndsMs(
+        { key: id, state: 'running', pendingSinceMs: now.ms, startedAtMs: now.ms - spent.ranMs },
+        rules.timeLimits,
+      ),
       startedAt: before.startedAt ?? now.at,
       ...changes,
     };
     transition.put(id, before, after);
-    transition.emit({ type: 'shard.leased', pipeline: name, shardId: id, line, data: { epoch: after.epoch, attempts: after.attempts } }, now);
+    transition.emit(
+      { type: 'shard.leased', pipeline: name, shardId: id, line, data: { epoch: after.epoch, attempts: after.attempts } },
+      now,
+    );
     const { key, source, parameters, resultDir } = transition.body(id);
-    leases.push({ shardId: id, key, epoch: after.epoch, attempts: after.attempts, source, parameters, resultDir, ...(after.resumeFrom === undefined ? {} : { resumeFrom: after.resumeFrom }) });
+    leases.push({
+      shardId: id,
+      key,
+      epoch: after.epoch,
+      attempts: after.attempts,
+      source,
+      parameters,
+      resultDir,
+      ...(after.resumeFrom === undefined ? {} : { resumeFrom: after.resumeFrom }),
+    });
   };
 
   for (const id of reclaim) {
@@ -48,7 +67,11 @@ export function lease(transition: Transition, { pipeline: name, line, instance, 
       const state = transition.tables.states.get(id);
       if (state?.state === 'pending' && state.dueMs === undefined && state.pipeline === name) take(id, state, {});
     }
-    const front = transition.tables.index.getRange({ start: ['queue', name], end: ['queue', name, Number.POSITIVE_INFINITY], limit: Math.max(0, most - leases.length) });
+    const front = transition.tables.index.getRange({
+      start: ['queue', name],
+      end: ['queue', name, Number.POSITIVE_INFINITY],
+      limit: Math.max(0, most - leases.length),
+    });
     for (const id of [...front].map((entry) => entry.value)) take(id, transition.state(id), {});
   }
   const counts = transition.counts(name);

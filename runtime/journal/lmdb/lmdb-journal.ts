@@ -52,16 +52,18 @@ export function openLmdbJournal(options: LmdbJournalOptions): Journal {
   return {
     clockMs: async () => Number(meta.get('clockMs') ?? 0),
 
-    applyPipeline: (pipeline, rules, now) => store.transact(now.ms, (transition) => applyPipeline(transition, pipeline, rules, now)),
+    applyPipeline: (pipeline, rules, now) =>
+      store.transact(now.ms, (transition) => applyPipeline(transition, pipeline, rules, now)),
     setPaused: (pipeline, paused, now) => store.transact(now.ms, (transition) => setPaused(transition, pipeline, paused, now)),
     pipeline: async (name) => pipelines.get(name),
     pipelines: async () => [...pipelines.getRange({})].map((entry) => entry.value),
 
     submit: (pipeline, shards, now) => store.transact(now.ms, (transition) => submit(transition, pipeline, shards, now)),
     lease: (query, now) => store.transact(now.ms, (transition) => lease(transition, query, now)),
-    report: (line, shards, news, now) => store.transact(now.ms, (transition) => {
-      report(transition, line, shards, news, now);
-    }),
+    report: (line, shards, news, now) =>
+      store.transact(now.ms, (transition) => {
+        report(transition, line, shards, news, now);
+      }),
     complete: (line, completed, now) => store.transact(now.ms, (transition) => complete(transition, line, completed, now)),
     fail: (line, shard, failure, now) => store.transact(now.ms, (transition) => fail(transition, line, shard, failure, now)),
     expire: (shards, reason, now) => store.transact(now.ms, (transition) => expire(transition, shards, reason, now)),
@@ -70,7 +72,8 @@ export function openLmdbJournal(options: LmdbJournalOptions): Journal {
     resume: (id, stage, now) => store.transact(now.ms, (transition) => resume(transition, id, stage, now)),
     advance: (now, max) => store.transact(now.ms, (transition) => advance(transition, now, max)),
     nextDueMs: async () => {
-      for (const key of index.getKeys({ start: ['timer'], end: ['timer', Number.POSITIVE_INFINITY], limit: 1 })) return Number(key[1]);
+      for (const key of index.getKeys({ start: ['timer'], end: ['timer', Number.POSITIVE_INFINITY], limit: 1 }))
+        return Number(key[1]);
       return undefined;
     },
 
@@ -82,7 +85,9 @@ export function openLmdbJournal(options: LmdbJournalOptions): Journal {
     list: async ({ pipeline, state, cursor, max }) => {
       const base = state === undefined ? ['all', pipeline] : ['state', pipeline, state];
       const after = cursor === undefined ? 0 : Number.parseInt(cursor, 36);
-      const found = [...index.getRange({ start: [...base, after + 1], end: [...base, Number.POSITIVE_INFINITY], limit: max + 1 })];
+      const found = [
+        ...index.getRange({ start: [...base, after + 1], end: [...base, Number.POSITIVE_INFINITY], limit: max + 1 }),
+      ];
       const page = found.slice(0, max);
       const last = page.at(-1)?.key.at(-1);
       return {
@@ -99,11 +104,22 @@ export function openLmdbJournal(options: LmdbJournalOptions): Journal {
       const base = line === undefined ? ['running'] : ['running', line];
       return [...index.getRange({ start: base, end: [...base, '\uffff'] })].flatMap(({ key, value }): RunningShard[] => {
         const state = states.get(value);
-        return state?.state === 'running' ? [{ shardId: value, epoch: state.epoch, pipeline: state.pipeline, line: String(key[1]), instance: state.instance ?? '' }] : [];
+        return state?.state === 'running'
+          ? [
+              {
+                shardId: value,
+                epoch: state.epoch,
+                pipeline: state.pipeline,
+                line: String(key[1]),
+                instance: state.instance ?? '',
+              },
+            ]
+          : [];
       });
     },
 
-    events: async (after, max) => [...events.getRange({ start: after + 1, end: store.durableEventId + 1, limit: max })].map((entry) => entry.value),
+    events: async (after, max) =>
+      [...events.getRange({ start: after + 1, end: store.durableEventId + 1, limit: max })].map((entry) => entry.value),
     lastEventId: async () => store.durableEventId,
     subscribe: (listener) => {
       listeners.add(listener);

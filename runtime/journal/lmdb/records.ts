@@ -74,7 +74,13 @@ export function indexOf(id: string, state: StateRecord): IndexKey[] {
   return keys;
 }
 
-export function toShard(id: string, body: BodyRecord, state: StateRecord, outcome: OutcomeRecord | undefined, withReport: boolean): Shard {
+export function toShard(
+  id: string,
+  body: BodyRecord,
+  state: StateRecord,
+  outcome: OutcomeRecord | undefined,
+  withReport: boolean,
+): Shard {
   const { startedAt, endedAt, notBefore, line, resumeFrom, error } = state;
   return {
     id,
@@ -101,4 +107,5 @@ export function toShard(id: string, body: BodyRecord, state: StateRecord, outcom
 }
 
 /** Without fields that hold undefined: they are not to be stored. */
-export const compact = <T extends object>(record: T): T => Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined)) as T;
+export const compact = <T extends object>(record: T): T =>
+  Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined)) as T;

@@ -6,7 +6,13 @@ import type { ShardAtEpoch } from '../../contracts/line-api.js';
 import type { Moment, NewEvent } from '../journal.js';
 import type { Transition } from './transition.js';
 
-export function report(transition: Transition, line: string, shards: readonly (ShardAtEpoch & { stagesDone: string[] })[], events: readonly NewEvent[], now: Moment): void {
+export function report(
+  transition: Transition,
+  line: string,
+  shards: readonly (ShardAtEpoch & { stagesDone: string[] })[],
+  events: readonly NewEvent[],
+  now: Moment,
+): void {
   for (const { shardId, epoch, stagesDone } of shards) {
     const state = transition.tables.states.get(shardId);
     if (state?.state !== 'running' || state.line !== line || state.epoch !== epoch) continue;

@@ -11,10 +11,21 @@ export function resume(transition: Transition, id: string, stage: string, now: M
   const before = transition.state(id);
   const { pipeline } = before;
   if (before.state === 'running') {
-    throw new PodlineError('PDL_SHARD_STATE', `shard ${id} is running on line ${before.line ?? '?'}`, { hint: 'Cancel it first, or wait until it has ended.' });
+    throw new PodlineError('PDL_SHARD_STATE', `shard ${id} is running on line ${before.line ?? '?'}`, {
+      hint: 'Cancel it first, or wait until it has ended.',
+    });
   }
   if (before.state === 'pending' && before.resumeFrom === stage) return { changed: false, pipeline, state: 'pending' };
-  toPending(transition, id, before, now, 0, { attempts: 0, losses: 0, waitedMs: 0, ranMs: 0, startedAt: undefined, error: undefined, resumeFrom: stage, stagesDone: [] });
+  toPending(transition, id, before, now, 0, {
+    attempts: 0,
+    losses: 0,
+    waitedMs: 0,
+    ranMs: 0,
+    startedAt: undefined,
+    error: undefined,
+    resumeFrom: stage,
+    stagesDone: [],
+  });
   transition.dropOutcome(id);
   transition.emit({ type: 'shard.resumed', pipeline, shardId: id, data: { from: stage, was: before.state } }, now);
   return { changed: true, pipeline, state: 'pending' };

@@ -10,13 +10,28 @@ import type { Transition } from './transition.js';
 export function retry(transition: Transition, id: string, now: Moment): Ending {
   const before = transition.state(id);
   const { pipeline } = before;
-  if (before.state === 'pending' && before.attempts === 0 && before.error === undefined) return { changed: false, pipeline, state: 'pending' };
+  if (before.state === 'pending' && before.attempts === 0 && before.error === undefined)
+    return { changed: false, pipeline, state: 'pending' };
   if (before.state !== 'failed' && before.state !== 'cancelled') {
-    throw new PodlineError('PDL_SHARD_STATE', `shard ${id} is ${before.state}: only what failed or was cancelled can be retried`, {
-      ...(before.state === 'completed' ? { hint: 'To run stages of it again, resume it from a stage.' } : {}),
-    });
+    throw new PodlineError(
+      'PDL_SHARD_STATE',
+      `shard ${id} is ${before.state}: only what failed or was cancelled can be retried`,
+      {
+        ...(before.state === 'completed' ? { hint: 'To run stages of it again, resume it from a stage.' } : {}),
+      },
+    );
   }
-  toPending(transition, id, before, now, 0, { attempts: 0, losses: 0, waitedMs: 0, ranMs: 0, startedAt: undefined, error: undefined });
-  transition.emit({ type: 'shard.retried', pipeline, shardId: id, data: { why: 'it was asked for', counted: false, delayMs: 0 } }, now);
+  toPending(transition, id, before, now, 0, {
+    attempts: 0,
+    losses: 0,
+    waitedMs: 0,
+    ranMs: 0,
+    startedAt: undefined,
+    error: undefined,
+  });
+  transition.emit(
+    { type: 'shard.retried', pipeline, shardId: id, data: { why: 'it was asked for', counted: false, delayMs: 0 } },
+    now,
+  );
   return { changed: true, pipeline, state: 'pending' };
 }

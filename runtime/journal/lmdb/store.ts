@@ -12,7 +12,7 @@
  *  3. The number of transitions that wait is bounded: beyond it PDL_JOURNAL is thrown at once.
  *  4. Events become visible to `durableEvents` with the group that they are durable with.
  */
-import { open, type Database, type RootDatabase, type TransactionFlags } from 'lmdb';
+import { TransactionFlags, open, type Database, type RootDatabase } from 'lmdb';
 import { PodlineError, isPodlineError } from '../../contracts/errors.js';
 import type { PodlineEvent } from '../../contracts/events.js';
 import type { Counts } from '../../contracts/views.js';
@@ -31,8 +31,8 @@ export interface Tables {
   events: Database<PodlineEvent, number>;
 }
 
-/** lmdb's flags of a write transaction: 1 may be aborted, 2 synchronous, 0x10000 does not wait for the disk. Its types know no sum of flags. */
-const groupFlags: number = 0x10003;
+/** One transaction for the group: it may be aborted, is committed at once, and does not wait for the disk. */
+const groupFlags = TransactionFlags.ABORTABLE | TransactionFlags.SYNCHRONOUS_COMMIT | TransactionFlags.NO_SYNC_FLUSH;
 const groupMax = 1_024;
 const waitingMax = 65_536;
 const layoutVersion = 1;
@@ -58,7 +58,8 @@ export class Store {
     private readonly options: { eventsKept: number; idPrefix: string; onEvents: (events: readonly PodlineEvent[]) => void },
   ) {
     this.#root = open({ path: dir, maxDbs: 16, noSubdir: false, overlappingSync: true });
-    const table = <V, K extends string | number | IndexKey>(name: string): Database<V, K> => this.#root.openDB<V, K>(name, { encoding: 'msgpack', cache: false });
+    const table = <V, K extends string | number | IndexKey>(name: string): Database<V, K> =>
+      this.#root.openDB<V, K>(name, { encoding: 'msgpack', cache: false });
     this.tables = {
       meta: table('meta'),
       pipelines: table('pipelines'),
@@ -73,7 +74,11 @@ export class Store {
     const version = meta.get('version');
     if (version !== undefined && version !== layoutVersion) {
       void this.#root.close();
-      throw new PodlineError('PDL_JOURNAL', `the journal in ${dir} has layout ${String(version)}; this Podline writes ${String(layoutVersion)}`, { hint: 'Use the Podline that wrote it, or another work directory.', retry: 'never' });
+      throw new PodlineError(
+        'PDL_JOURNAL',
+        `the journal in ${dir} has layout ${String(version)}; this Podline writes ${String(layoutVersion)}`,
+        { hint: 'Use the Podline that wrote it, or another work directory.', retry: 'never' },
+      );
     }
     if (version === undefined) {
       this.#root.transactionSync(() => {
@@ -86,9 +91,14 @@ export class Store {
 
   /** Runs a transition with the group that is next; resolves once that is on disk. */
   transact<T>(nowMs: number, run: (transition: Transition) => T): Promise<T> {
-    if (this.#closed !== undefined) return Promise.reject(new PodlineError('PDL_JOURNAL', `the journal in ${this.dir} is closed`, { retry: 'never' }));
+    if (this.#closed !== undefined)
+      return Promise.reject(new PodlineError('PDL_JOURNAL', `the journal in ${this.dir} is closed`, { retry: 'never' }));
     if (this.#waiting.length >= waitingMax) {
-      return Promise.reject(new PodlineError('PDL_JOURNAL', `${String(waitingMax)} transitions wait for the disk`, { hint: 'Submit more slowly, or put the work directory on a faster disk.' }));
+      return Promise.reject(
+        new PodlineError('PDL_JOURNAL', `${String(waitingMax)} transitions wait for the disk`, {
+          hint: 'Submit more slowly, or put the work directory on a faster disk.',
+        }),
+      );
     }
     return new Promise<T>((resolve, reject) => {
       this.#waiting.push({ run, nowMs, resolve: resolve as (value: unknown) => void, reject });
@@ -135,7 +145,7 @@ export class Store {
       }
       events = transition.finish(this.options.eventsKept);
       writes = transition.writes;
-    }, groupFlags as TransactionFlags);
+    }, groupFlags);
     if (writes > 0) {
       await meta.put('commits', Number(meta.get('commits') ?? 0) + 1);
       await this.#root.flushed;

@@ -13,7 +13,15 @@ import { compact, indexOf, type BodyRecord, type StateRecord } from './records.j
 import type { Tables } from './store.js';
 
 export type CountsRecord = Counts & { delayed: number; submitted: number };
-export const noCounts = (): CountsRecord => ({ pending: 0, running: 0, completed: 0, failed: 0, cancelled: 0, delayed: 0, submitted: 0 });
+export const noCounts = (): CountsRecord => ({
+  pending: 0,
+  running: 0,
+  completed: 0,
+  failed: 0,
+  cancelled: 0,
+  delayed: 0,
+  submitted: 0,
+});
 
 /** Old events are forgotten this many at a time, so that not every event has to. */
 const trimStep = 1_000;
@@ -90,7 +98,11 @@ export class Transition {
     counts.delayed += isDelayed(after) - isDelayed(before);
   }
 
-  putUnchecked<K extends 'pipelines' | 'bodies' | 'outcomes' | 'index'>(table: K, key: Parameters<Tables[K]['putSync']>[0], value: Parameters<Tables[K]['putSync']>[1]): void {
+  putUnchecked<K extends 'pipelines' | 'bodies' | 'outcomes' | 'index'>(
+    table: K,
+    key: Parameters<Tables[K]['putSync']>[0],
+    value: Parameters<Tables[K]['putSync']>[1],
+  ): void {
     this.#write();
     (this.tables[table].putSync as (key: unknown, value: unknown) => void)(key, value);
   }

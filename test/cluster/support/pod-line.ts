@@ -130,7 +130,12 @@ export class PodLine {
   /** Takes the whole input through the line under keys of its own, and waits until it has ended. */
   async run(prefix: string): Promise<Shard[]> {
     const parameters = resolveParameters(this.pipeline.spec.parameters, {}, 'parameters');
-    const submissions = this.sources.map(({ key, source }) => ({ key: `${prefix}${key}`, source, parameters, resultDir: this.resultDir }));
+    const submissions = this.sources.map(({ key, source }) => ({
+      key: `${prefix}${key}`,
+      source,
+      parameters,
+      resultDir: this.resultDir,
+    }));
     const answers = await this.client.submitAll(this.pipeline.name, submissions);
     return Promise.all(
       answers.map((answer) => {
@@ -145,7 +150,7 @@ export class PodLine {
     const builder = new SummaryBuilder();
     for (const shard of shards) builder.add(shard);
     const counts = { pending: 0, running: 0, completed: shards.length, failed: 0, cancelled: 0 };
-    return builder.build({ pipeline: this.pipeline.name, workDir: '', elapsedMs, counts });
+    return builder.build({ pipeline: this.pipeline.name, workDir: '', elapsedMs, interrupted: false, counts });
   }
 
   pod(): Promise<Pod> {

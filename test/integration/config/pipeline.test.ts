@@ -94,12 +94,15 @@ describe('a bundle', () => {
 
     // An image in small: the runtime is the package around the stages, and has what they import.
     const image = join(folder, 'image', 'podline');
-    await write({
-      'package.json': '{"name":"podline","version":"1.0.0","type":"module","exports":{".":"./dist/index.js"}}',
-      'dist/index.js': 'export const defineStage = (stage) => stage; export const isDefinedStage = "of the image";',
-      'node_modules/left/package.json': '{"name":"left","version":"1.2.3","type":"module","exports":{".":"./index.js"}}',
-      'node_modules/left/index.js': 'export const left = "in the image";',
-    }, image);
+    await write(
+      {
+        'package.json': '{"name":"podline","version":"1.0.0","type":"module","exports":{".":"./dist/index.js"}}',
+        'dist/index.js': 'export const defineStage = (stage) => stage; export const isDefinedStage = "of the image";',
+        'node_modules/left/package.json': '{"name":"left","version":"1.2.3","type":"module","exports":{".":"./index.js"}}',
+        'node_modules/left/index.js': 'export const left = "in the image";',
+      },
+      image,
+    );
     await mkdir(join(image, 'stages'));
     await copyFile(join(imageDir, module), join(image, 'stages', module));
     const url = pathToFileURL(join(image, 'stages', module)).href;

@@ -30,7 +30,11 @@ describe('a journal whose process is killed', () => {
     const leased = new Map<string, number>();
     const completed = new Map<string, number>();
     for (let trial = 0; trial < trials; trial += 1) {
-      const writer = spawn(process.execPath, [join(packageRoot, 'test/integration/journal/writer.mjs'), packageRoot, dir, `w${String(trial)}`], { stdio: ['ignore', 'pipe', 'inherit'] });
+      const writer = spawn(
+        process.execPath,
+        [join(packageRoot, 'test/integration/journal/writer.mjs'), packageRoot, dir, `w${String(trial)}`],
+        { stdio: ['ignore', 'pipe', 'inherit'] },
+      );
       const ended = once(writer, 'exit');
       const killAfter = 1 + Math.floor(random() * 600);
       let heard = 0;
@@ -64,7 +68,8 @@ describe('a journal whose process is killed', () => {
       for (const event of page) {
         expect(event.id).toBe(next);
         next += 1;
-        if (event.type === 'shard.completed' && event.shardId !== undefined) completions.set(event.shardId, (completions.get(event.shardId) ?? 0) + 1);
+        if (event.type === 'shard.completed' && event.shardId !== undefined)
+          completions.set(event.shardId, (completions.get(event.shardId) ?? 0) + 1);
       }
     }
     expect([...completions.values()].every((times) => times === 1)).toBe(true);
@@ -84,7 +89,10 @@ describe('the lock of a work directory', () => {
     const holder = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio: ['ignore', 'pipe', 'inherit'] });
     const ended = once(holder, 'exit');
     await once(holder.stdout, 'data');
-    await expect(lockWorkdir(dir)).rejects.toMatchObject({ code: 'PDL_WORKDIR_BUSY', message: expect.stringContaining(`process ${String(holder.pid)}`) });
+    await expect(lockWorkdir(dir)).rejects.toMatchObject({
+      code: 'PDL_WORKDIR_BUSY',
+      message: expect.stringContaining(`process ${String(holder.pid)}`),
+    });
     holder.kill('SIGKILL');
     await ended;
     await (await lockWorkdir(dir)).release();

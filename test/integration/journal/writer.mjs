@@ -12,27 +12,53 @@ const now = () => ({ ms: startMs + performance.now(), at: new Date().toISOString
 const say = (...words) => writeSync(1, `${words.join(' ')}\n`);
 
 const stage = { name: 'clean', after: ['input'], version: 'v' };
-const rules = { retries: { limit: 1_000, backoff: { initialMs: 1, factor: 1, maxMs: 1 } }, timeLimits: {}, pendingMax: 1e6, lostLeasesMax: 1_000 };
+const rules = {
+  retries: { limit: 1_000, backoff: { initialMs: 1, factor: 1, maxMs: 1 } },
+  timeLimits: {},
+  pendingMax: 1e6,
+  lostLeasesMax: 1_000,
+};
 await journal.applyPipeline({ name: 'flights', revision: 0, spec: {}, stages: [stage], baseDir: '/' }, rules, now());
 await journal.expire(await journal.running(), 'the writer before was killed', now());
 
 const none = { read: 0, written: 0 };
 const bytes = { memory: none, ssd: none, volume: none, network: none };
-const report = { stages: [], load: { outcome: 'read', rows: 0, ms: 0, sourceReads: 1, bytes }, checkpoints: { ssd: 0, major: 0, bytes }, resumedFrom: 'source', bytes, swaps: 0, scratchPeakBytes: 0 };
+const report = {
+  stages: [],
+  load: { outcome: 'read', rows: 0, ms: 0, sourceReads: 1, bytes },
+  checkpoints: { ssd: 0, major: 0, bytes },
+  resumedFrom: 'source',
+  bytes,
+  swaps: 0,
+  scratchPeakBytes: 0,
+};
 say('ready');
 
 async function work(number) {
   const line = `line-${number}`;
   for (let count = 0; ; count += 1) {
     const key = `${word}-${number}-${count}`;
-    const [{ id }] = await journal.submit('flights', [{ key, source: { uri: '/x', format: 'bytes' }, parameters: {}, resultDir: '/r', priority: 5 }], now());
+    const [{ id }] = await journal.submit(
+      'flights',
+      [{ key, source: { uri: '/x', format: 'bytes' }, parameters: {}, resultDir: '/r', priority: 5 }],
+      now(),
+    );
     say('submitted', key, id);
-    const { leases } = await journal.lease({ pipeline: 'flights', line, instance: word, max: 2, freshMax: 2, prefer: [], reclaim: [] }, now());
+    const { leases } = await journal.lease(
+      { pipeline: 'flights', line, instance: word, max: 2, freshMax: 2, prefer: [], reclaim: [] },
+      now(),
+    );
     for (const { shardId, epoch } of leases) {
       say('leased', shardId, epoch);
       // Some are left running, some given back, so that kills find every state.
       if (count % 7 === 3) continue;
-      if (count % 5 === 2) await journal.fail(line, { shardId, epoch }, { error: { code: 'PDL_STAGE_FAILED', message: 'no', hint: '', retry: 'later' }, counts: false }, now());
+      if (count % 5 === 2)
+        await journal.fail(
+          line,
+          { shardId, epoch },
+          { error: { code: 'PDL_STAGE_FAILED', message: 'no', hint: '', retry: 'later' }, counts: false },
+          now(),
+        );
       else {
         await journal.complete(line, { shardId, epoch, result: { dir: '/r', files: [], hash: '' }, report }, now());
         say('completed', shardId, epoch);

@@ -8,7 +8,11 @@ import { openLmdbJournal } from '../../../runtime/journal/lmdb/lmdb-journal.js';
 import { completeOf, folder, helloOf, pipelineOf } from '../../support/journal.js';
 
 const token = 'secret';
-const of = (key: string, more: Partial<SubmissionInput> = {}): SubmissionInput => ({ key, source: { uri: `/data/${key}.csv`, format: 'csv' }, ...more });
+const of = (key: string, more: Partial<SubmissionInput> = {}): SubmissionInput => ({
+  key,
+  source: { uri: `/data/${key}.csv`, format: 'csv' },
+  ...more,
+});
 
 async function coordinatorOf(): Promise<Coordinator> {
   const journal = openLmdbJournal({ dir: folder(), idPrefix: 'test' });
@@ -52,7 +56,9 @@ describe.each(Object.entries(ways))('the client %s', (way, connect) => {
     expect(await client.applyPipeline(pipelineOf())).toMatchObject({ changed: false, revision: 1 });
     const view = await client.pipeline('flights');
     expect(view.pipeline).toEqual({ ...JSON.parse(JSON.stringify(pipelineOf())), revision: 1 });
-    expect((await client.pipelines()).map(({ name, paused, pipeline }) => ({ name, paused, pipeline }))).toEqual([{ name: 'flights', paused: false, pipeline: undefined }]);
+    expect((await client.pipelines()).map(({ name, paused, pipeline }) => ({ name, paused, pipeline }))).toEqual([
+      { name: 'flights', paused: false, pipeline: undefined },
+    ]);
     expect(await client.isAlive()).toBe(true);
   });
 
@@ -61,7 +67,12 @@ describe.each(Object.entries(ways))('the client %s', (way, connect) => {
     const answer = await client.submit('flights', of('a', { source: { inline: [{ x: 1 }], format: 'ndjson' } }));
     expect(answer).toEqual({ outcome: 'accepted', id: 'test-0000001', key: 'a' });
     expect(await client.submit('flights', of('a'))).toMatchObject({ outcome: 'duplicate', id: 'test-0000001' });
-    expect(await client.get('test-0000001')).toMatchObject({ state: 'pending', source: { inline: [{ x: 1 }], format: 'ndjson' }, resultDir: '/data/results', priority: 5 });
+    expect(await client.get('test-0000001')).toMatchObject({
+      state: 'pending',
+      source: { inline: [{ x: 1 }], format: 'ndjson' },
+      resultDir: '/data/results',
+      priority: 5,
+    });
     const ended = client.waitFor('test-0000001');
     await work(coordinator);
     const { result, report } = completeOf('test-0000001', 1);
@@ -74,7 +85,10 @@ describe.each(Object.entries(ways))('the client %s', (way, connect) => {
   it('submits many at once and as a stream, each answered in order, the bad ones by themselves', async () => {
     const { client } = await both();
     const bad = { key: 'bad', source: { format: 'csv' } } as unknown as SubmissionInput;
-    expect((await client.submitAll('flights', [of('a'), of('b')])).map((answer) => answer.outcome)).toEqual(['accepted', 'accepted']);
+    expect((await client.submitAll('flights', [of('a'), of('b')])).map((answer) => answer.outcome)).toEqual([
+      'accepted',
+      'accepted',
+    ]);
     const answers = [];
     for await (const answer of client.submitMany('flights', [of('a'), bad, of('c')])) answers.push(answer);
     expect(answers.map((answer) => [answer.key, answer.outcome])).toEqual([
@@ -134,7 +148,10 @@ describe.each(Object.entries(ways))('the client %s', (way, connect) => {
     const cases: [() => Promise<unknown>, Record<string, unknown>][] = [
       [() => client.get('nothing'), { code: 'PDL_SHARD_UNKNOWN', message: 'there is no shard nothing' }],
       [() => client.pipeline('flihgts'), { code: 'PDL_PIPELINE_UNKNOWN', hint: 'Did you mean flights?' }],
-      [() => client.submit('flights', of('b', { parameters: { nope: 1 } })), { code: 'PDL_PARAMETER_INVALID', place: 'parameters.nope' }],
+      [
+        () => client.submit('flights', of('b', { parameters: { nope: 1 } })),
+        { code: 'PDL_PARAMETER_INVALID', place: 'parameters.nope' },
+      ],
       [() => client.submit('flights', { ...of('b'), priority: 12 }), { code: 'PDL_REQUEST_INVALID', place: 'body.priority' }],
       [() => client.submit('flights', { key: 'x' } as unknown as SubmissionInput), { code: 'PDL_REQUEST_INVALID' }],
       [() => client.retry('test-0000001'), {}],

@@ -48,8 +48,15 @@ function agent(url: string, line = 'line-0', instance = 'a'): LineClient {
   return client;
 }
 
-const of = (key: string): { key: string; source: { uri: string; format: 'csv' } } => ({ key, source: { uri: `/data/${key}`, format: 'csv' } });
-const get = (server: ApiServer, path: string, headers: Record<string, string> = { authorization: `Bearer ${token}` }): Promise<Response> => fetch(server.url + path, { headers });
+const of = (key: string): { key: string; source: { uri: string; format: 'csv' } } => ({
+  key,
+  source: { uri: `/data/${key}`, format: 'csv' },
+});
+const get = (
+  server: ApiServer,
+  path: string,
+  headers: Record<string, string> = { authorization: `Bearer ${token}` },
+): Promise<Response> => fetch(server.url + path, { headers });
 
 describe('the API over HTTP', () => {
   it('wants its token for everything but its health', async () => {
@@ -72,11 +79,26 @@ describe('the API over HTTP', () => {
     const unknown = await get(server, '/v1/shards/nothing');
     expect(unknown.status).toBe(404);
     expect(unknown.headers.get('content-type')).toContain('application/problem+json');
-    expect(await unknown.json()).toMatchObject({ code: 'PDL_SHARD_UNKNOWN', status: 404, detail: 'there is no shard nothing', retry: 'never', type: expect.stringContaining('PDL_SHARD_UNKNOWN') });
+    expect(await unknown.json()).toMatchObject({
+      code: 'PDL_SHARD_UNKNOWN',
+      status: 404,
+      detail: 'there is no shard nothing',
+      retry: 'never',
+      type: expect.stringContaining('PDL_SHARD_UNKNOWN'),
+    });
     expect((await get(server, '/v1/nowhere')).status).toBe(404);
-    const post = (body: string): Promise<Response> => fetch(`${server.url}/v1/pipelines/flights/shards`, { method: 'POST', body, headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' } });
+    const post = (body: string): Promise<Response> =>
+      fetch(`${server.url}/v1/pipelines/flights/shards`, {
+        method: 'POST',
+        body,
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      });
     expect((await post('{')).status).toBe(400);
-    expect(await (await post(JSON.stringify({ key: 'a', source: { inline: 'x'.repeat(limits.requestBytesMax), format: 'bytes' } }))).json()).toMatchObject({ code: 'PDL_REQUEST_INVALID' });
+    expect(
+      await (
+        await post(JSON.stringify({ key: 'a', source: { inline: 'x'.repeat(limits.requestBytesMax), format: 'bytes' } }))
+      ).json(),
+    ).toMatchObject({ code: 'PDL_REQUEST_INVALID' });
   });
 
   it('says 429 with Retry-After when the queue is full', async () => {
@@ -89,7 +111,11 @@ describe('the API over HTTP', () => {
       await journal.close();
     });
     await coordinator.applyPipeline(pipelineOf());
-    const answer = await fetch(`${server.url}/v1/pipelines/flights/shards`, { method: 'POST', body: JSON.stringify(of('a')), headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' } });
+    const answer = await fetch(`${server.url}/v1/pipelines/flights/shards`, {
+      method: 'POST',
+      body: JSON.stringify(of('a')),
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    });
     expect([answer.status, answer.headers.get('retry-after')]).toEqual([429, '1']);
   });
 
@@ -108,13 +134,18 @@ describe('the API over HTTP', () => {
       },
     });
     push(`${JSON.stringify(of('a'))}\n`);
-    const answer = await fetch(`${server.url}/v1/pipelines/flights/shards`, { method: 'POST', body, duplex: 'half', headers: { authorization: `Bearer ${token}`, 'content-type': 'application/x-ndjson' } } as RequestInit);
+    const answer = await fetch(`${server.url}/v1/pipelines/flights/shards`, {
+      method: 'POST',
+      body,
+      duplex: 'half',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/x-ndjson' },
+    });
     const reader = answer.body?.pipeThrough(new TextDecoderStream()).getReader();
     const next = async (): Promise<unknown> => JSON.parse((await reader?.read())?.value ?? 'null');
     expect(await next()).toMatchObject({ outcome: 'accepted', key: 'a' });
     push('{"key": "torn", \n\n');
     expect(await next()).toMatchObject({ outcome: 'rejected', error: { code: 'PDL_REQUEST_INVALID', place: 'line 2' } });
-    push(`${JSON.stringify(of('a'))}`);
+    push(JSON.stringify(of('a')));
     end();
     expect(await next()).toMatchObject({ outcome: 'duplicate' });
     expect(await reader?.read()).toEqual({ done: true, value: undefined });
@@ -124,7 +155,10 @@ describe('the API over HTTP', () => {
     const first = await running();
     const heard: PodlineEvent[] = [];
     const stop = new AbortController();
-    const client = PodlineClient.connect(first.server.url, token, { delay: (ms) => new Promise((resolve) => setTimeout(resolve, Math.min(ms, 20))), triesMax: 1_000 });
+    const client = PodlineClient.connect(first.server.url, token, {
+      delay: (ms) => new Promise((resolve) => setTimeout(resolve, Math.min(ms, 20))),
+      triesMax: 1_000,
+    });
     onTestFinished(() => client.close());
     const reading = (async () => {
       for await (const event of client.events({ after: 0, signal: stop.signal })) heard.push(event);
@@ -152,7 +186,10 @@ describe('the API over HTTP', () => {
 
   it('describes itself, every path of it', async () => {
     const { server } = await running();
-    const document = (await (await get(server, '/v1/openapi.json')).json()) as { openapi: string; paths: Record<string, Record<string, { operationId: string }>> };
+    const document = (await (await get(server, '/v1/openapi.json')).json()) as {
+      openapi: string;
+      paths: Record<string, Record<string, { operationId: string }>>;
+    };
     expect(document.openapi).toBe('3.1.0');
     expect(Object.keys(document.paths['/v1/pipelines/{name}/shards'] ?? {})).toEqual(['post', 'get']);
     expect(document.paths['/v1/lines/{line}/leases']?.['post']?.operationId).toBe('lease');
@@ -167,18 +204,36 @@ describe('the line protocol over HTTP', () => {
     const { server, client } = await running();
     const line = agent(server.url);
     const welcome = await line.hello(helloOf('a'));
-    expect(welcome).toMatchObject({ pipeline: { name: 'flights', revision: 1 }, leaseTtlMs: limits.leaseTtlMs, heartbeatMs: limits.heartbeatMs });
+    expect(welcome).toMatchObject({
+      pipeline: { name: 'flights', revision: 1 },
+      leaseTtlMs: limits.leaseTtlMs,
+      heartbeatMs: limits.heartbeatMs,
+    });
     const waiting = line.lease({ max: 2, waitMs: 10_000, residents: [] });
     const answer = await client.submit('flights', of('a'));
     const [lease] = (await waiting).leases;
     expect(lease).toMatchObject({ key: 'a', epoch: 1, attempts: 0, resultDir: '/data/results' });
-    expect(await line.heartbeat(heartbeatOf('a', [{ shardId: lease?.shardId ?? '', epoch: 1 }]))).toMatchObject({ lost: [], drain: false, paused: false });
+    expect(await line.heartbeat(heartbeatOf('a', [{ shardId: lease?.shardId ?? '', epoch: 1 }]))).toMatchObject({
+      lost: [],
+      drain: false,
+      paused: false,
+    });
     await expect(line.swap({ slot: 0, stage: 'clean', step: 's' })).rejects.toMatchObject({ code: 'PDL_SWAP_FAILED' });
     const complete = completeOf(lease?.shardId ?? '', 1);
     await line.complete(complete);
     await line.complete(complete);
-    expect(await client.get(answer.outcome === 'accepted' ? answer.id : '')).toMatchObject({ state: 'completed', report: complete.report });
-    await expect(line.fail({ shardId: lease?.shardId ?? '', epoch: 1, error: new PodlineError('PDL_STAGE_FAILED', 'late').toWire(), counts: true })).rejects.toMatchObject({ code: 'PDL_LEASE_LOST' });
+    expect(await client.get(answer.outcome === 'accepted' ? answer.id : '')).toMatchObject({
+      state: 'completed',
+      report: complete.report,
+    });
+    await expect(
+      line.fail({
+        shardId: lease?.shardId ?? '',
+        epoch: 1,
+        error: new PodlineError('PDL_STAGE_FAILED', 'late').toWire(),
+        counts: true,
+      }),
+    ).rejects.toMatchObject({ code: 'PDL_LEASE_LOST' });
   });
 
   it('lets a line go on after the coordinator was restarted, without losing its lease', async () => {
@@ -201,7 +256,9 @@ describe('the line protocol over HTTP', () => {
     await line.hello(helloOf('a'));
     const body = JSON.stringify({ max: 1, waitMs: 30_000, residents: [] });
     const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
-    socket.write(`POST /v1/lines/line-0/leases HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${token}\r\ncontent-type: application/json\r\ncontent-length: ${String(body.length)}\r\n\r\n${body}`);
+    socket.write(
+      `POST /v1/lines/line-0/leases HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${token}\r\ncontent-type: application/json\r\ncontent-length: ${String(body.length)}\r\n\r\n${body}`,
+    );
     await vi.waitFor(async () => {
       const text = await (await get(server, '/metrics')).text();
       expect(text).toContain('podline_lease_waiters 1');
@@ -217,7 +274,10 @@ describe('the line protocol over HTTP', () => {
 
   it('shares 200 shards among 8 lines that pull, each once', async () => {
     const { server, client } = await running();
-    await client.submitAll('flights', Array.from({ length: 200 }, (_, index) => of(`s${String(index)}`)));
+    await client.submitAll(
+      'flights',
+      Array.from({ length: 200 }, (_, index) => of(`s${String(index)}`)),
+    );
     const done = await Promise.all(
       Array.from({ length: 8 }, async (_, number) => {
         const line = agent(server.url, `line-${String(number)}`, String(number));

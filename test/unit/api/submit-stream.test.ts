@@ -18,7 +18,8 @@ async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
 describe('NDJSON', () => {
   it('is read the same however it is cut into chunks', async () => {
     const text = '{"a":"ü🔑"}\r\n\n  \n[1]\n"end"';
-    for (let size = 1; size <= text.length + 4; size += 1) expect((await collect(ndjsonGroups(chunksOf(text, size), 10, 100))).flat()).toEqual([{ a: 'ü🔑' }, [1], 'end']);
+    for (let size = 1; size <= text.length + 4; size += 1)
+      expect((await collect(ndjsonGroups(chunksOf(text, size), 10, 100))).flat()).toEqual([{ a: 'ü🔑' }, [1], 'end']);
   });
 
   it('comes in groups of bounded size, and is read only as they are taken', async () => {
@@ -50,7 +51,10 @@ describe('NDJSON', () => {
     const endless = async function* (): AsyncGenerator<Uint8Array, void, undefined> {
       for (;;) yield Buffer.alloc(64, 120);
     };
-    await expect(collect(ndjsonGroups(endless(), 10, 1_000))).rejects.toMatchObject({ code: 'PDL_REQUEST_INVALID', place: 'line 1' });
+    await expect(collect(ndjsonGroups(endless(), 10, 1_000))).rejects.toMatchObject({
+      code: 'PDL_REQUEST_INVALID',
+      place: 'line 1',
+    });
   });
 });
 
@@ -67,7 +71,9 @@ describe('a stream of submissions', () => {
     const lines = async function* (): AsyncGenerator<Uint8Array, void, undefined> {
       for (;;) {
         made += 1;
-        yield Buffer.from(`${JSON.stringify({ key: `k${String(made)}`, source: { inline: 'x'.repeat(1_000), format: 'bytes' } })}\n`);
+        yield Buffer.from(
+          `${JSON.stringify({ key: `k${String(made)}`, source: { inline: 'x'.repeat(1_000), format: 'bytes' } })}\n`,
+        );
       }
     };
     const answers = answerGroups(coordinator, 'flights', ndjsonGroups(lines(), 16, 10_000));

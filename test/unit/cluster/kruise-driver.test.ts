@@ -125,7 +125,8 @@ describe('the kruise driver', () => {
 
   it('does not hold the crash of the container before against a step whose own has not started', async () => {
     const failures = () => events.flatMap((event) => (event.type === 'swapFailed' ? [event.step] : []));
-    const crashing = (restartCount: number) => slots({ restartCount, waiting: { reason: 'CrashLoopBackOff', message: '' }, ended: { reason: 'Error', exitCode: 137 } });
+    const crashing = (restartCount: number) =>
+      slots({ restartCount, waiting: { reason: 'CrashLoopBackOff', message: '' }, ended: { reason: 'Error', exitCode: 137 } });
     kube.put({ name: 'flights-0', containers: slots() });
     await driver.swap(order('clean', 's1'));
     kube.put({ name: 'flights-0', containers: slots({ restartCount: 1 }) });

@@ -55,7 +55,10 @@ interface Stage {
   advance: (ms: number) => Promise<void>;
 }
 
-async function stage(spec: Partial<Record<keyof PipelineSpec, unknown>> = {}, more: Partial<CoordinatorOptions> & { dir?: string } = {}): Promise<Stage> {
+async function stage(
+  spec: Partial<Record<keyof PipelineSpec, unknown>> = {},
+  more: Partial<CoordinatorOptions> & { dir?: string } = {},
+): Promise<Stage> {
   const { dir = folder(), ...options } = more;
   const journal = openLmdbJournal({ dir });
   const [clock, driver] = [new ManualClock(), new NotingDriver()];
@@ -84,7 +87,10 @@ const failing = new PodlineError('PDL_STAGE_FAILED', 'no').toWire();
 
 describe('submissions', () => {
   it('are checked against the pipeline, each for itself', async () => {
-    const { coordinator } = await stage({ parameters: { year: { type: 'integer', minimum: 2000 }, who: { type: 'string', default: 'me' } }, result: { dir: './out' } });
+    const { coordinator } = await stage({
+      parameters: { year: { type: 'integer', minimum: 2000 }, who: { type: 'string', default: 'me' } },
+      result: { dir: './out' },
+    });
     const answers = await coordinator.submit('flights', [
       { ...submission('good'), parameters: { year: 2024 } },
       { ...submission('small'), parameters: { year: 1999 } },
@@ -103,7 +109,10 @@ describe('submissions', () => {
     ]);
     expect(answers[3]).toMatchObject({ error: { hint: 'Did you mean who?', place: 'parameters.woh' } });
     expect(answers[4]).toMatchObject({ message: expect.stringContaining('pending') });
-    expect(await coordinator.getByKey('flights', 'good')).toMatchObject({ parameters: { year: 2024, who: 'me' }, resultDir: '/data/out' });
+    expect(await coordinator.getByKey('flights', 'good')).toMatchObject({
+      parameters: { year: 2024, who: 'me' },
+      resultDir: '/data/out',
+    });
     expect(await coordinator.progress('flights')).toEqual({ pending: 1, running: 0, completed: 0, failed: 0, cancelled: 0 });
   });
 
@@ -111,7 +120,10 @@ describe('submissions', () => {
     const { coordinator } = await stage({}, { limits: { pendingShardsMax: 1 } });
     const answers = await coordinator.submit('flights', [submission('a'), submission('b')]);
     expect(answers[1]).toMatchObject({ outcome: 'rejected', error: { code: 'PDL_QUEUE_FULL' } });
-    await expect(coordinator.submit('flihgts', [submission('a')])).rejects.toMatchObject({ code: 'PDL_PIPELINE_UNKNOWN', hint: 'Did you mean flights?' });
+    await expect(coordinator.submit('flihgts', [submission('a')])).rejects.toMatchObject({
+      code: 'PDL_PIPELINE_UNKNOWN',
+      hint: 'Did you mean flights?',
+    });
   });
 });
 
@@ -199,7 +211,10 @@ describe('leases', () => {
     const ids = await submit(first.coordinator, 'a', 'b');
     await first.coordinator.lineHello('line-0', helloOf('a'));
     await first.coordinator.lineHello('line-1', helloOf('b'));
-    const held = [...(await first.coordinator.lease('line-0', ask())).leases, ...(await first.coordinator.lease('line-1', ask())).leases];
+    const held = [
+      ...(await first.coordinator.lease('line-0', ask())).leases,
+      ...(await first.coordinator.lease('line-1', ask())).leases,
+    ];
     expect(held.map((lease) => lease.shardId)).toEqual(ids);
     const hash = await first.coordinator.stateHash();
     await first.coordinator.close();
@@ -319,7 +334,11 @@ describe('swaps', () => {
     await coordinator.requestSwap('line-0', { slot: 1, stage: 'clean', step: 's1' });
     expect(await told()).toEqual([]);
     fail('s1');
-    const failure = { slot: 1, step: 's1', error: expect.objectContaining({ code: 'PDL_SWAP_FAILED', message: 'ErrImagePull' }) as unknown };
+    const failure = {
+      slot: 1,
+      step: 's1',
+      error: expect.objectContaining({ code: 'PDL_SWAP_FAILED', message: 'ErrImagePull' }) as unknown,
+    };
     expect(await told()).toEqual([failure]);
     expect(await told()).toEqual([failure]);
     await coordinator.requestSwap('line-0', { slot: 1, stage: 'clean', step: 's2' });
@@ -331,7 +350,9 @@ describe('swaps', () => {
     const { coordinator, driver } = await stage();
     await coordinator.lineHello('line-0', helloOf('a'));
     driver.refusing = new PodlineError('PDL_SWAP_FAILED', 'no room');
-    await expect(coordinator.requestSwap('line-0', { slot: 1, stage: 'clean', step: 's1' })).rejects.toEqual(code('PDL_SWAP_FAILED'));
+    await expect(coordinator.requestSwap('line-0', { slot: 1, stage: 'clean', step: 's1' })).rejects.toEqual(
+      code('PDL_SWAP_FAILED'),
+    );
     driver.refusing = undefined;
     await coordinator.requestSwap('line-0', { slot: 1, stage: 'clean', step: 's1' });
     await coordinator.requestSwap('line-0', { slot: 1, stage: 'clean', step: 's1' });
@@ -358,8 +379,14 @@ describe('swaps', () => {
   it('are refused for slots and stages that are not there', async () => {
     const { coordinator } = await stage();
     await coordinator.lineHello('line-0', helloOf('a'));
-    await expect(coordinator.requestSwap('line-0', { slot: 2, stage: 'clean', step: 's' })).rejects.toMatchObject({ code: 'PDL_REQUEST_INVALID', place: 'slot' });
-    await expect(coordinator.requestSwap('line-0', { slot: 0, stage: 'rm', step: 's' })).rejects.toMatchObject({ code: 'PDL_REQUEST_INVALID', place: 'stage' });
+    await expect(coordinator.requestSwap('line-0', { slot: 2, stage: 'clean', step: 's' })).rejects.toMatchObject({
+      code: 'PDL_REQUEST_INVALID',
+      place: 'slot',
+    });
+    await expect(coordinator.requestSwap('line-0', { slot: 0, stage: 'rm', step: 's' })).rejects.toMatchObject({
+      code: 'PDL_REQUEST_INVALID',
+      place: 'stage',
+    });
   });
 });
 
@@ -371,7 +398,13 @@ describe('what there is to see', () => {
     await coordinator.lease('line-0', ask());
     const beat = heartbeatOf('x', [{ shardId: id, epoch: 1, stagesDone: ['clean'] }], { waiting: 'it swaps' });
     await coordinator.heartbeat('line-0', beat);
-    expect(await coordinator.line('line-0')).toMatchObject({ line: 'line-0', node: 'here', state: 'active', shards: [{ shardId: id, epoch: 1, stagesDone: ['clean'] }], waiting: 'it swaps' });
+    expect(await coordinator.line('line-0')).toMatchObject({
+      line: 'line-0',
+      node: 'here',
+      state: 'active',
+      shards: [{ shardId: id, epoch: 1, stagesDone: ['clean'] }],
+      waiting: 'it swaps',
+    });
     expect((await coordinator.get(id)).stagesDone).toEqual(['clean']);
     expect((await coordinator.explain(id)).because.join(' ')).toContain('Done: clean.');
     await advance(limits.leaseTtlMs);
@@ -385,7 +418,10 @@ describe('what there is to see', () => {
     await coordinator.lineHello('line-0', helloOf('x'));
     expect((await coordinator.heartbeat('line-0', heartbeatOf('x', [], { revision: 1 }))).pipeline).toBeUndefined();
     await coordinator.applyPipeline(pipelineOf('flights', { description: 'newer' }));
-    for (let lost = 0; lost < 2; lost += 1) expect((await coordinator.heartbeat('line-0', heartbeatOf('x', [], { revision: 1 }))).pipeline).toMatchObject({ revision: 2 });
+    for (let lost = 0; lost < 2; lost += 1)
+      expect((await coordinator.heartbeat('line-0', heartbeatOf('x', [], { revision: 1 }))).pipeline).toMatchObject({
+        revision: 2,
+      });
     expect((await coordinator.heartbeat('line-0', heartbeatOf('x', [], { revision: 2 }))).pipeline).toBeUndefined();
   });
 
@@ -394,7 +430,15 @@ describe('what there is to see', () => {
     const [id = ''] = await submit(coordinator, 'a');
     await coordinator.lineHello('line-0', helloOf('x'));
     await coordinator.lease('line-0', ask());
-    await coordinator.heartbeat('line-0', heartbeatOf('x', [], { events: [{ type: 'stage.completed', shardId: id, data: { stage: 'clean' } }, { type: 'made.up', data: {} }] }));
+    await coordinator.heartbeat(
+      'line-0',
+      heartbeatOf('x', [], {
+        events: [
+          { type: 'stage.completed', shardId: id, data: { stage: 'clean' } },
+          { type: 'made.up', data: {} },
+        ],
+      }),
+    );
     await coordinator.complete('line-0', completeOf(id, 1));
     const read = async (after: number, most: number): Promise<PodlineEvent[]> => {
       const stop = new AbortController();

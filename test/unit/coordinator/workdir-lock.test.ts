@@ -14,7 +14,10 @@ describe.each(kinds)('the lock of a work directory (%s socket)', (kind) => {
     const link = join(folder(), 'link');
     symlinkSync(dir, link);
     for (const path of [dir, link]) {
-      await expect(lockWorkdir(path, kind)).rejects.toMatchObject({ code: 'PDL_WORKDIR_BUSY', message: expect.stringContaining(`process ${String(process.pid)}`) });
+      await expect(lockWorkdir(path, kind)).rejects.toMatchObject({
+        code: 'PDL_WORKDIR_BUSY',
+        message: expect.stringContaining(`process ${String(process.pid)}`),
+      });
     }
   });
 

@@ -11,7 +11,12 @@ journalContract('the LMDB journal', () => {
 });
 
 describe('the LMDB journal', () => {
-  const rules = { retries: { limit: 0, backoff: { initialMs: 1, factor: 1, maxMs: 1 } }, timeLimits: {}, pendingMax: 1_000_000, lostLeasesMax: 1 };
+  const rules = {
+    retries: { limit: 0, backoff: { initialMs: 1, factor: 1, maxMs: 1 } },
+    timeLimits: {},
+    pendingMax: 1_000_000,
+    lostLeasesMax: 1,
+  };
   const now = { ms: 1, at: '2026-01-01T00:00:00.000Z' };
 
   it('lets 64 clients share their commits', async () => {
@@ -21,7 +26,8 @@ describe('the LMDB journal', () => {
     const each = 50;
     await Promise.all(
       Array.from({ length: 64 }, async (_, client) => {
-        for (let count = 0; count < each; count += 1) await journal.submit('flights', [shardOf(`${String(client)}-${String(count)}`)], now);
+        for (let count = 0; count < each; count += 1)
+          await journal.submit('flights', [shardOf(`${String(client)}-${String(count)}`)], now);
       }),
     );
     expect((await journal.counts('flights')).pending).toBe(64 * each);
@@ -38,8 +44,16 @@ describe('the LMDB journal', () => {
     const journal = openLmdbJournal({ dir: folder() });
     onTestFinished(() => journal.close());
     await journal.applyPipeline(pipelineOf(), rules, now);
-    for (let group = 0; group < 10; group += 1) await journal.submit('flights', Array.from({ length: 5_000 }, (_, index) => shardOf(`${String(group)}-${String(index)}`)), now);
-    const { leases, waiting } = await journal.lease({ pipeline: 'flights', line: 'l', instance: 'i', max: 3, freshMax: 3, prefer: [], reclaim: [] }, now);
+    for (let group = 0; group < 10; group += 1)
+      await journal.submit(
+        'flights',
+        Array.from({ length: 5_000 }, (_, index) => shardOf(`${String(group)}-${String(index)}`)),
+        now,
+      );
+    const { leases, waiting } = await journal.lease(
+      { pipeline: 'flights', line: 'l', instance: 'i', max: 3, freshMax: 3, prefer: [], reclaim: [] },
+      now,
+    );
     expect(leases.map((lease) => lease.key)).toEqual(['0-0', '0-1', '0-2']);
     expect(waiting).toBe(49_997);
   });
