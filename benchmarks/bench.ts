@@ -44,7 +44,7 @@ export interface BenchOptions {
 
 const allRows = 3_000_000;
 /** Rows of the job with which each runner is warmed. */
-const warmRows = 600_000;
+const warmRows = 300_000;
 const smallRounds = 3;
 /** A swap for each stage of each small shard measures swaps, not shards. */
 const notForSmall = new Set(['podline']);
@@ -69,7 +69,9 @@ export async function bench(dir: string, options: BenchOptions): Promise<BenchRe
   const results = emptyResults(options, workload, loadBefore);
   const field = new Field(workload, dir, results, options);
   try {
-    const wanted = runnerNames.filter((name) => name === floorRunner || options.only === undefined || options.only.includes(name));
+    const wanted = runnerNames.filter(
+      (name) => name === floorRunner || options.only === undefined || options.only.includes(name),
+    );
     for (const name of wanted) await field.enter(name);
     await field.large();
     await field.small();
@@ -110,7 +112,9 @@ class Field {
       note.startMs = performance.now() - beganMs;
       this.#runners.set(name, runner);
       this.options.say(`started ${name} in ${note.startMs.toFixed(0)} ms`);
-      await this.#clean(await runner.run(this.#job(largeSource(this.workload, Math.min(warmRows, this.options.rows ?? warmRows)))));
+      await this.#clean(
+        await runner.run(this.#job(largeSource(this.workload, Math.min(warmRows, this.options.rows ?? warmRows)))),
+      );
     } catch (thrown) {
       await this.#leave(note, runner, thrown);
     }
@@ -123,12 +127,18 @@ class Field {
       for (const [name, runner] of shuffled([...this.#runners], this.#random)) {
         await this.#guarded(name, runner, async () => {
           const job = this.#job(largeSource(this.workload, rows));
-          const { result, ...taken } = await measure(() => runner.pids(), runner.memoryDirs, () => runner.run(job));
+          const { result, ...taken } = await measure(
+            () => runner.pids(),
+            runner.memoryDirs,
+            () => runner.run(job),
+          );
           const hash = await hashOfFolder(result.dir);
           await this.#clean(result);
           if (name === floorRunner) this.results.reference.large = hash;
           this.results.samples.push({ runner: name, round, ...taken, bytes: result.bytes, stages: result.stages, hash });
-          say(`round ${round + 1} of ${repeats}  ${name.padEnd(14)} wall ${taken.wallMs.toFixed(0)} ms  CPU ${taken.cpuMs.toFixed(0)} ms  ${hash.slice(0, 8)}`);
+          say(
+            `round ${round + 1} of ${repeats}  ${name.padEnd(14)} wall ${taken.wallMs.toFixed(0)} ms  CPU ${taken.cpuMs.toFixed(0)} ms  ${hash.slice(0, 8)}`,
+          );
         });
       }
     }
@@ -137,9 +147,14 @@ class Field {
   async small(): Promise<void> {
     const { smallShards, smallRows, say } = this.options;
     if (smallShards === 0) return;
-    const sources = await Promise.all(Array.from({ length: smallShards }, (_, index) => smallSource(this.workload, index * smallRows, smallRows)));
+    const sources = await Promise.all(
+      Array.from({ length: smallShards }, (_, index) => smallSource(this.workload, index * smallRows, smallRows)),
+    );
     for (let round = 0; round < smallRounds; round++) {
-      const order = shuffled([...this.#runners].filter(([name]) => !notForSmall.has(name)), this.#random);
+      const order = shuffled(
+        [...this.#runners].filter(([name]) => !notForSmall.has(name)),
+        this.#random,
+      );
       for (const [name, runner] of order) {
         await this.#guarded(name, runner, async () => {
           // The first shards of a round wake what slept.
@@ -147,21 +162,37 @@ class Field {
           const handoverMs: Record<string, number[]> = {};
           const shardMs: number[] = [];
           const ends: { dir: string }[] = [];
-          const { cpuMs } = await measure(() => runner.pids(), runner.memoryDirs, async () => {
-            for (const source of sources) {
-              const job = this.#job(source);
-              const startedMs = performance.now();
-              const end = await runner.run(job);
-              shardMs.push(performance.now() - startedMs);
-              ends.push(end);
-              if (name.startsWith('podline')) for (const stage of end.stages) (handoverMs[stage.stage] ??= []).push(stage.handoverMs);
-            }
-          });
+          const { cpuMs } = await measure(
+            () => runner.pids(),
+            runner.memoryDirs,
+            async () => {
+              for (const source of sources) {
+                const job = this.#job(source);
+                const startedMs = performance.now();
+                const end = await runner.run(job);
+                shardMs.push(performance.now() - startedMs);
+                ends.push(end);
+                if (name.startsWith('podline'))
+                  for (const stage of end.stages) (handoverMs[stage.stage] ??= []).push(stage.handoverMs);
+              }
+            },
+          );
           const hashes = await Promise.all(ends.map((end) => hashOfFolder(end.dir)));
           for (const end of ends) await this.#clean(end);
           if (name === floorRunner) this.results.reference.small = hashes;
-          this.results.small.push({ runner: name, round, shards: sources.length, rows: smallRows, cpuMs, shardMs, handoverMs, hashes });
-          say(`small ${round + 1} of ${smallRounds}  ${name.padEnd(14)} ${(shardMs.reduce((sum, ms) => sum + ms, 0) / shardMs.length).toFixed(2)} ms a shard`);
+          this.results.small.push({
+            runner: name,
+            round,
+            shards: sources.length,
+            rows: smallRows,
+            cpuMs,
+            shardMs,
+            handoverMs,
+            hashes,
+          });
+          say(
+            `small ${round + 1} of ${smallRounds}  ${name.padEnd(14)} ${(shardMs.reduce((sum, ms) => sum + ms, 0) / shardMs.length).toFixed(2)} ms a shard`,
+          );
         });
       }
     }
@@ -216,9 +247,13 @@ async function coldRun(dir: string, round: number): Promise<BenchResults['cold']
   const workDir = join(dir, `cold-${round}`);
   const resultDir = join(dir, 'results', `cold-${round}`);
   const beganMs = performance.now();
-  const child = spawn(process.execPath, [entryPath('runtime/cli/main'), 'run', flightsManifest, '--work-dir', workDir, '--result-dir', resultDir, '--json'], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
+  const child = spawn(
+    process.execPath,
+    [entryPath('runtime/cli/main'), 'run', flightsManifest, '--work-dir', workDir, '--result-dir', resultDir, '--json'],
+    {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    },
+  );
   let output = '';
   child.stdout.on('data', (piece: Buffer) => (output += piece.toString()));
   // It ends within: then its time is in this process's account of children.

@@ -28,7 +28,7 @@ const flags = new Command('bench')
   .description('The flights pipeline on Podline, over HTTP and over Redis, in one run.')
   .option('--repeats <n>', 'measurements of each runner (default: 7; quick: 3)', whole)
   .option('--rows <n>', 'rows of the source (default: all 3,000,000; quick: 500,000)', whole)
-  .option('--small <n>', 'small shards for each runner and round (default: 50; quick: 20)', whole)
+  .option('--small <n>', 'small shards for each runner and round (default: 50; quick: 10)', whole)
   .option('--seed <n>', 'of the order of measurements', whole, 1)
   .option('--only <name...>', `of ${runnerNames.join(', ')}; the first is always there`)
   .option('--out <dir>', 'where results go', join('.podline', 'bench'))
@@ -45,7 +45,7 @@ if (stray.length > 0) {
 const options: BenchOptions = {
   repeats: Math.max(flags.repeats ?? (flags.quick ? 3 : 7), 1),
   rows: flags.rows ?? (flags.quick ? 500_000 : undefined),
-  smallShards: flags.small ?? (flags.quick ? 20 : 50),
+  smallShards: flags.small ?? (flags.quick ? 10 : 50),
   smallRows: 64,
   coldRuns: flags.quick ? 1 : 3,
   seed: flags.seed,
@@ -67,7 +67,8 @@ try {
   if (flags.record) await record(markdown, pictures);
   console.log(`\n${markdown}`);
   console.log(`Results as JSON, Markdown and pictures: ${flags.out}`);
-  process.exitCode = rowsOf(results).some(({ isVoid }) => isVoid) || results.runners.some(({ failed }) => failed !== undefined) ? 1 : 0;
+  process.exitCode =
+    rowsOf(results).some(({ isVoid }) => isVoid) || results.runners.some(({ failed }) => failed !== undefined) ? 1 : 0;
 } finally {
   await rm(dir, { recursive: true, force: true });
 }
@@ -77,5 +78,8 @@ async function record(markdown: string, pictures: Readonly<Record<string, string
   await mkdir(join(folder, 'pictures'), { recursive: true });
   for (const [name, svg] of Object.entries(pictures)) await writeFile(join(folder, 'pictures', name), svg);
   const shown = ['wall.svg', 'added-cpu.svg'].map((name) => `![${name}](pictures/${name})`);
-  await writeFile(join(folder, 'RESULTS.md'), `${markdown}\n## Pictures\n\n${shown.join('\n\n')}\n\nRecorded with \`npm run bench -- --record\`; see [README.md](README.md) for what the figures mean.\n`);
+  await writeFile(
+    join(folder, 'RESULTS.md'),
+    `${markdown}\n## Pictures\n\n${shown.join('\n\n')}\n\nRecorded with \`npm run bench -- --record\`; see [README.md](README.md) for what the figures mean.\n`,
+  );
 }

@@ -28,7 +28,11 @@ const sampleEveryMs = 100;
 const settleMs = 200;
 
 /** Throws what `call` throws. */
-export async function measure<T>(pids: () => number[], memoryDirs: readonly string[], call: () => Promise<T>): Promise<Taken & { result: T }> {
+export async function measure<T>(
+  pids: () => number[],
+  memoryDirs: readonly string[],
+  call: () => Promise<T>,
+): Promise<Taken & { result: T }> {
   const peak = { rss: 0, memory: 0 };
   const look = (): void => {
     const { rssBytes, anonymousBytes } = memoryOf(treeOf(pids()));
@@ -81,7 +85,8 @@ function treeOf(roots: readonly number[]): ProcessStat[] {
   return descendants(all, roots);
 }
 
-const cpuMsOf = (tree: readonly ProcessStat[]): number => (tree.reduce((sum, { ticks }) => sum + ticks, 0) * 1000) / ticksPerSecond;
+const cpuMsOf = (tree: readonly ProcessStat[]): number =>
+  (tree.reduce((sum, { ticks }) => sum + ticks, 0) * 1000) / ticksPerSecond;
 
 function memoryOf(tree: readonly ProcessStat[]): { rssBytes: number; anonymousBytes: number } {
   let rssBytes = 0;
@@ -108,7 +113,8 @@ function readIfThere(path: string): string | undefined {
 function bytesUnder(dir: string): number {
   try {
     return readdirSync(dir, { withFileTypes: true, recursive: true }).reduce(
-      (sum, found) => (found.isFile() ? sum + (statSync(join(found.parentPath, found.name), { throwIfNoEntry: false })?.blocks ?? 0) * 512 : sum),
+      (sum, found) =>
+        found.isFile() ? sum + (statSync(join(found.parentPath, found.name), { throwIfNoEntry: false })?.blocks ?? 0) * 512 : sum,
       0,
     );
   } catch {

@@ -10,12 +10,24 @@ export function picturesOf(results: BenchResults): Record<string, string> {
   const milliseconds = (value: number): string => `${Math.round(value).toLocaleString('en-US')} ms`;
   const note = `${results.options.rows.toLocaleString('en-US')} rows, ${results.stages.length} stages; median of ${results.options.repeats}, line from min to max`;
   return {
-    'wall.svg': barsOf('Time from submission to result', note, bars(({ wallMs: { median: value, min, max } }) => ({ value, min, max })), milliseconds),
-    'cpu.svg': barsOf('CPU time of all processes', note, bars(({ cpuMs: { median: value, min, max } }) => ({ value, min, max })), milliseconds),
+    'wall.svg': barsOf(
+      'Time from submission to result',
+      note,
+      bars(({ wallMs: { median: value, min, max } }) => ({ value, min, max })),
+      milliseconds,
+    ),
+    'cpu.svg': barsOf(
+      'CPU time of all processes',
+      note,
+      bars(({ cpuMs: { median: value, min, max } }) => ({ value, min, max })),
+      milliseconds,
+    ),
     'added-cpu.svg': barsOf(
       'CPU time beyond one process, per stage',
       `what it costs to connect the stages; ${note}`,
-      rows.filter(({ name }) => name !== floorRunner).map(({ title, name, addedCpuMs }) => ({ label: title, emphasis: name.startsWith('podline'), value: addedCpuMs })),
+      rows
+        .filter(({ name }) => name !== floorRunner)
+        .map(({ title, name, addedCpuMs }) => ({ label: title, emphasis: name.startsWith('podline'), value: addedCpuMs })),
       milliseconds,
     ),
     'network.svg': barsOf(

@@ -86,20 +86,29 @@ export function markdownOf(results: BenchResults): string {
     '',
     table(
       ['MiB read / written', 'memory', 'ssd', 'volume', 'network'],
-      rowsOf(results).map((row) => [row.title, ...(['memory', 'ssd', 'volume', 'network'] as const).map((medium) => moved(row.bytes[medium]))]),
+      rowsOf(results).map((row) => [
+        row.title,
+        ...(['memory', 'ssd', 'volume', 'network'] as const).map((medium) => moved(row.bytes[medium])),
+      ]),
     ),
     '',
     '## Hand-over by stage, ms',
     '',
     'Podline: from "its inputs are committed" to the first call of its code, as the line reports it; a swap that is not done by then is waited for in it. Others: CPU time of the stage’s process outside of the stage’s code: receiving, unpacking, packing, sending.',
     '',
-    table(['', ...results.stages], stageRows(results, ({ handoverMs }) => handoverMs)),
+    table(
+      ['', ...results.stages],
+      stageRows(results, ({ handoverMs }) => handoverMs),
+    ),
     '',
     '## Swap by stage, ms (Podline)',
     '',
     'From asking for the stage to its process being ready in the slot; done while other stages work, where there is a free slot. 0: a slot held it already.',
     '',
-    table(['', ...results.stages], stageRows(results, ({ swapMs }) => swapMs)),
+    table(
+      ['', ...results.stages],
+      stageRows(results, ({ swapMs }) => swapMs),
+    ),
     '',
     ...smallPart(results),
     ...coldPart(results),
@@ -128,7 +137,9 @@ function stageRows(results: BenchResults, value: (stage: Sample['stages'][number
     if (name === floorRunner) return [];
     const own = results.samples.filter(({ runner }) => runner === name);
     const cells = results.stages.map((wanted) => {
-      const values = own.flatMap(({ stages }) => stages.filter(({ stage }) => stage === wanted).map(value)).filter((found) => found !== undefined);
+      const values = own
+        .flatMap(({ stages }) => stages.filter(({ stage }) => stage === wanted).map(value))
+        .filter((found) => found !== undefined);
       return values.length === 0 ? undefined : spreadText(spreadOf(values), fine);
     });
     return cells.every((cell) => cell === undefined) ? [] : [[title, ...cells.map((cell) => cell ?? '—')]];
@@ -145,7 +156,14 @@ function smallPart(results: BenchResults): string[] {
     const isVoid = own.some(({ hashes }) => hashes.some((hash, index) => hash !== reference.small[index]));
     const each = own.flatMap(({ shardMs }) => shardMs);
     const cpu = own.reduce((sum, { cpuMs }) => sum + cpuMs, 0) / each.length;
-    return [[title, ...(isVoid ? ['void', 'void', 'void', '**differs**'] : [fine(quantile(each, 0.5)), fine(quantile(each, 0.99)), fine(cpu), 'equal'])]];
+    return [
+      [
+        title,
+        ...(isVoid
+          ? ['void', 'void', 'void', '**differs**']
+          : [fine(quantile(each, 0.5)), fine(quantile(each, 0.99)), fine(cpu), 'equal']),
+      ],
+    ];
   });
   const handovers = runners.flatMap(({ name, title }) => {
     const own = small.filter(({ runner, handoverMs }) => runner === name && Object.keys(handoverMs).length > 0);
@@ -191,9 +209,11 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 
 const whole = (value: number): string => Math.round(value).toLocaleString('en-US').replace('-', '−');
 const one = (value: number): string => value.toFixed(1);
-const fine = (value: number): string => (Math.abs(value) >= 100 ? whole(value) : Math.abs(value) >= 10 ? value.toFixed(1) : value.toFixed(2));
+const fine = (value: number): string =>
+  Math.abs(value) >= 100 ? whole(value) : Math.abs(value) >= 10 ? value.toFixed(1) : value.toFixed(2);
 const count = (value: number): string => value.toLocaleString('en-US');
 const mib = (bytes: number): string => whole(bytes / 2 ** 20);
 const gib = (bytes: number): string => (bytes / 2 ** 30).toFixed(0);
-const moved = ({ read, written }: { read: number; written: number }): string => (read === 0 && written === 0 ? '—' : `${mib(read)} / ${mib(written)}`);
+const moved = ({ read, written }: { read: number; written: number }): string =>
+  read === 0 && written === 0 ? '—' : `${mib(read)} / ${mib(written)}`;
 const spreadText = ({ median, min, max }: Spread, text = whole): string => `${text(median)} (${text(min)}–${text(max)})`;

@@ -49,7 +49,16 @@ export interface RunnerNote {
 export interface BenchResults {
   format: 1;
   at: string;
-  machine: { cpu: string; cores: number; memoryBytes: number; os: string; node: string; podline: string; loadBefore: number[]; loadAfter: number[] };
+  machine: {
+    cpu: string;
+    cores: number;
+    memoryBytes: number;
+    os: string;
+    node: string;
+    podline: string;
+    loadBefore: number[];
+    loadAfter: number[];
+  };
   options: { repeats: number; rows: number; seed: number; smallShards: number; smallRows: number; quick: boolean };
   tookMs: number;
   limits: MachineLimits[];

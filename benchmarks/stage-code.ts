@@ -52,7 +52,11 @@ export class StageCode {
 
   begin(shard: { id: string; parameters: Parameters }): void {
     const parameters = { ...this.stage.parameters, ...shard.parameters };
-    this.#context = new RunContext({ runId: shard.id, shardId: shard.id, shardKey: shard.id, parameters }, new AbortController().signal, silent);
+    this.#context = new RunContext(
+      { runId: shard.id, shardId: shard.id, shardKey: shard.id, parameters },
+      new AbortController().signal,
+      silent,
+    );
     this.#state = this.defined.functions.aggregate?.start(this.#context);
     this.#blocks = 0;
     this.#held = [];
@@ -83,14 +87,20 @@ export class StageCode {
     return this.#timed(async (ctx) => {
       const { aggregate, files } = this.defined.functions;
       if (aggregate !== undefined) {
-        return { table: tableOf(finalOutput(this.stage.name, this.defined.declaration, await aggregate.finish(this.#state, ctx)), undefined) };
+        return {
+          table: tableOf(
+            finalOutput(this.stage.name, this.defined.declaration, await aggregate.finish(this.#state, ctx)),
+            undefined,
+          ),
+        };
       }
       if (files === undefined) return {};
       const written = new Map<string, Uint8Array>();
       const writeFile = async (name: string, content: Uint8Array | string): Promise<void> => {
         written.set(name, bytesOf(content));
       };
-      const returned = (await files(inputsOf(this.#held, this.inputSchema), Object.assign(ctx, { writeFile }))) as Record<string, Uint8Array | string> | undefined;
+      const returned = (await files(inputsOf(this.#held, this.inputSchema), Object.assign(ctx, { writeFile }))) as
+        Record<string, Uint8Array | string> | undefined;
       for (const [name, content] of Object.entries(returned ?? {})) written.set(name, bytesOf(content));
       return { files: written };
     });

@@ -40,7 +40,9 @@ export class StageWork {
     const { pipeline, stagesDir } = this.setup.workload;
     const resolved = pipeline.stages.find(({ name }) => name === this.stage);
     if (resolved?.declares === undefined) throw new Error(`there is no stage ${this.stage}`);
-    const input = [...new Map(this.inputs.flatMap(({ columns }) => columns.map((column) => [column.name, column] as const))).values()];
+    const input = [
+      ...new Map(this.inputs.flatMap(({ columns }) => columns.map((column) => [column.name, column] as const))).values(),
+    ];
     this.#schema = outputSchema(this.stage, resolved.declares, input);
     this.#code = await StageCode.load(resolved, stagesDir, input);
   }
@@ -96,7 +98,12 @@ export class StageWork {
 
   done(): StageDone {
     const { user, system } = process.cpuUsage(this.#before);
-    return { stage: this.stage, work: this.#code?.spent ?? { workMs: 0, cpuMs: 0 }, cpuMs: (user + system) / 1000, ...this.#counts };
+    return {
+      stage: this.stage,
+      work: this.#code?.spent ?? { workMs: 0, cpuMs: 0 },
+      cpuMs: (user + system) / 1000,
+      ...this.#counts,
+    };
   }
 
   /** With the writers of Podline's results: the same bytes, synced as they are there. */

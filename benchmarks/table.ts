@@ -50,5 +50,10 @@ export function batchOf(table: Table, index: number): Batch {
 export const recordOf = (table: Table, seq: number): BlockRecord => ({
   seq,
   rows: table.rows,
-  columns: [...table.columns].map(([name, { type, nullCount }]): ColumnRef => ({ name, type, nullCount, values: { segment: name, offset: 0, length: 0 } })),
+  columns: [...table.columns].map(([name, { type, nullCount }]): ColumnRef => ({
+    name,
+    type,
+    nullCount,
+    values: { segment: name, offset: 0, length: 0 },
+  })),
 });

@@ -79,7 +79,11 @@ export async function smallSource(workload: Workload, from: number, rows: number
   const inline: Record<string, unknown>[] = [];
   const reader = await openSource(workload.sourceFile);
   try {
-    const table = await openTable({ uri: workload.sourceFile, format: 'parquet', rows: [from, from + rows] }, { reader }, workload.manifest.spec.input);
+    const table = await openTable(
+      { uri: workload.sourceFile, format: 'parquet', rows: [from, from + rows] },
+      { reader },
+      workload.manifest.spec.input,
+    );
     const { rowMaker } = await import('./codecs/rows.js');
     for await (const batch of table.batches(0)) {
       const columns = new Map(table.schema.map(({ name }, index) => [name, batch.columns[index]!] as const));
@@ -105,7 +109,8 @@ async function inputSchemaOf(manifest: PipelineManifest, source: ShardSource & {
   }
 }
 
-const byName = (columns: readonly ColumnSchema[]): ColumnSchema[] => [...new Map(columns.toReversed().map((column) => [column.name, column])).values()].toReversed();
+const byName = (columns: readonly ColumnSchema[]): ColumnSchema[] =>
+  [...new Map(columns.toReversed().map((column) => [column.name, column])).values()].toReversed();
 
 /** Edges that carry the same columns: what is made for one serves all of them. */
 export function groupsOf(edges: readonly Edge[]): Map<string, Edge[]> {
@@ -154,7 +159,11 @@ export function neededColumns(stages: readonly ResolvedStage[], input: readonly 
   for (const stage of inOrder(stages).toReversed()) {
     const { form, input: reads, output, keep } = declared(stage);
     const into = all.filter(({ to }) => to === stage.name);
-    const needed = new Set(form === 'files' || reads === undefined ? into.flatMap(({ columns }) => columns.map(({ name }) => name)) : Object.keys(reads));
+    const needed = new Set(
+      form === 'files' || reads === undefined
+        ? into.flatMap(({ columns }) => columns.map(({ name }) => name))
+        : Object.keys(reads),
+    );
     if (keep !== 'none') for (const name of asked.get(stage.name) ?? []) if (output?.[name] === undefined) needed.add(name);
     const taken = new Set<string>();
     for (const edge of into) {

@@ -36,7 +36,13 @@ export const columnsCodec = (schema: readonly ColumnSchema[]): Codec => ({
         const gap = padded(view.byteLength) - view.byteLength;
         if (gap > 0) bodies.push(zeros.subarray(0, gap));
       }
-      return { name, type, nullCount: data.nullCount, lengths: views.map((view) => view?.byteLength ?? -1), words: data.dictionary?.length ?? 0 };
+      return {
+        name,
+        type,
+        nullCount: data.nullCount,
+        lengths: views.map((view) => view?.byteLength ?? -1),
+        words: data.dictionary?.length ?? 0,
+      };
     });
     const head = pack({ rows: table.rows, columns: heads });
     const prefix = Buffer.alloc(alignment);
@@ -74,7 +80,8 @@ function tableOf(frame: Buffer): Table {
         if (values === undefined) throw new Error(`column ${name} came without values`);
         const data: ColumnData = { type, rows, nullCount, validity, values: typed(type, values) };
         if (offsets !== undefined) data.offsets = int32(offsets);
-        if (wordOffsets !== undefined && wordBytes !== undefined) data.dictionary = { length: words, offsets: int32(wordOffsets), values: wordBytes };
+        if (wordOffsets !== undefined && wordBytes !== undefined)
+          data.dictionary = { length: words, offsets: int32(wordOffsets), values: wordBytes };
         return [name, data];
       }),
     ),

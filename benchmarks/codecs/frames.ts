@@ -23,7 +23,7 @@ export class FrameReader {
       yield piece.subarray(prefixBytes);
       return;
     }
-    for (let at = 0; at < piece.length; ) {
+    for (let at = 0; at < piece.length;) {
       if (this.#frame === undefined) {
         const taken = piece.copy(this.#prefix, this.#prefixHeld, at);
         this.#prefixHeld += taken;

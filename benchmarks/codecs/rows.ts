@@ -42,11 +42,12 @@ export function valueReader(data: ColumnData): (row: number) => Value {
 export function rowMaker(schema: readonly ColumnSchema[]): (table: Table) => (from: number, to: number) => Row[] {
   const body = schema.map(({ name }, index) => `${JSON.stringify(name)}: read[${index}](row)`).join(', ');
   // eslint-disable-next-line @typescript-eslint/no-implied-eval -- names of columns, quoted: see the head of this file
-  const make = new Function('read', 'from', 'to', `const rows = new Array(to - from); for (let row = from; row < to; row++) rows[row - from] = { ${body} }; return rows;`) as (
-    read: ((row: number) => Value)[],
-    from: number,
-    to: number,
-  ) => Row[];
+  const make = new Function(
+    'read',
+    'from',
+    'to',
+    `const rows = new Array(to - from); for (let row = from; row < to; row++) rows[row - from] = { ${body} }; return rows;`,
+  ) as (read: ((row: number) => Value)[], from: number, to: number) => Row[];
   return (table) => {
     const read = schema.map(({ name }) => valueReader(table.columns.get(name)!));
     return (from, to) => make(read, from, to);
@@ -64,7 +65,7 @@ export class RowCollector {
   ) {}
 
   *add(rows: readonly Row[]): Generator<Table> {
-    for (let at = 0; at < rows.length; ) {
+    for (let at = 0; at < rows.length;) {
       if (this.#columns.length === 0) this.#columns = this.schema.map((column) => fillerOf(column, this.blockRows));
       const taken = Math.min(rows.length - at, this.blockRows - this.#rows);
       for (const column of this.#columns) column.fill(rows, at, taken, this.#rows);
@@ -108,7 +109,11 @@ function fillerOf({ name, type, nullable }: ColumnSchema, blockRows: number): Co
     case 'utf8':
       return textFiller(name);
     case 'timestamp[ms]':
-      return numberFiller({ name, type, nullable }, new Float64Array(blockRows), (values, rows) => builders.timestampMs.fromMs(values.subarray(0, rows)).toData().values);
+      return numberFiller(
+        { name, type, nullable },
+        new Float64Array(blockRows),
+        (values, rows) => builders.timestampMs.fromMs(values.subarray(0, rows)).toData().values,
+      );
     case 'bool':
     case 'int64':
     case 'uint64':
@@ -120,7 +125,11 @@ function fillerOf({ name, type, nullable }: ColumnSchema, blockRows: number): Co
   }
 }
 
-function numberFiller<A extends NumberArray>({ name, type, nullable }: { name: string; type: ColumnType; nullable: boolean }, values: A, finish: (values: A, rows: number) => ArrayBufferView): ColumnFiller {
+function numberFiller<A extends NumberArray>(
+  { name, type, nullable }: { name: string; type: ColumnType; nullable: boolean },
+  values: A,
+  finish: (values: A, rows: number) => ArrayBufferView,
+): ColumnFiller {
   const nulls = new NullBits();
   // A float that is not nullable and came as null was a NaN.
   const isNaNable = type === 'float32' || type === 'float64';
@@ -160,7 +169,13 @@ function dictionaryFiller(name: string, blockRows: number): ColumnFiller {
         codes[at + i] = code;
       }
     },
-    take: (rows) => ({ type: 'dictionary', rows, ...nulls.take(rows), values: codes.subarray(0, rows), dictionary: utf8Of(words) }),
+    take: (rows) => ({
+      type: 'dictionary',
+      rows,
+      ...nulls.take(rows),
+      values: codes.subarray(0, rows),
+      dictionary: utf8Of(words),
+    }),
   };
 }
 

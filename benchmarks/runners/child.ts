@@ -12,14 +12,19 @@ export class StageChild {
   #lost: Error | undefined;
 
   constructor(private readonly setup: StageSetup) {
-    this.#child = fork(entryPath('benchmarks/stage-process'), [], { serialization: 'advanced', stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+    this.#child = fork(entryPath('benchmarks/stage-process'), [], {
+      serialization: 'advanced',
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    });
     this.pid = this.#child.pid ?? 0;
     this.#child.on('message', (message) => {
       this.#heard.push(message as FromStage);
       this.#wake?.();
     });
     this.#child.on('error', (error) => this.#lose(error));
-    this.#child.on('exit', (code, signal) => this.#lose(new Error(`the process of ${setup.stage} ended: ${signal ?? String(code)}`)));
+    this.#child.on('exit', (code, signal) =>
+      this.#lose(new Error(`the process of ${setup.stage} ended: ${signal ?? String(code)}`)),
+    );
     this.tell({ type: 'setup', setup });
   }
 

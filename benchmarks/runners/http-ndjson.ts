@@ -2,4 +2,5 @@
 import type { Workload } from '../workload.js';
 import { HttpRunner } from './http.js';
 
-export const httpNdjson = (workload: Workload): HttpRunner => new HttpRunner('http-ndjson', 'HTTP, NDJSON', workload, workload.edges, 'ndjson');
+export const httpNdjson = (workload: Workload): HttpRunner =>
+  new HttpRunner('http-ndjson', 'HTTP, NDJSON', workload, workload.edges, 'ndjson');

@@ -22,7 +22,14 @@ export class HttpRunner implements Runner {
     const { manifest, pipeline, stagesDir, parameters, resultStages } = this.workload;
     const names = [inputStream, ...pipeline.stages.map(({ name }) => name)];
     this.#children = names.map(
-      (stage) => new StageChild({ transport: 'http', workload: { manifest, pipeline, stagesDir, parameters, resultStages }, edges: this.edges, codec: this.codec, stage }),
+      (stage) =>
+        new StageChild({
+          transport: 'http',
+          workload: { manifest, pipeline, stagesDir, parameters, resultStages },
+          edges: this.edges,
+          codec: this.codec,
+          stage,
+        }),
     );
     const ports = await Promise.all(this.#children.map((child) => child.ready()));
     const connect = Object.fromEntries(names.map((name, index) => [name, ports[index] ?? 0]));

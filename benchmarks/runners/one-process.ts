@@ -14,7 +14,13 @@ export class OneProcess implements Runner {
 
   async start(): Promise<void> {
     const { manifest, pipeline, stagesDir, parameters, resultStages, edges } = this.workload;
-    const child = new StageChild({ transport: 'one', workload: { manifest, pipeline, stagesDir, parameters, resultStages }, edges, codec: 'columns', stage: 'all' });
+    const child = new StageChild({
+      transport: 'one',
+      workload: { manifest, pipeline, stagesDir, parameters, resultStages },
+      edges,
+      codec: 'columns',
+      stage: 'all',
+    });
     this.#child = child;
     await child.ready();
   }

@@ -52,10 +52,17 @@ class PodlineRunner implements Runner {
   async run(job: Job): Promise<JobEnd> {
     const client = this.#client;
     if (client === undefined) throw new Error('not started');
-    const answer = await client.submit(this.workload.pipeline.name, { key: job.id, source: job.source, parameters: this.workload.parameters, resultDir: job.resultDir, priority: 5 });
+    const answer = await client.submit(this.workload.pipeline.name, {
+      key: job.id,
+      source: job.source,
+      parameters: this.workload.parameters,
+      resultDir: job.resultDir,
+      priority: 5,
+    });
     if (answer.outcome !== 'accepted') throw new Error(`the shard was ${answer.outcome}`);
     const shard = await client.waitFor(answer.id);
-    if (shard.state !== 'completed' || shard.report === undefined) throw new Error(`the shard ended as ${shard.state}: ${shard.error?.message ?? ''}`);
+    if (shard.state !== 'completed' || shard.report === undefined)
+      throw new Error(`the shard ended as ${shard.state}: ${shard.error?.message ?? ''}`);
     const { bytes, stages } = shard.report;
     return {
       dir: join(job.resultDir, folderName(job.id)),

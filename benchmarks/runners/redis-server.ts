@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { RedisClient } from '../transports/redis-client.js';
 import { Missing } from './runner.js';
 
+const serverCommand = 'redis-server';
 const startTriesMax = 200;
 
 export class RedisServer {
@@ -22,8 +23,20 @@ export class RedisServer {
   static async start(): Promise<RedisServer> {
     const dir = await mkdtemp(join(tmpdir(), 'podline-redis-'));
     const socket = join(dir, 'redis.sock');
-    const options = { port: '0', unixsocket: socket, save: '', appendonly: 'no', dir, daemonize: 'no', 'proto-max-bulk-len': '1gb' };
-    const child = spawn('redis-server', Object.entries(options).flatMap(([name, value]) => [`--${name}`, value]), { stdio: 'ignore' });
+    const options = {
+      port: '0',
+      unixsocket: socket,
+      save: '',
+      appendonly: 'no',
+      dir,
+      daemonize: 'no',
+      'proto-max-bulk-len': '1gb',
+    };
+    const child = spawn(
+      'redis-server',
+      Object.entries(options).flatMap(([name, value]) => [`--${name}`, value]),
+      { stdio: 'ignore' },
+    );
     const failed = new Promise<never>((_, reject) => child.once('error', reject));
     failed.catch(() => undefined);
     try {
@@ -41,7 +54,7 @@ export class RedisServer {
       child.kill();
       await rm(dir, { recursive: true, force: true });
       if (thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT' && child.pid === undefined) {
-        throw new Missing('redis-server is not installed (Debian: apt-get install redis-server)');
+        throw new Missing(`${serverCommand} is not installed (Debian: apt-get install redis-server)`);
       }
       throw thrown;
     }

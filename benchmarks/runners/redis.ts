@@ -26,7 +26,14 @@ class RedisRunner implements Runner {
     this.#server = server;
     const { manifest, pipeline, stagesDir, parameters, resultStages } = this.workload;
     for (const stage of [inputStream, ...pipeline.stages.map(({ name }) => name)]) {
-      const setup = { transport: 'redis' as const, workload: { manifest, pipeline, stagesDir, parameters, resultStages }, edges: this.edges, codec: this.codec, stage, socket: server.socket };
+      const setup = {
+        transport: 'redis' as const,
+        workload: { manifest, pipeline, stagesDir, parameters, resultStages },
+        edges: this.edges,
+        codec: this.codec,
+        stage,
+        socket: server.socket,
+      };
       this.#functions.set(stage, new StageChild(setup));
     }
     await Promise.all([...this.#functions.values()].map((child) => child.ready()));
@@ -61,12 +68,15 @@ class RedisRunner implements Runner {
   /** Behind the measured time: a store that must be emptied is not held against it. */
   #forget(job: Job, done: readonly StageDone[]): void {
     const keys = done.flatMap(({ stage, blocks }) =>
-      [...groupsOf(this.edges.filter(({ from }) => from === stage)).keys()].flatMap((to) => Array.from({ length: blocks }, (_, block) => keyOf(job.id, { from: stage, to }, block))),
+      [...groupsOf(this.edges.filter(({ from }) => from === stage)).keys()].flatMap((to) =>
+        Array.from({ length: blocks }, (_, block) => keyOf(job.id, { from: stage, to }, block)),
+      ),
     );
     this.#functions.get(inputStream)?.tell({ type: 'forget', keys });
   }
 }
 
-export const redisRecords = (workload: Workload): Runner => new RedisRunner('redis-records', 'Redis, msgpackr records', workload, workload.edges, 'records');
+export const redisRecords = (workload: Workload): Runner =>
+  new RedisRunner('redis-records', 'Redis, msgpackr records', workload, workload.edges, 'records');
 export const redisColumns = (workload: Workload): Runner =>
   new RedisRunner('redis-columns', 'Redis, columns, needed ones only (tuned)', workload, workload.tunedEdges, 'columns');

@@ -4,7 +4,15 @@
  * at once; it answers when everything behind it is done.
  */
 import { once } from 'node:events';
-import { Agent, createServer, request, type ClientRequest, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import {
+  Agent,
+  createServer,
+  request,
+  type ClientRequest,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { inputStream } from '../../runtime/contracts/block.js';
 import type { Codec, Decoder } from '../codecs/codec.js';
@@ -72,7 +80,9 @@ export class HttpStage {
 
   async #serve(job: Job, arrivals: ReadonlyMap<string, Arrival>): Promise<void> {
     this.work.begin(job);
-    const streams = this.work.inputs.map((edge) => this.#tables(arrivals.get(edge.from)!.body, this.#codecs.get(edge)!.decoder()));
+    const streams = this.work.inputs.map((edge) =>
+      this.#tables(arrivals.get(edge.from)!.body, this.#codecs.get(edge)!.decoder()),
+    );
     await this.#handOn(job, zipped(streams), (table) => this.work.take(table));
     for (const arrival of arrivals.values()) arrival.answer.writeHead(200).end();
   }
@@ -99,8 +109,11 @@ export class HttpStage {
 
   /** Edges that take the same columns share one encoding. A piece goes to all before the next: none of two branches can starve. */
   async #send(out: Outlets, table: Table): Promise<void> {
-    const encodings = [...groupsOf(this.work.outputs).values()].map((edges) => ({ edges, pieces: this.#codecs.get(edges[0]!)!.encode(table)[Symbol.iterator]() as Iterator<Uint8Array, undefined> }));
-    for (let open = encodings; open.length > 0; ) {
+    const encodings = [...groupsOf(this.work.outputs).values()].map((edges) => ({
+      edges,
+      pieces: this.#codecs.get(edges[0]!)!.encode(table)[Symbol.iterator]() as Iterator<Uint8Array, undefined>,
+    }));
+    for (let open = encodings; open.length > 0;) {
       open = open.filter(({ edges, pieces }) => {
         const next = pieces.next();
         if (next.done === true) return false;

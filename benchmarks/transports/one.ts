@@ -7,7 +7,10 @@ import { zipTables, type Table } from '../table.js';
 import { inOrder, type Job } from '../workload.js';
 
 export class WholePipeline {
-  private constructor(private readonly works: readonly StageWork[], private readonly source: StageWork) {}
+  private constructor(
+    private readonly works: readonly StageWork[],
+    private readonly source: StageWork,
+  ) {}
 
   static async open(setup: StageSetup): Promise<WholePipeline> {
     const works = inOrder(setup.workload.pipeline.stages).map(({ name }) => new StageWork(setup, name));

@@ -13,7 +13,8 @@ import { RedisClient } from './redis-client.js';
 /** Blocks that are on their way to the store at once. */
 const sendsMax = 2;
 
-export const keyOf = (job: string, edge: { from: string; to: string }, block: number): string => `${job}/${edge.from}>${edge.to}/${block}`;
+export const keyOf = (job: string, edge: { from: string; to: string }, block: number): string =>
+  `${job}/${edge.from}>${edge.to}/${block}`;
 
 export class RedisStage {
   readonly #codecs = new Map<Edge, Codec>();
@@ -67,7 +68,9 @@ export class RedisStage {
   }
 
   async #fetch(job: Job, block: number): Promise<Table> {
-    const values = await Promise.all(this.work.inputs.map((edge) => this.store.get(keyOf(job.id, { from: edge.from, to: groupOf(edge) }, block))));
+    const values = await Promise.all(
+      this.work.inputs.map((edge) => this.store.get(keyOf(job.id, { from: edge.from, to: groupOf(edge) }, block))),
+    );
     return zipTables(
       values.map((value, index) => {
         this.work.received(value.length);

@@ -19,14 +19,16 @@ import type { Pipeline } from '../contracts/manifest.js';
 import type { Shard, Submission, SubmitAnswer } from '../contracts/shard.js';
 import { noMetrics, type CoordinatorGauges, type CoordinatorMetrics } from '../contracts/telemetry.js';
 import type { Counts, EventQuery, Explanation, LineView, ListRequest, PipelineView, ShardPage } from '../contracts/views.js';
-import type { Changed, Ending, Journal, Moment, NewShard, PipelineRecord } from '../journal/journal.js';
+import type { Changed, Ending, Journal, Moment, PipelineRecord } from '../journal/journal.js';
 import { nearest } from '../config/nearest.js';
 import { systemClock, type Clock } from '../platform/clock.js';
 import { silentLogger, type Logger } from '../platform/logger.js';
 import { EventStreams } from './event-stream.js';
 import { explain } from './explain.js';
 import { LineDesk, type HeartbeatAnswer, type LeaseAnswer, type LeaseRequest, type LineWelcome } from './line-desk.js';
-import { rulesOf, toNewShard } from './rules.js';
+import { rulesOf } from './rules.js';
+import { answerOf, sortSubmissions } from './submissions.js';
+import { Timekeeper } from './timekeeper.js';
 
 export type { LeaseAnswer, LeaseRequest } from './line-desk.js';
 export type CoordinatorLimits = { [name in keyof typeof defaultLimits]: number };
@@ -64,8 +66,7 @@ export class Coordinator {
   readonly #unsubscribe: (() => void)[] = [];
   /** Journal time minus clock time. */
   readonly #offsetMs: number;
-  #timer: { atMs: number; callOff: () => void } | undefined;
-  #ticking: Promise<void> = Promise.resolve();
+  readonly #timekeeper: Timekeeper;
   #startedLines = false;
   #closed: Promise<void> | undefined;
 
@@ -79,6 +80,13 @@ export class Coordinator {
     this.#driver = options.driver;
     this.#offsetMs = journalMs - this.#clock.nowMs();
     this.#streams = new EventStreams(this.#journal, this.limits.eventStreamsMax);
+    this.#timekeeper = new Timekeeper({
+      clock: this.#clock,
+      logger: this.#logger,
+      stallMs: this.limits.leaseTtlMs / 2,
+      againMs: this.limits.heartbeatMs,
+      onDue: (stalled) => this.#doWhatIsDue(stalled),
+    });
     this.#desk = new LineDesk({
       journal: this.#journal,
       clock: this.#clock,
@@ -89,7 +97,7 @@ export class Coordinator {
       now: () => this.#now(),
       pipeline: (name) => this.#record(name),
       arm: (atMs) => {
-        this.#arm(atMs);
+        this.#timekeeper.arm(atMs);
       },
     });
     this.#unsubscribe.push(
@@ -104,7 +112,7 @@ export class Coordinator {
   async recover(): Promise<void> {
     for (const record of await this.#journal.pipelines()) this.#records.set(record.pipeline.name, record);
     await this.#desk.recover();
-    this.#arm(0);
+    this.#timekeeper.arm(0);
   }
 
   // --- pipelines ------------------------------------------------------------------------------
@@ -113,7 +121,7 @@ export class Coordinator {
   async applyPipeline(pipeline: Pipeline): Promise<PipelineView & Changed> {
     const record = await this.#journal.applyPipeline(pipeline, rulesOf(pipeline, this.limits), this.#now());
     this.#records.set(pipeline.name, record);
-    this.#arm(0);
+    this.#timekeeper.arm(0);
     return { ...(await this.#pipelineView(record, true)), changed: record.changed };
   }
 
@@ -152,36 +160,14 @@ export class Coordinator {
         { hint: 'Send them as a stream of NDJSON.' },
       );
     }
-    const answers: SubmitAnswer[] = [];
-    const shards: NewShard[] = [];
-    const places: number[] = [];
-    submissions.forEach((submission, place) => {
-      try {
-        shards.push(toNewShard(pipeline, submission, this.limits.keyBytesMax));
-        places.push(place);
-      } catch (thrown) {
-        answers[place] = { outcome: 'rejected', key: submission.key, error: PodlineError.from(thrown).toWire() };
-      }
-    });
+    const { shards, places, answers } = sortSubmissions(pipeline, submissions, this.limits.keyBytesMax);
     const outcomes = shards.length === 0 ? [] : await this.#journal.submit(name, shards, this.#now());
     outcomes.forEach((outcome, index) => {
-      const [place, key] = [places[index] ?? 0, shards[index]?.key ?? ''];
-      if (outcome.outcome === 'accepted') answers[place] = { outcome: 'accepted', id: outcome.id, key };
-      else if (outcome.outcome === 'duplicate') {
-        answers[place] = {
-          outcome: 'duplicate',
-          id: outcome.id,
-          key,
-          message: `pipeline ${name} has a shard with the key ${key} already: ${outcome.id}, which is ${outcome.state}`,
-        };
-      } else {
-        const error = new PodlineError('PDL_QUEUE_FULL', `${String(outcome.pending)} shards of pipeline ${name} wait already`);
-        answers[place] = { outcome: 'rejected', key, error: error.toWire() };
-      }
+      answers[places[index] ?? 0] = answerOf(name, shards[index]?.key ?? '', outcome);
     });
     if (outcomes.some(({ outcome }) => outcome === 'accepted')) {
       const { timeLimits } = rulesOf(pipeline, this.limits);
-      if (timeLimits.pendingMs !== undefined) this.#arm(this.#clock.nowMs() + timeLimits.pendingMs);
+      if (timeLimits.pendingMs !== undefined) this.#timekeeper.arm(this.#clock.nowMs() + timeLimits.pendingMs);
       void this.#desk.waiters.wake(name);
     }
     return answers;
@@ -330,12 +316,10 @@ export class Coordinator {
   close(): Promise<void> {
     this.#closed ??= (async () => {
       if (this.#startedLines) await this.#driver?.stop();
-      this.#timer?.callOff();
-      this.#timer = undefined;
       this.#desk.waiters.close();
       this.#streams.close();
       for (const unsubscribe of this.#unsubscribe) unsubscribe();
-      await this.#ticking;
+      await this.#timekeeper.close();
     })();
     return this.#closed;
   }
@@ -373,7 +357,7 @@ export class Coordinator {
   async #change(shardId: string, transition: (now: Moment) => Promise<Ending>): Promise<Shard> {
     const { pipeline } = await transition(this.#now());
     this.#desk.forget(shardId);
-    this.#arm(0);
+    this.#timekeeper.arm(0);
     void this.#desk.waiters.wake(pipeline);
     return this.get(shardId);
   }
@@ -411,46 +395,22 @@ export class Coordinator {
     return { pipelines, leaseWaiters: this.#desk.waiters.size };
   }
 
-  // --- time -----------------------------------------------------------------------------------
-
-  /** Something is due at `atMs` of the clock, or may be. */
-  #arm(atMs: number): void {
-    if (this.#closed !== undefined) return;
-    const now = this.#clock.nowMs();
-    const due = Math.max(atMs, now);
-    if (this.#timer !== undefined && this.#timer.atMs <= due) return;
-    this.#timer?.callOff();
-    const callOff = this.#clock.after(due - now, () => {
-      const stalled = this.#clock.nowMs() - due > this.limits.leaseTtlMs / 2;
-      this.#timer = undefined;
-      this.#ticking = this.#ticking.then(() => this.#tick(stalled));
-    });
-    this.#timer = { atMs: due, callOff };
-  }
-
-  async #tick(stalled: boolean): Promise<void> {
-    if (this.#closed !== undefined) return;
-    try {
-      if (stalled) this.#logger.warn({}, 'the coordinator stood still for a while: all leases begin anew');
-      const next = await this.#desk.tick(this.#clock.nowMs(), stalled);
-      for (let more = true; more;) {
-        const advanced = await this.#advance();
-        more = advanced.more;
-        for (const shardId of advanced.stopped) this.#desk.forget(shardId);
-        for (const pipeline of advanced.woken) void this.#desk.waiters.wake(pipeline);
-      }
-      const due = await this.#journal.nextDueMs();
-      const at = Math.min(next ?? Number.POSITIVE_INFINITY, due === undefined ? Number.POSITIVE_INFINITY : due - this.#offsetMs);
-      if (Number.isFinite(at)) this.#arm(at);
-    } catch (thrown) {
-      this.#logger.error({ err: String(thrown) }, 'the coordinator could not do what was due; it tries again');
-      this.#arm(this.#clock.nowMs() + this.limits.heartbeatMs);
+  /** Leases, back-offs and time limits that are over; answers when something is due next, by the clock. */
+  async #doWhatIsDue(stalled: boolean): Promise<number | undefined> {
+    const leasesMs = await this.#desk.tick(this.#clock.nowMs(), stalled);
+    for (
+      let due = await this.#journal.nextDueMs();
+      due !== undefined && due <= this.#now().ms;
+      due = await this.#journal.nextDueMs()
+    ) {
+      const { stopped, woken, more } = await this.#journal.advance(this.#now(), advanceMax);
+      for (const shardId of stopped) this.#desk.forget(shardId);
+      for (const pipeline of woken) void this.#desk.waiters.wake(pipeline);
+      if (!more) break;
     }
-  }
-
-  async #advance(): Promise<{ woken: string[]; stopped: string[]; more: boolean }> {
     const due = await this.#journal.nextDueMs();
-    const now = this.#now();
-    return due === undefined || due > now.ms ? { woken: [], stopped: [], more: false } : this.#journal.advance(now, advanceMax);
+    const journalMs = due === undefined ? undefined : due - this.#offsetMs;
+    if (leasesMs === undefined || journalMs === undefined) return leasesMs ?? journalMs;
+    return Math.min(leasesMs, journalMs);
   }
 }

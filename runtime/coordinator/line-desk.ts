@@ -35,6 +35,7 @@ import type { Logger } from '../platform/logger.js';
 import type { z } from 'zod';
 import { Leases } from './leases.js';
 import { Lines, viewOf, type Line } from './lines.js';
+import { orderSwap } from './swap-order.js';
 import { Waiters } from './waiters.js';
 
 export type LeaseRequest = z.infer<typeof leaseRequestSchema>;
@@ -220,38 +221,10 @@ export class LineDesk {
   }
 
   /** Resolves when the driver has taken the order. Throws PDL_SWAP_FAILED, PDL_LINE_UNKNOWN, PDL_REQUEST_INVALID. */
-  async swap(name: string, { slot, stage, step }: SwapRequest): Promise<void> {
+  async swap(name: string, request: SwapRequest): Promise<void> {
     const line = this.#lines.get(name);
     const { pipeline } = await this.parts.pipeline(line.hello.pipeline);
-    if (slot >= line.hello.slots)
-      throw new PodlineError(
-        'PDL_REQUEST_INVALID',
-        `line ${name} has ${String(line.hello.slots)} slots, and none of number ${String(slot)}`,
-        { place: 'slot' },
-      );
-    if (!pipeline.stages.some((known) => known.name === stage)) {
-      throw new PodlineError('PDL_REQUEST_INVALID', `pipeline ${pipeline.name} has no stage ${stage}`, { place: 'stage' });
-    }
-    if (line.ordered.get(slot) === step) return;
-    const { driver } = this.parts;
-    if (driver === undefined)
-      throw new PodlineError(
-        'PDL_SWAP_FAILED',
-        `there is no driver that could put ${stage} into slot ${String(slot)} of line ${name}`,
-        { retry: 'never' },
-      );
-    const before = line.ordered.get(slot);
-    line.ordered.set(slot, step);
-    line.failedSwaps.delete(slot);
-    try {
-      await driver.swap({ line: name, slot, stage, step, pipeline });
-    } catch (thrown) {
-      if (line.ordered.get(slot) === step) {
-        if (before === undefined) line.ordered.delete(slot);
-        else line.ordered.set(slot, before);
-      }
-      throw PodlineError.from(thrown, 'PDL_SWAP_FAILED', { place: `line ${name}, slot ${String(slot)}` });
-    }
+    await orderSwap(line, pipeline, this.parts.driver, request);
   }
 
   /** The driver took an order and cannot carry it out: the line hears of it with its next heartbeat. */

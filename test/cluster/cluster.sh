@@ -14,9 +14,12 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 command=${1:-}; shift || true
+# One at a time, of those that change what runs; what they start does not inherit the lock (-o).
+alone=(flock -o "$state.lock")
 case $command in
   up)
-    "$here/build.sh"; "$here/up.sh"; "$here/kruise.sh"
+    "$here/build.sh"
+    "${alone[@]}" bash -c '"$0/up.sh" && "$0/kruise.sh"' "$here"
     echo "$kubeconfig" ;;
   join | kill) "$here/node.sh" "$command" "$@" ;;
   kill-container)
@@ -29,6 +32,6 @@ case $command in
     [ "$killed" -gt 0 ] || die "no container $3 of the pod $2 runs on node $1" ;;
   image) "$here/image.sh" "$@" ;;
   status) healthy && kubectl --kubeconfig="$kubeconfig" get nodes ;;
-  down) "$here/down.sh" ;;
+  down) "${alone[@]}" "$here/down.sh" ;;
   *) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

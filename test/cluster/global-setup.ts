@@ -1,9 +1,13 @@
 /**
  * Brings the test cluster up before the first test of the project and takes it down behind the last, unless it was up before
  * or PODLINE_CLUSTER_KEEP=1. Where the machine cannot run it, nothing happens: the tests themselves say so.
+ *
+ * The cluster is taken down by a process of its own that waits for the end of this one, so that it goes however this one ends.
  */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { missing } from '../support/require.js';
-import { clusterScript } from './support/cluster.js';
+import { clusterScript, clusterScriptPath } from './support/cluster.js';
 
 export default async function setup(): Promise<() => Promise<void>> {
   if (missing('cluster') !== undefined) return () => Promise.resolve();
@@ -11,14 +15,27 @@ export default async function setup(): Promise<() => Promise<void>> {
     () => true,
     () => false,
   );
+  const takeDown = wasUp || process.env['PODLINE_CLUSTER_KEEP'] === '1' ? () => Promise.resolve() : guard();
   try {
     await clusterScript(['up']);
   } catch (error) {
-    // What came up half-way must not stay.
-    if (!wasUp) await clusterScript(['down']);
+    await takeDown();
     throw error;
   }
+  return takeDown;
+}
+
+/** Starts the process that takes the cluster down when its stdin ends; returns what ends it, and waits until it is done. */
+function guard(): () => Promise<void> {
+  const child = spawn('sh', ['-c', 'cat > /dev/null; exec "$0" down', clusterScriptPath], {
+    // Of its own process group: Ctrl-C and the time limit of a whole run are not for it.
+    detached: true,
+    stdio: ['pipe', 'ignore', 'inherit'],
+  });
+  const exit = once(child, 'exit') as Promise<[number | null]>;
   return async () => {
-    if (!wasUp && process.env['PODLINE_CLUSTER_KEEP'] !== '1') await clusterScript(['down']);
+    child.stdin.end();
+    const [code] = await exit;
+    if (code !== 0) throw new Error(`the cluster was not taken down: exit code ${String(code)}`);
   };
 }

@@ -114,7 +114,8 @@ export interface ChaosOptions {
 export function chaosPipeline(bench: Bench, { spec = {} }: ChaosOptions = {}): Bench {
   const cities = ['Aachen', 'Bonn', 'Celle', 'Düren', 'Emden', 'Fulda', 'Gera'];
   const lines = ['id,city,amount'];
-  for (let id = 0; id < chaosRows; id++) lines.push(`${String(id)},${cities[(id * 31) % cities.length] ?? ''},${String((id * 7919) % 10_007)}`);
+  for (let id = 0; id < chaosRows; id++)
+    lines.push(`${String(id)},${cities[(id * 31) % cities.length] ?? ''},${String((id * 7919) % 10_007)}`);
   bench.file('rows.csv', `${lines.join('\n')}\n`);
   bench.file('stages/trace.mjs', trace);
   for (const [name, code] of Object.entries(stages)) bench.file(`stages/${name}`, code);

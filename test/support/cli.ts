@@ -1,9 +1,9 @@
 /** The built command line as a child process, and what it must not leave behind. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { entryPath, packageRoot } from '../../runtime/platform/entries.js';
 
 export const exampleManifest = (name: string): string => join(packageRoot, 'examples', name, 'pipeline.yaml');
@@ -72,15 +72,28 @@ export class CliFolder {
 
   /** Shared memory that belongs to the work directory, and processes that were started for it. */
   leftovers(workDir = this.workDir): string[] {
-    const hash = createHash('sha256').update(workDir).digest('hex').slice(0, 12);
-    const folder = join('/dev/shm', `podline-${hash}`);
-    return [...(existsSync(folder) ? [folder] : []), ...processesNaming(workDir, `podline-${hash}`)];
+    const folder = sharedFolder(workDir);
+    return [...(existsSync(folder) ? [folder] : []), ...processesNaming(workDir, basename(folder))];
+  }
+
+  /** Bytes of shared memory that the work directory occupies. */
+  sharedBytes(): number {
+    const folder = sharedFolder(this.workDir);
+    if (!existsSync(folder)) return 0;
+    const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+    return files.reduce(
+      (sum, file) => sum + (statSync(join(file.parentPath, file.name), { throwIfNoEntry: false })?.blocks ?? 0) * 512,
+      0,
+    );
   }
 
   remove(): void {
     rmSync(this.dir, { recursive: true, force: true });
   }
 }
+
+const sharedFolder = (workDir: string): string =>
+  join('/dev/shm', `podline-${createHash('sha256').update(workDir).digest('hex').slice(0, 12)}`);
 
 /** Command lines and environments are read from /proc; empty where there is none. */
 function processesNaming(...words: string[]): string[] {

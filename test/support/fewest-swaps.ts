@@ -15,7 +15,9 @@ export function fewestSwaps(sequence: readonly string[], slots: number, held: re
     for (const { stages, swaps } of states.values()) {
       if (stages.includes(stage)) reach(stages, swaps);
       else if (stages.length < slots) reach([...stages, stage], swaps + 1);
-      else for (const victim of stages) if (victim !== works) reach([...stages.filter((other) => other !== victim), stage], swaps + 1);
+      else
+        for (const victim of stages)
+          if (victim !== works) reach([...stages.filter((other) => other !== victim), stage], swaps + 1);
     }
     states = next;
   }

@@ -25,7 +25,14 @@ export class Heart {
 
   constructor(pipeline: LinePipeline, config: Partial<LineConfig> = {}) {
     this.state = initialLine(
-      { slots: 2, residentsMax: 4, cores: 2, stageBackoff: { initialMs: 100, factor: 2, maxMs: 1_000 }, scratchBytesMax: 1_000, ...config },
+      {
+        slots: 2,
+        residentsMax: 4,
+        cores: 2,
+        stageBackoff: { initialMs: 100, factor: 2, maxMs: 1_000 },
+        scratchBytesMax: 1_000,
+        ...config,
+      },
       pipeline,
       'line-a',
     );
@@ -69,7 +76,8 @@ export class Heart {
 
   runOf(stage: string, shardId?: string): { slot: number; runId: string } {
     for (const [slot, at] of this.state.slots.entries()) {
-      if (at.phase === 'running' && at.stage === stage && (shardId === undefined || at.shardId === shardId)) return { slot, runId: at.runId };
+      if (at.phase === 'running' && at.stage === stage && (shardId === undefined || at.shardId === shardId))
+        return { slot, runId: at.runId };
     }
     throw new Error(`stage ${stage} does not run`);
   }

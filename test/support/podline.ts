@@ -88,12 +88,17 @@ export class Bench {
   pipeline(name: string, spec: Record<string, unknown>): this {
     this.#name = name;
     const result = { dir: this.resultDir, ...(spec['result'] as Record<string, unknown> | undefined) };
-    this.file('pipeline.yaml', stringify({ apiVersion: 'podline.dev/v1alpha1', kind: 'Pipeline', metadata: { name }, spec: { ...spec, result } }));
+    this.file(
+      'pipeline.yaml',
+      stringify({ apiVersion: 'podline.dev/v1alpha1', kind: 'Pipeline', metadata: { name }, spec: { ...spec, result } }),
+    );
     return this;
   }
 
   start({ command = 'run', args = [], env = {}, json = true }: RunArguments = {}): PodlineProcess {
-    const common = ['run', 'resume'].includes(command) ? [this.manifest, '--work-dir', this.workDir, ...(json ? ['--json'] : [])] : [];
+    const common = ['run', 'resume'].includes(command)
+      ? [this.manifest, '--work-dir', this.workDir, ...(json ? ['--json'] : [])]
+      : [];
     const child = new PodlineProcess([command, ...common, ...args], this.dir, env);
     this.#children.push(child);
     return child;
@@ -103,14 +108,19 @@ export class Bench {
   async run(given: RunArguments & { code?: number } = {}): Promise<RunSummary> {
     const child = this.start(given);
     const { code, signal } = await child.ended;
-    if (code !== (given.code ?? 0)) throw new Error(`podline ended with ${String(code ?? signal)}\n${child.stdout.slice(-2_000)}\n${child.stderr}\n${this.logs()}`);
+    if (code !== (given.code ?? 0))
+      throw new Error(
+        `podline ended with ${String(code ?? signal)}\n${child.stdout.slice(-2_000)}\n${child.stderr}\n${this.logs()}`,
+      );
     return child.json<RunSummary>();
   }
 
   /** A client of the coordinator that runs in the work directory; waits until there is one. Closes with the test. */
   async client(): Promise<PodlineClient> {
     const address = join(this.workDir, 'coordinator.json');
-    const { url, token } = await until(() => existsSync(address) && (JSON.parse(readFileSync(address, 'utf8')) as { url: string; token: string }));
+    const { url, token } = await until(
+      () => existsSync(address) && (JSON.parse(readFileSync(address, 'utf8')) as { url: string; token: string }),
+    );
     const client = PodlineClient.connect(url, token);
     onTestFinished(() => client.close());
     return client;
@@ -121,7 +131,11 @@ export class Bench {
     const journal = openLmdbJournal({ dir: join(this.workDir, 'journal') });
     try {
       const shards: Shard[] = [];
-      for (let cursor: string | undefined, more = (await journal.pipeline(this.name)) !== undefined; more; more = cursor !== undefined) {
+      for (
+        let cursor: string | undefined, more = (await journal.pipeline(this.name)) !== undefined;
+        more;
+        more = cursor !== undefined
+      ) {
         const page = await journal.list({ pipeline: this.name, max: 1_000, ...(cursor === undefined ? {} : { cursor }) });
         for (const { id } of page.shards) {
           const shard = await journal.shard(id);
@@ -130,7 +144,8 @@ export class Bench {
         cursor = page.next;
       }
       const events: PodlineEvent[] = [];
-      for (let page = await journal.events(0, 1_000); page.length > 0; page = await journal.events(page.at(-1)?.id ?? 0, 1_000)) events.push(...page);
+      for (let page = await journal.events(0, 1_000); page.length > 0; page = await journal.events(page.at(-1)?.id ?? 0, 1_000))
+        events.push(...page);
       return { shards, events };
     } finally {
       await journal.close();
@@ -140,7 +155,9 @@ export class Bench {
   /** Every process that works for this bench, by what is in its environment. */
   processes(): FoundProcess[] {
     const mark = this.places.scratchRoot;
-    const coordinators = this.#children.flatMap((child): FoundProcess[] => (child.isAlive ? [{ pid: child.pid, role: 'coordinator' }] : []));
+    const coordinators = this.#children.flatMap((child): FoundProcess[] =>
+      child.isAlive ? [{ pid: child.pid, role: 'coordinator' }] : [],
+    );
     const found = readdirSync('/proc').flatMap((name): FoundProcess[] => {
       if (!/^\d+$/.test(name)) return [];
       try {
@@ -149,7 +166,11 @@ export class Bench {
         if (!environment.some((variable) => variable.startsWith('PODLINE_') && variable.includes(`=${mark}/`))) return [];
         const words = readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0');
         const line = environment.find((variable) => variable.startsWith('PODLINE_LINE='))?.slice('PODLINE_LINE='.length);
-        const role: Role = words.some((word) => word.endsWith('sidecars/agent/main.js')) ? 'agent' : words.some((word) => word.endsWith('sidecars/shim/main.js')) ? 'slot' : 'stage';
+        const role: Role = words.some((word) => word.endsWith('sidecars/agent/main.js'))
+          ? 'agent'
+          : words.some((word) => word.endsWith('sidecars/shim/main.js'))
+            ? 'slot'
+            : 'stage';
         // A zombie has no command line.
         return words.join('') === '' ? [] : [{ pid: Number(name), role, line }];
       } catch {
@@ -190,11 +211,18 @@ export class PodlineProcess {
   readonly #child: ChildProcess;
 
   constructor(args: readonly string[], cwd: string, environment: Record<string, string>) {
-    const child = spawn(process.execPath, [entryPath('runtime/cli/main'), ...args], { cwd, env: { ...process.env, ...environment }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [entryPath('runtime/cli/main'), ...args], {
+      cwd,
+      env: { ...process.env, ...environment },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     this.#child = child;
     child.stdout.on('data', (chunk: Buffer) => (this.stdout += chunk.toString()));
     child.stderr.on('data', (chunk: Buffer) => (this.stderr += chunk.toString()));
-    this.ended = once(child, 'close').then(([code, signal]) => ({ code: code as number | null, signal: signal as NodeJS.Signals | null }));
+    this.ended = once(child, 'close').then(([code, signal]) => ({
+      code: code as number | null,
+      signal: signal as NodeJS.Signals | null,
+    }));
   }
 
   get pid(): number {

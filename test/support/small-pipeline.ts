@@ -1,70 +1,87 @@
-/** Small inputs and stages for tests that are about what goes wrong; each stage does one thing. */
-import { existsSync, readFileSync } from 'node:fs';
+/** A pipeline of two small stages over a few numbers, in a folder of its own: what tests of the command line run. */
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Bench } from './podline.js';
 
-/** `id,name,amount`: as many rows as wanted, always the same. */
-export function rowsCsv(rows: number): string {
-  const lines = ['id,name,amount'];
-  for (let id = 0; id < rows; id++) lines.push(`${String(id).padStart(7, '0')},name-${String(id % 97).padStart(2, '0')},${String((id * 7919) % 10_007).padStart(5, '0')}`);
-  return `${lines.join('\n')}\n`;
+export interface SmallPipeline {
+  manifest: string;
+  input: string;
 }
 
-export const csvInput = (chunkRows: number, more: Record<string, unknown> = {}): Record<string, unknown> => ({
-  source: './rows.csv',
-  format: 'csv',
-  columns: { id: 'int32', name: 'utf8', amount: 'int32' },
-  chunk: { rows: chunkRows },
-  ...more,
-});
+/** `values`: one shard each. Stage `double` fails for the value `bad`, and waits for the file `gate` where one is named. */
+export function writeSmallPipeline(dir: string, values: readonly number[]): SmallPipeline {
+  mkdirSync(dir, { recursive: true });
+  const manifest = join(dir, 'pipeline.yaml');
+  const input = join(dir, 'values.csv');
+  writeFileSync(input, `value\n${values.join('\n')}\n`);
+  writeFileSync(
+    join(dir, 'double.ts'),
+    `import { watch, existsSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
+import { defineStage } from 'podline';
 
-/** No patience: a shard that fails has failed, a stage is tried again once. */
-export const impatient = { retries: { limit: 0, backoff: { initial: '10ms' } } };
+/** Until the file is there. */
+const opened = (path: string, signal: AbortSignal) =>
+  new Promise<void>((resolve, reject) => {
+    const watcher = watch(dirname(path), () => look());
+    const look = () => {
+      if (!existsSync(path)) return;
+      watcher.close();
+      resolve();
+    };
+    signal.addEventListener('abort', () => {
+      watcher.close();
+      reject(signal.reason);
+    });
+    look();
+  });
 
-const marker = (name: string): string => `
-import { appendFileSync, existsSync } from 'node:fs';
-const dir = process.env.PODLINE_TEST_DIR;
-const reached = (ctx) => appendFileSync(dir + '/reached', '${name} ' + ctx.shard.key + '\\n');
-const isOdd = (ctx) => ctx.shard.key.endsWith('1');
-`;
-
-/** A stage that adds a column of its own name: the amount and `plus`. What it does before that is \`first\`. */
-export const adding = (name: string, plus: number, first = ''): string => `
-import { column, defineStage } from 'podline';
-${marker(name)}
 export default defineStage({
-  input: { amount: 'int32' },
-  output: { ${name.replaceAll('-', '_')}: 'int32' },
+  input: { value: { type: 'int32', nullable: true } },
+  output: { twice: 'int32' },
+  parameters: { bad: 'number', gate: 'string' },
   async block(batch, ctx) {
-    ${first}
-    const out = column.int32(batch.rows);
-    for (let row = 0; row < batch.rows; row++) out.values[row] = batch.columns.amount.values[row] + ${String(plus)};
-    return { columns: { ${name.replaceAll('-', '_')}: out } };
+    if (ctx.parameters.gate !== '') await opened(ctx.parameters.gate, ctx.signal);
+    const values = Array.from({ length: batch.rows }, (_, row) => batch.columns.value.at(row) ?? 0);
+    if (values.includes(ctx.parameters.bad)) throw new Error('the value ' + ctx.parameters.bad + ' is bad');
+    ctx.logger.warn('doubled', { rows: batch.rows });
+    return { columns: { twice: Int32Array.from(values, (value) => value * 2) } };
   },
 });
-`;
+`,
+  );
+  writeFileSync(
+    join(dir, 'sum.ts'),
+    `import { defineStage } from 'podline';
 
-/** What stages may do first. `…Odd`: only for the shard whose key ends with 1. */
-export const deeds = {
-  /** Says that it is there, and waits until the test opens the gate or the run is cancelled. */
-  gate: `reached(ctx);
-    while (!existsSync(dir + '/gate') && !ctx.signal.aborted) await new Promise((go) => setTimeout(go, 5));
-    ctx.signal.throwIfAborted();`,
-  throwOddWhileBroken: `if (isOdd(ctx) && !existsSync(dir + '/mended')) throw new Error('the ' + 'wheel came off');`,
-  hangOdd: `if (isOdd(ctx)) for (;;);`,
-  leakOdd: `if (isOdd(ctx)) { const kept = []; for (;;) kept.push(new Array(10_000).fill(kept.length + 0.5)); }`,
-  crashOdd: `if (isOdd(ctx)) { process.kill(process.pid, 'SIGSEGV'); for (;;); }`,
-  abortOdd: `if (isOdd(ctx)) process.abort();`,
-};
-
-/** The environment in which the stages find the test. */
-export const testEnv = (bench: Bench): Record<string, string> => ({ PODLINE_TEST_DIR: bench.dir });
-
-export const reached = (bench: Bench): string[] => {
-  const path = join(bench.dir, 'reached');
-  return existsSync(path) ? readFileSync(path, 'utf8').trimEnd().split('\n') : [];
-};
-
-export const openGate = (bench: Bench): void => {
-  bench.file('gate', '');
-};
+export default defineStage({
+  files: (inputs) => ({ 'sum.txt': String(inputs.only().toRows().reduce((sum, row) => sum + Number(row.twice), 0)) }),
+});
+`,
+  );
+  writeFileSync(
+    manifest,
+    `apiVersion: podline.dev/v1alpha1
+kind: Pipeline
+metadata:
+  name: small
+spec:
+  parameters:
+    bad: { type: integer, default: -1 }
+    gate: { type: string, default: '' }
+  input:
+    source: values.csv
+    format: csv
+    columns: { value: int32 }
+    chunk: { rows: 1 }
+  scratch: { size: 64Mi }
+  slots: 2
+  stages:
+    - { name: double, uses: ./double.ts, retries: 0 }
+    - { name: sum, uses: ./sum.ts, after: [double] }
+  retries: { limit: 0 }
+  checkpoints: { keepCompleted: true }
+  result: { dir: ./results }
+`,
+  );
+  return { manifest, input };
+}

@@ -17,6 +17,7 @@ import { createLogger } from '../../telemetry/logger.js';
 import { startEmbedded, type Embedded } from '../embedded.js';
 import { command, fromHere } from '../hints.js';
 import { exitCodes, type RunIo } from '../io.js';
+import { checkSameShard } from '../same-shard.js';
 import { describeSummary, SummaryBuilder, type RunSummary } from '../summary.js';
 import { watchUntilDone } from '../watch.js';
 
@@ -144,8 +145,10 @@ async function submitAll(
   const { input } = manifest.spec;
   let batch: SubmissionInput[] = [];
   const send = async (): Promise<void> => {
-    for (const answer of await client.submitAll(manifest.metadata.name, batch)) {
+    for (const [index, answer] of (await client.submitAll(manifest.metadata.name, batch)).entries()) {
       if (answer.outcome === 'rejected') throw PodlineError.fromWire(answer.error);
+      const submission = batch[index];
+      if (answer.outcome === 'duplicate' && submission !== undefined) checkSameShard(submission, await client.get(answer.id));
     }
     batch = [];
   };

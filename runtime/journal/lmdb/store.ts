@@ -145,6 +145,7 @@ export class Store {
       }
       events = transition.finish(this.options.eventsKept);
       writes = transition.writes;
+      // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment -- flags are summed, which lmdb's enum type does not say
     }, groupFlags);
     if (writes > 0) {
       await meta.put('commits', Number(meta.get('commits') ?? 0) + 1);

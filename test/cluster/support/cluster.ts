@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { packageRoot } from '../../../runtime/platform/entries.js';
 
 const run = promisify(execFile);
-const scripts = join(packageRoot, 'test', 'cluster');
+export const clusterScriptPath = join(packageRoot, 'test', 'cluster', 'cluster.sh');
 
 /** Where pods reach this machine: what a test listens on. */
 export const machineIp = '10.88.0.1';
@@ -18,7 +18,7 @@ export const ssdDir = (node: number): string => join(stateDir, 'nodes', String(n
 
 /** Runs `cluster.sh`; returns what it printed. Throws with its words when it fails. */
 export async function clusterScript(args: string[], environment: Record<string, string> = {}): Promise<string> {
-  const { stdout } = await run(join(scripts, 'cluster.sh'), args, {
+  const { stdout } = await run(clusterScriptPath, args, {
     env: { ...process.env, ...environment },
     maxBuffer: 16 * 1024 * 1024,
   });

@@ -4,7 +4,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { expect, it, onTestFinished } from 'vitest';
 import { Bench, until } from '../../support/podline.js';
 import { needs } from '../../support/require.js';
-import { adding, csvInput, deeds, impatient, openGate, reached, rowsCsv, testEnv } from '../../support/small-pipeline.js';
+import { adding, csvInput, deeds, impatient, openGate, reached, rowsCsv, testEnv } from '../../support/deeds.js';
 
 const rows = 60_000;
 

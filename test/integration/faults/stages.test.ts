@@ -1,7 +1,7 @@
 /** Stages that misbehave on one shard of four: that one fails with its reason, the others are done, the line lives. */
 import { expect, it } from 'vitest';
 import { Bench } from '../../support/podline.js';
-import { adding, csvInput, deeds, impatient, rowsCsv, testEnv } from '../../support/small-pipeline.js';
+import { adding, csvInput, deeds, impatient, rowsCsv, testEnv } from '../../support/deeds.js';
 
 interface Case {
   what: string;

@@ -36,7 +36,8 @@ function through(codec: Codec, tables: readonly Table[], pieceBytes: number): Ta
   const bytes = Buffer.concat(tables.flatMap((table) => [...codec.encode(table)]));
   const decoder = codec.decoder();
   const out: Table[] = [];
-  for (let at = 0; at < bytes.length; at += pieceBytes) out.push(...decoder.push(Buffer.from(bytes.subarray(at, at + pieceBytes))));
+  for (let at = 0; at < bytes.length; at += pieceBytes)
+    out.push(...decoder.push(Buffer.from(bytes.subarray(at, at + pieceBytes))));
   out.push(...decoder.end());
   return out;
 }
@@ -73,7 +74,9 @@ describe('ReplyReader', () => {
       const reader = new ReplyReader();
       const replies: unknown[] = [];
       for (let at = 0; at < bytes.length; at += size) replies.push(...reader.push(bytes.subarray(at, at + size)));
-      expect(replies.map((reply) => (Buffer.isBuffer(reply) ? reply.toString() : reply instanceof Error ? reply.message : reply))).toEqual(['OK', 'a\r\nbc', 7, null, '', 'redis: ERR no']);
+      expect(
+        replies.map((reply) => (Buffer.isBuffer(reply) ? reply.toString() : reply instanceof Error ? reply.message : reply)),
+      ).toEqual(['OK', 'a\r\nbc', 7, null, '', 'redis: ERR no']);
     }
   });
 });

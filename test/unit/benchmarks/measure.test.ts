@@ -18,6 +18,10 @@ describe('descendants', () => {
 
   it('counts a root that lies below another root once', () => {
     const all = [stat(1, 0), stat(2, 1), stat(3, 2)];
-    expect(descendants(all, [1, 2]).map(({ pid }) => pid).sort()).toEqual([1, 2, 3]);
+    expect(
+      descendants(all, [1, 2])
+        .map(({ pid }) => pid)
+        .sort(),
+    ).toEqual([1, 2, 3]);
   });
 });

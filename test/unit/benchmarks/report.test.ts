@@ -23,7 +23,16 @@ const sample = (runner: string, wallMs: number, cpuMs: number, hash = 'same'): S
 const results = (samples: Sample[], runners: BenchResults['runners']): BenchResults => ({
   format: 1,
   at: '2026-01-01T00:00:00.000Z',
-  machine: { cpu: 'a processor', cores: 2, memoryBytes: 2 ** 34, os: 'Linux', node: 'v20', podline: '0', loadBefore: [0], loadAfter: [0] },
+  machine: {
+    cpu: 'a processor',
+    cores: 2,
+    memoryBytes: 2 ** 34,
+    os: 'Linux',
+    node: 'v20',
+    podline: '0',
+    loadBefore: [0],
+    loadAfter: [0],
+  },
   options: { repeats: 1, rows: 1000, seed: 1, smallShards: 0, smallRows: 0, quick: false },
   tookMs: 1,
   limits: [{ memcpy: 2 ** 30, tmpfsWrite: 2 ** 30, tmpfsRead: 2 ** 30, diskWriteSync: 2 ** 30 }],
@@ -55,7 +64,9 @@ describe('rowsOf', () => {
   });
 
   it('voids a runner whose result differed once', () => {
-    const rows = rowsOf(results([sample('one-process', 1, 1), sample('podline', 1, 1), sample('podline', 1, 1, 'other')], [floor, line]));
+    const rows = rowsOf(
+      results([sample('one-process', 1, 1), sample('podline', 1, 1), sample('podline', 1, 1, 'other')], [floor, line]),
+    );
     expect(rows.find(({ name }) => name === 'podline')?.isVoid).toBe(true);
   });
 });
@@ -68,19 +79,36 @@ describe('markdownOf', () => {
   });
 
   it('names what was not measured, and why', () => {
-    const text = markdownOf(results([sample('one-process', 1, 1)], [floor, { name: 'redis', title: 'Redis', missing: 'redis-server is not installed' }]));
+    const text = markdownOf(
+      results(
+        [sample('one-process', 1, 1)],
+        [floor, { name: 'redis', title: 'Redis', missing: 'redis-server is not installed' }],
+      ),
+    );
     expect(text).toContain('Not measured: Redis: redis-server is not installed');
   });
 
   it('gives each row of a table as many cells as its head', () => {
-    const cells = table(['a', 'b'], [['1', '2']]).split('\n').map((row) => row.split('|').length);
+    const cells = table(['a', 'b'], [['1', '2']])
+      .split('\n')
+      .map((row) => row.split('|').length);
     expect(new Set(cells).size).toBe(1);
   });
 });
 
 describe('barsOf', () => {
   it('draws bars in proportion, and nothing for what is below zero or no number', () => {
-    const svg = barsOf('t', 'n', [{ label: 'half', value: 5 }, { label: 'whole', value: 10 }, { label: 'minus', value: -3 }, { label: 'none', value: Number.NaN }], String);
+    const svg = barsOf(
+      't',
+      'n',
+      [
+        { label: 'half', value: 5 },
+        { label: 'whole', value: 10 },
+        { label: 'minus', value: -3 },
+        { label: 'none', value: Number.NaN },
+      ],
+      String,
+    );
     const widths = [...svg.matchAll(/<rect x="\d+" y="\d+" width="([\d.]+)"/g)].map((found) => Number(found[1]));
     expect(widths).toHaveLength(4);
     expect(widths[0]).toBe((widths[1] ?? 0) / 2);

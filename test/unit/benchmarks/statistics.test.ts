@@ -18,13 +18,17 @@ describe('quantile', () => {
 
   it('lies between the smallest and the largest, and leaves the list as it was', () => {
     fc.assert(
-      fc.property(fc.array(fc.double({ noNaN: true, noDefaultInfinity: true }), { minLength: 1 }), fc.double({ min: 0, max: 1, noNaN: true }), (values, share) => {
-        const before = [...values];
-        const found = quantile(values, share);
-        expect(found).toBeGreaterThanOrEqual(Math.min(...values));
-        expect(found).toBeLessThanOrEqual(Math.max(...values));
-        expect(values).toEqual(before);
-      }),
+      fc.property(
+        fc.array(fc.double({ noNaN: true, noDefaultInfinity: true }), { minLength: 1 }),
+        fc.double({ min: 0, max: 1, noNaN: true }),
+        (values, share) => {
+          const before = [...values];
+          const found = quantile(values, share);
+          expect(found).toBeGreaterThanOrEqual(Math.min(...values));
+          expect(found).toBeLessThanOrEqual(Math.max(...values));
+          expect(values).toEqual(before);
+        },
+      ),
     );
   });
 });
