@@ -12,6 +12,8 @@ export const residentsMax = 256;
 export const ioRunsPerCore = 8;
 /** Shards that share the price of a swap where not all stages fit into the slots. Memory may admit fewer. */
 const waveResidents = 16;
+/** Shards that flow through slots which hold all stages: one works in each, the others wait for the coordinator or the disk. */
+const flowResidents = 8;
 
 export interface Concurrency {
   /** Stages that may work at once. */
@@ -36,7 +38,7 @@ export const slotsOf = (pipeline: Pick<Pipeline, 'stages'> & { spec: Pick<Pipeli
 export const residentsOf = (residents: PipelineSpec['residents'], stages: number, slots: number): number =>
   residents === 'auto' ? planResidents(stages, slots) : residents;
 
-/** Shards on a line at once. Where all stages stay in slots, enough to keep each slot busy; else enough to share a swap. */
+/** Shards on a line at once. Where all stages stay in slots, enough to keep each slot busy while others load and deliver; else enough to share a swap. */
 export function planResidents(stages: number, slots: number): number {
-  return Math.min(residentsMax, stages <= slots ? 2 * slots : Math.max(waveResidents, 2 * slots));
+  return Math.min(residentsMax, Math.max(stages <= slots ? flowResidents : waveResidents, 2 * slots));
 }

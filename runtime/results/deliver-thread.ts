@@ -1,6 +1,6 @@
 /**
- * Thread entry: deliveries, one after another. Keeps the scratch open between them, and closes it when the next one is for
- * another scratch.
+ * Thread entry: deliveries, a few side by side, because most of one is waiting for the disk. Keeps the scratch open between them;
+ * another one is opened when nothing of the one before is under way.
  */
 import { parentPort } from 'node:worker_threads';
 import { PodlineError } from '../contracts/errors.js';
@@ -12,14 +12,29 @@ import { writeResult } from './write-result.js';
 if (parentPort === null) throw new Error('deliver-thread is a thread entry');
 const port = parentPort;
 
+/** Deliveries at once. */
+const atOnceMax = 4;
+
+const waiting: DeliveryOrder[] = [];
+let working = 0;
+/** The scratch that deliveries under way, `users` of them, read. */
 let open: { key: string; scratch: Scratch } | undefined;
-let queue: Promise<void> = Promise.resolve();
+let users = 0;
+/** One after another asks for the scratch. */
+let asking: Promise<unknown> = Promise.resolve();
+let unused: () => void = () => undefined;
 
 port.on('message', (order: DeliveryOrder) => {
-  queue = queue.then(async () => {
-    port.postMessage(await answer(order));
-  });
+  waiting.push(order);
+  void work();
 });
+
+async function work(): Promise<void> {
+  if (working >= atOnceMax) return;
+  working += 1;
+  for (let order = waiting.shift(); order !== undefined; order = waiting.shift()) port.postMessage(await answer(order));
+  working -= 1;
+}
 
 async function answer({ id, request, cancelled }: DeliveryOrder): Promise<DeliveryAnswer> {
   const { scratchOptions, ...rest } = request;
@@ -30,15 +45,33 @@ async function answer({ id, request, cancelled }: DeliveryOrder): Promise<Delive
     },
   };
   try {
-    return { id, delivered: await writeResult({ ...rest, scratch: await scratchOf(scratchOptions), signal }) };
+    const scratch = await use(scratchOptions);
+    try {
+      return { id, delivered: await writeResult({ ...rest, scratch, signal }) };
+    } finally {
+      users -= 1;
+      if (users === 0) unused();
+    }
   } catch (error) {
     return { id, error: PodlineError.from(error).toWire() };
   }
 }
 
+/** Its user is counted until it says that it is done. */
+function use(options: Omit<ScratchOptions, 'role'>): Promise<Scratch> {
+  const used = asking.then(async () => {
+    const scratch = await scratchOf(options);
+    users += 1;
+    return scratch;
+  });
+  asking = used.catch(() => undefined);
+  return used;
+}
+
 async function scratchOf(options: Omit<ScratchOptions, 'role'>): Promise<Scratch> {
   const key = JSON.stringify(options);
   if (open?.key === key) return open.scratch;
+  if (users > 0) await new Promise<void>((resolve) => (unused = resolve));
   await open?.scratch.close();
   open = undefined;
   const scratch = await openScratch({ ...options, role: 'stage' });
