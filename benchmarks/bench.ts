@@ -39,13 +39,15 @@ export interface BenchOptions {
   coldRuns: number;
   only: readonly string[] | undefined;
   quick: boolean;
+  smallRounds: number;
+  /** Ends the run at the next step; everything that was started is closed. */
+  signal: AbortSignal;
   say: (line: string) => void;
 }
 
 const allRows = 3_000_000;
 /** Rows of the job with which each runner is warmed. */
 const warmRows = 300_000;
-const smallRounds = 3;
 /** A swap for each stage of each small shard measures swaps, not shards. */
 const notForSmall = new Set(['podline']);
 
@@ -72,7 +74,10 @@ export async function bench(dir: string, options: BenchOptions): Promise<BenchRe
     const wanted = runnerNames.filter(
       (name) => name === floorRunner || options.only === undefined || options.only.includes(name),
     );
-    for (const name of wanted) await field.enter(name);
+    for (const name of wanted) {
+      options.signal.throwIfAborted();
+      await field.enter(name);
+    }
     await field.large();
     await field.small();
     results.reference.cold = await field.referenceOfAll();
@@ -145,7 +150,7 @@ class Field {
   }
 
   async small(): Promise<void> {
-    const { smallShards, smallRows, say } = this.options;
+    const { smallShards, smallRounds, smallRows, say } = this.options;
     if (smallShards === 0) return;
     const sources = await Promise.all(
       Array.from({ length: smallShards }, (_, index) => smallSource(this.workload, index * smallRows, smallRows)),
@@ -223,6 +228,7 @@ class Field {
   }
 
   async #guarded(name: string, runner: Runner, call: () => Promise<void>): Promise<void> {
+    this.options.signal.throwIfAborted();
     try {
       await call();
     } catch (thrown) {

@@ -42,11 +42,17 @@ if (stray.length > 0) {
   console.error(`there is no runner ${stray.join(', ')}; there are ${runnerNames.join(', ')}`);
   process.exit(2);
 }
+const interrupted = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.once(signal, () => interrupted.abort(new Error(`ended by ${signal}`)));
+
 const options: BenchOptions = {
   repeats: Math.max(flags.repeats ?? (flags.quick ? 3 : 7), 1),
   rows: flags.rows ?? (flags.quick ? 500_000 : undefined),
   smallShards: flags.small ?? (flags.quick ? 10 : 50),
+  smallRounds: flags.quick ? 1 : 3,
   smallRows: 64,
+  signal: interrupted.signal,
   coldRuns: flags.quick ? 1 : 3,
   seed: flags.seed,
   only: flags.only,

@@ -171,7 +171,6 @@ try {
 }
 process.exitCode = exitCode;
 
-
 /** Errors of use and of the manifest are 2, everything else that stops a command is 1. */
 function report(thrown: unknown): number {
   if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? exitCodes.done : exitCodes.usage;

@@ -22,7 +22,10 @@ function changeOf({ source, parameters = {} }: SubmissionInput, shard: Pick<Shar
   if (!isDeepStrictEqual(plain(source), plain(before))) return 'its source is read or split in another way';
   for (const [name, value] of Object.entries(parameters)) {
     const given = shard.parameters[name];
-    if (given !== value) return `the parameter ${name} was ${JSON.stringify(given) ?? 'not given'} and is ${JSON.stringify(value)}`;
+    if (given !== value) {
+      const before = given === undefined ? 'not given' : JSON.stringify(given);
+      return `the parameter ${name} was ${before} and is ${JSON.stringify(value)}`;
+    }
   }
   return undefined;
 }

@@ -11,8 +11,16 @@ import type { LineEffect, LineState } from './types.js';
 import type { Lease } from '../contracts/line-api.js';
 
 const leasesMax = 256;
+/** Where shards flow, a request is made when this share of the places is free. */
+const askedShare = 4;
 
-export function takeLeases(state: LineState, leases: readonly { lease: Lease; needBytes: number }[], queued: number, nowMs: number, effects: LineEffect[]): void {
+export function takeLeases(
+  state: LineState,
+  leases: readonly { lease: Lease; needBytes: number }[],
+  queued: number,
+  nowMs: number,
+  effects: LineEffect[],
+): void {
   answerLease(state, queued, leases.length === 0, nowMs);
   for (const { lease, needBytes } of leases) {
     state.needBytesSeen = Math.max(state.needBytesSeen ?? 0, needBytes);
@@ -82,7 +90,7 @@ export function loadWhatFits(state: LineState, effects: LineEffect[]): void {
 
 /** One request at a time; it waits at the coordinator only when this line has nothing else to do. */
 export function askForLeases(state: LineState, nowMs: number, effects: LineEffect[]): void {
-  if (!mayAsk(state) || state.leaseNotBeforeMs > nowMs) return;
+  if (!mayAsk(state) || state.leaseNotBeforeMs > nowMs || isWorthWaiting(state)) return;
   const max = roomForLeases(state);
   if (max < 1) return;
   state.leasing = true;
@@ -107,6 +115,14 @@ export function roomForLeases(state: LineState): number {
   return Math.min(places, residents.size === 0 ? Math.max(1, fitting) : fitting);
 }
 
+/** Shards flow, and there is room for few: more will leave soon, and one request can bring as many. */
+function isWorthWaiting(state: LineState): boolean {
+  const { residentsMax } = state.config;
+  const { size } = state.residents;
+  return size > 0 && allStagesFit(state) && residentsMax - size < Math.floor(residentsMax / askedShare);
+}
+
 export const allStagesFit = (state: LineState): boolean => state.graph.order.length <= state.slots.length;
 
-const isEntryHeld = (state: LineState): boolean => state.slots.some((slot) => slot.phase !== 'empty' && state.graph.entries.includes(slot.stage));
+const isEntryHeld = (state: LineState): boolean =>
+  state.slots.some((slot) => slot.phase !== 'empty' && state.graph.entries.includes(slot.stage));

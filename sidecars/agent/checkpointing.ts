@@ -49,11 +49,15 @@ export async function finalCheckpoint(agent: Agent, resident: Resident, why: str
   }
 }
 
+/** Streams that are to be there in the end: the results; or all of them, where any stage may be run again on a completed shard. */
+const streamsWanted = ({ pipeline, results }: Resident): readonly string[] =>
+  pipeline.spec.checkpoints.keepCompleted ? pipeline.stages.map((stage) => stage.name) : results;
+
 /** Streams that a resume would want, as they stand in the scratch. */
 function streamsToKeep(agent: Agent, resident: Resident): StreamToKeep[] {
   const { shardId } = resident.lease;
   const held = new Map(agent.options.scratch.streams(shardId).map((stream) => [stream.stream, stream]));
-  const needed = neededStreams(resident.pipeline.stages, resident.results, (stream) => held.get(stream)?.sealed === true);
+  const needed = neededStreams(resident.pipeline.stages, streamsWanted(resident), (stream) => held.get(stream)?.sealed === true);
   return [...held.values()]
     .filter((stream) => needed.has(stream.stream) && stream.lineage.digest === resident.lineages.get(stream.stream)?.digest)
     .map((stream) => ({
@@ -90,7 +94,7 @@ async function write(
       pipeline: resident.pipeline,
       scratch: agent.options.scratch,
       streams,
-      results: resident.results,
+      results: streamsWanted(resident),
       lineages: resident.lineages,
       epoch,
       retain: resident.pipeline.spec.checkpoints.retain,

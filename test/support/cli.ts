@@ -88,7 +88,7 @@ export class CliFolder {
   }
 
   remove(): void {
-    rmSync(this.dir, { recursive: true, force: true });
+    for (const dir of [this.dir, sharedFolder(this.workDir)]) rmSync(dir, { recursive: true, force: true });
   }
 }
 

@@ -84,8 +84,8 @@ export async function run(file: string, options: RunOptions, io: RunIo): Promise
     const summary = await summarise(embedded, applied.name, performance.now() - startedMs, io.signal.aborted);
     keepScratch = summary.interrupted;
     if (options.json) io.out.write(`${JSON.stringify(summary)}\n`);
-    else if (!summary.interrupted) io.out.write(`${describeSummary(summary)}\n${nextSteps(file, summary)}`);
-    if (summary.interrupted) return stopped(file, embedded, summary, io);
+    else if (!summary.interrupted) io.out.write(`${describeSummary(summary)}\n${nextSteps(file, summary, options)}`);
+    if (summary.interrupted) return stopped(file, embedded, summary, options, io);
     return counts.failed + counts.cancelled > 0 ? exitCodes.someFailed : exitCodes.done;
   } finally {
     await embedded.close({ keepScratch });
@@ -202,13 +202,23 @@ async function stopping(embedded: Embedded, io: RunIo): Promise<void> {
   await embedded.driver.stop();
 }
 
-function stopped(file: string, { places }: Embedded, { shards }: RunSummary, io: RunIo): number {
+/** What a run was given must be given again to go on with it. */
+function givenAgain({ input, param, resultDir, lines }: RunOptions): string[] {
+  return [
+    ...(lines > 1 ? ['--lines', String(lines)] : []),
+    ...(resultDir === undefined ? [] : ['--result-dir', resultDir]),
+    ...Object.entries(param ?? {}).flatMap(([name, value]) => ['--param', `${name}=${value}`]),
+    ...(input === undefined ? [] : ['--input', ...input]),
+  ];
+}
+
+function stopped(file: string, { places }: Embedded, { shards }: RunSummary, options: RunOptions, io: RunIo): number {
   const left = counted(shards.pending + shards.running, 'shard');
   const workDir = fromHere(places.workDir);
   io.err.write(
     [
       `stopped with ${left} left; memory and work directory are kept.`,
-      `  go on with     ${command('run', file, '--work-dir', workDir, '--resume')}`,
+      `  go on with     ${command('run', file, '--work-dir', workDir, '--resume', ...givenAgain(options))}`,
       `  give it up by  ${command('clean', '--work-dir', workDir)}`,
       '',
     ].join('\n'),
@@ -216,7 +226,7 @@ function stopped(file: string, { places }: Embedded, { shards }: RunSummary, io:
   return exitCodes.interrupted;
 }
 
-function nextSteps(file: string, summary: RunSummary): string {
+function nextSteps(file: string, summary: RunSummary, options: RunOptions): string {
   const of = ['--work-dir', fromHere(summary.workDir)];
   const [result] = summary.results;
   const [failure] = summary.failures;
@@ -226,17 +236,16 @@ function nextSteps(file: string, summary: RunSummary): string {
       ? []
       : ([
           [command('get', failure.shardId, ...of), 'what happened to a shard that failed, and why'],
-          [command('run', file, ...of, '--resume'), 'try again what failed'],
+          [command('run', file, ...of, '--resume', ...givenAgain(options)), 'try again what failed'],
         ] satisfies [string, string][])),
     ...(result === undefined
       ? []
       : ([[command('get', result.shardId, ...of), 'what each stage did to a shard, and why']] satisfies [string, string][])),
     ...(result === undefined || last === undefined
       ? []
-      : ([[command('resume', file, ...of, '--from', last), `run ${last} again; what is before it stays`]] satisfies [
-          string,
-          string,
-        ][])),
+      : ([
+          [command('resume', file, ...of, '--from', last, ...givenAgain(options)), `run ${last} again; what is before it stays`],
+        ] satisfies [string, string][])),
     [command('clean', ...of), 'give up journal, checkpoints and logs; results stay'],
   ];
   return ['', 'Try next:', ...steps.flatMap(([words, why]) => [`  ${words}`, `      ${why}`]), ''].join('\n');

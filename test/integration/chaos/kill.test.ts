@@ -186,7 +186,8 @@ async function moment(bench: Bench, run: PodlineProcess, random: Random): Promis
 
 function killOne(bench: Bench, role: Role, random: Random): boolean {
   const found = bench.processes().filter((process) => process.role === role);
-  const chosen = found.length > 0 ? found : bench.processes().filter((process) => process.role === 'slot' || process.role === 'stage');
+  const chosen =
+    found.length > 0 ? found : bench.processes().filter((process) => process.role === 'slot' || process.role === 'stage');
   const victim = chosen[random.int(0, chosen.length - 1)];
   return victim !== undefined && end(victim.pid);
 }
@@ -205,7 +206,8 @@ async function lookAt(bench: Bench, victim: Victim): Promise<Stop> {
   const { places } = bench;
   const { shards, events } = await bench.journal();
   if (victim !== 'all' && victim !== 'coordinator') rmSync(places.scratchRoot, { recursive: true, force: true });
-  if (victim === 'all, tmpfs and SSD') for (const name of readdirSync(places.ssdDir)) rmSync(join(places.ssdDir, name), { recursive: true, force: true });
+  if (victim === 'all, tmpfs and SSD')
+    for (const name of readdirSync(places.ssdDir)) rmSync(join(places.ssdDir, name), { recursive: true, force: true });
   const held: Held = new Map(shards.map(({ id }) => [id, new Set<string>()]));
   const hold = (shardId: string, streams: readonly { stream: string; sealed: boolean }[]): void => {
     for (const { stream, sealed } of streams) if (sealed) held.get(shardId)?.add(stream);
@@ -213,15 +215,27 @@ async function lookAt(bench: Bench, victim: Victim): Promise<Stop> {
   mkdirSync(places.scratchRoot, { recursive: true });
   for (const line of readdirSync(places.scratchRoot, { withFileTypes: true })) {
     const dir = join(places.scratchRoot, line.name);
-    const scratch = await openScratch({ dir, spillDir: join(places.ssdDir, 'spill', line.name), sizeBytesMax: 2 ** 30, medium: 'memory', role: 'stage' }).catch(() => undefined);
+    const scratch = await openScratch({
+      dir,
+      spillDir: join(places.ssdDir, 'spill', line.name),
+      sizeBytesMax: 2 ** 30,
+      medium: 'memory',
+      role: 'stage',
+    }).catch(() => undefined);
     if (scratch === undefined) continue;
     for (const { shardId } of scratch.shards()) {
       // Only the line that the journal names takes it up from here.
-      if (shards.some((shard) => shard.id === shardId && shard.state === 'running' && shard.line === line.name)) hold(shardId, scratch.streams(shardId));
+      if (shards.some((shard) => shard.id === shardId && shard.state === 'running' && shard.line === line.name))
+        hold(shardId, scratch.streams(shardId));
     }
     await scratch.close();
   }
-  const checkpoints = openCheckpoints({ ssdDir: places.ssdDir, volumeDir: places.volumeDir, logger: silentLogger, nowMs: () => performance.now() });
+  const checkpoints = openCheckpoints({
+    ssdDir: places.ssdDir,
+    volumeDir: places.volumeDir,
+    logger: silentLogger,
+    nowMs: () => performance.now(),
+  });
   for (const { id } of shards) {
     const inventory = await checkpoints.inventory(bench.name, id);
     hold(id, inventory.ssd.streams);
@@ -238,7 +252,11 @@ function checkResults(bench: Bench): void {
   const folders = readdirSync(bench.resultDir).sort();
   const found = new Map<string, string>();
   for (const folder of folders) {
-    const manifest = JSON.parse(readFileSync(join(bench.resultDir, folder, 'manifest.json'), 'utf8')) as { key: string; hash: string; files: { name: string; sha256: string }[] };
+    const manifest = JSON.parse(readFileSync(join(bench.resultDir, folder, 'manifest.json'), 'utf8')) as {
+      key: string;
+      hash: string;
+      files: { name: string; sha256: string }[];
+    };
     for (const file of manifest.files) {
       const content = readFileSync(join(bench.resultDir, folder, file.name));
       expect(createHash('sha256').update(content).digest('hex'), `${folder}/${file.name}`).toBe(file.sha256);
@@ -271,12 +289,14 @@ function checkWork(shards: readonly Shard[], events: readonly PodlineEvent[], st
   let passed = 0;
   for (const { id, type, shardId = '', data } of events) {
     for (let stop = stops[passed]; stop !== undefined && stop.eventId < id; stop = stops[++passed]) {
-      for (const [shard, stages] of done) for (const stage of stages) if (stop.held.get(shard)?.has(stage) !== true) stages.delete(stage);
+      for (const [shard, stages] of done)
+        for (const stage of stages) if (stop.held.get(shard)?.has(stage) !== true) stages.delete(stage);
     }
     const stage = String(data['stage']);
     const stages = done.get(shardId) ?? new Set<string>();
     if (type === 'stage.completed') done.set(shardId, stages.add(stage));
-    if (type === 'stage.started') expect(stages.has(stage), `${stage} of ${shardId} was whole and ran again (event ${String(id)})`).toBe(false);
+    if (type === 'stage.started')
+      expect(stages.has(stage), `${stage} of ${shardId} was whole and ran again (event ${String(id)})`).toBe(false);
   }
 }
 
@@ -296,11 +316,20 @@ function checkCalls(calls: readonly Call[], kills: number, stops: readonly Stop[
     if (blocks.has(block)) again.set(name, (again.get(name) ?? 0) + 1);
     seen.set(name, blocks.add(block));
   }
-  for (const [name, count] of again) expect(count, `blocks of ${name} that were worked on again after ${String(kills)} kills`).toBeLessThanOrEqual(kills * blocksAtWorkMax);
+  for (const [name, count] of again)
+    expect(count, `blocks of ${name} that were worked on again after ${String(kills)} kills`).toBeLessThanOrEqual(
+      kills * blocksAtWorkMax,
+    );
 }
 
 const storyOf = (events: readonly PodlineEvent[], stops: readonly Stop[]): string =>
   [
-    ...stops.map(({ victim, eventId, held }) => `${victim} after event ${String(eventId)}: ${[...held].map(([shard, streams]) => `${shard}: ${[...streams].join(' ')}`).join('; ')}`),
-    ...events.map(({ id, type, line = '', shardId = '', data }) => `${String(id)} ${type} ${line} ${shardId} ${JSON.stringify(data).slice(0, 160)}`),
+    ...stops.map(
+      ({ victim, eventId, held }) =>
+        `${victim} after event ${String(eventId)}: ${[...held].map(([shard, streams]) => `${shard}: ${[...streams].join(' ')}`).join('; ')}`,
+    ),
+    ...events.map(
+      ({ id, type, line = '', shardId = '', data }) =>
+        `${String(id)} ${type} ${line} ${shardId} ${JSON.stringify(data).slice(0, 160)}`,
+    ),
   ].join('\n');

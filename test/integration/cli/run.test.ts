@@ -95,14 +95,16 @@ describe('podline run', () => {
     expect(queued.stderr).toContain('--resume');
     const unfinished = await run('--json');
     expect(unfinished.code).toBe(2);
+    const other = await run('--json', '--resume');
+    expect(other.stderr).toContain('the parameter bad was 2 and is -1');
     expect(unfinished.stderr).toContain('PDL_RUN_UNFINISHED work holds a run with 1 of 3 shards unfinished');
-    const resumed = await run('--json', '--resume', '--input', pipeline.input);
+    const resumed = await run('--json', '--resume', '--param', 'bad=2');
     expect(resumed.code).toBe(1);
 
     // The stage was mended: the shard that had failed completes, the others are left alone.
     const stage = join(folder.dir, 'small', 'double.ts');
     writeFileSync(stage, readFileSync(stage, 'utf8').replace('values.includes(ctx.parameters.bad)', 'values.includes(99)'));
-    const mended = summaryOf((await run('--json', '--resume')).stdout);
+    const mended = summaryOf((await run('--json', '--resume', '--param', 'bad=2')).stdout);
     expect(mended.shards).toMatchObject({ completed: 3, failed: 0 });
     expect(mended.stages.find(({ stage }) => stage === 'sum')?.runs).toBe(3);
     expect(sums(join(folder.dir, 'small', 'results'))).toEqual(['2', '4', '6']);

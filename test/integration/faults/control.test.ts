@@ -6,7 +6,9 @@ import { Bench, until, type PodlineProcess } from '../../support/podline.js';
 import { adding, csvInput, deeds, impatient, openGate, reached, rowsCsv, testEnv } from '../../support/deeds.js';
 
 /** Four shards, one at a time on the line; the first waits at the gate in its first stage. */
-async function atTheGate(spec: Record<string, unknown> = {}): Promise<{ bench: Bench; run: PodlineProcess; client: PodlineClient }> {
+async function atTheGate(
+  spec: Record<string, unknown> = {},
+): Promise<{ bench: Bench; run: PodlineProcess; client: PodlineClient }> {
   const bench = Bench.make();
   bench.file('rows.csv', rowsCsv(400));
   bench.file('one.mjs', adding('one', 1, deeds.gate));
@@ -64,7 +66,10 @@ it('a shard that waits too long fails by its time limit', async () => {
   openGate(bench);
   expect(await run.ended, run.stderr).toMatchObject({ code: 1 });
   const { shards } = await bench.journal();
-  expect(shards.map(({ state, error }) => [state, error?.code])).toEqual([['completed', undefined], ...Array.from({ length: 3 }, () => ['failed', 'PDL_TIME_LIMIT'])]);
+  expect(shards.map(({ state, error }) => [state, error?.code])).toEqual([
+    ['completed', undefined],
+    ...Array.from({ length: 3 }, () => ['failed', 'PDL_TIME_LIMIT']),
+  ]);
 });
 
 it('a shard that runs too long fails by its time limit, and the next one takes its place', async () => {
@@ -87,7 +92,10 @@ it('a stage that is added while a shard is on the line is carried out on it', as
   const longer: Pipeline = {
     ...pipeline,
     stages: [...pipeline.stages, { ...two, name: 'three', after: ['one'] }],
-    spec: { ...pipeline.spec, stages: [...pipeline.spec.stages, { ...(pipeline.spec.stages[1] ?? two), name: 'three', after: ['one'] }] },
+    spec: {
+      ...pipeline.spec,
+      stages: [...pipeline.spec.stages, { ...(pipeline.spec.stages[1] ?? two), name: 'three', after: ['one'] }],
+    },
   };
   expect((await client.applyPipeline(longer)).changed).toBe(true);
   await until(async () => (await client.lines()).every(({ revision }) => revision === longer.revision + 1));

@@ -21,7 +21,13 @@ it('a truncated parquet file fails its shard, named, and the whole file beside i
   bench.pipeline('torn', { ...impatient, input: { source: './data/*.parquet', format: 'parquet' }, stages: oneStage });
   const summary = await bench.run({ code: 1 });
   expect(summary.shards).toMatchObject({ completed: 1, failed: 1 });
-  expect(summary.failures).toMatchObject([{ code: 'PDL_SOURCE_UNREADABLE', key: expect.stringContaining('b.parquet') as string, message: expect.stringContaining('b.parquet') as string }]);
+  expect(summary.failures).toMatchObject([
+    {
+      code: 'PDL_SOURCE_UNREADABLE',
+      key: expect.stringContaining('b.parquet') as string,
+      message: expect.stringContaining('b.parquet') as string,
+    },
+  ]);
 });
 
 it('a value of the wrong type fails its chunk, with place and value, and no other chunk', async () => {
@@ -33,7 +39,9 @@ it('a value of the wrong type fails its chunk, with place and value, and no othe
   bench.pipeline('wrong', { ...impatient, input: csvInput(1_000), stages: oneStage });
   const summary = await bench.run({ code: 1 });
   expect(summary.shards).toMatchObject({ completed: 3, failed: 1 });
-  expect(summary.failures).toMatchObject([{ code: 'PDL_COLUMN_TYPE', message: expect.stringMatching(/amount.*three|three.*amount/) as string }]);
+  expect(summary.failures).toMatchObject([
+    { code: 'PDL_COLUMN_TYPE', message: expect.stringMatching(/amount.*three|three.*amount/) as string },
+  ]);
 });
 
 it('a stage that needs another type than its input has is told before anything runs', async () => {
@@ -98,7 +106,9 @@ describe('one chunk of many that fails', () => {
     const env = testEnv(bench);
     const first = await bench.run({ env, code: 1 });
     expect(first.shards).toMatchObject({ completed: 9, failed: 1 });
-    expect(first.failures).toMatchObject([{ code: 'PDL_STAGE_FAILED', message: expect.stringContaining('the wheel came off') as string }]);
+    expect(first.failures).toMatchObject([
+      { code: 'PDL_STAGE_FAILED', message: expect.stringContaining('the wheel came off') as string },
+    ]);
 
     bench.file('mended', '');
     const retry = bench.start({ command: 'retry', args: ['--work-dir', bench.workDir] });

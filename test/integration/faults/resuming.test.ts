@@ -25,7 +25,10 @@ it('a second coordinator in a work directory is refused, with the process that h
   await until(() => reached(bench).length > 0);
   const second = bench.start({ args: ['--resume'] });
   expect(await second.ended).toMatchObject({ code: 2 });
-  expect(second.json().error).toMatchObject({ code: 'PDL_WORKDIR_BUSY', message: expect.stringContaining(`process ${String(first.pid)}`) as string });
+  expect(second.json().error).toMatchObject({
+    code: 'PDL_WORKDIR_BUSY',
+    message: expect.stringContaining(`process ${String(first.pid)}`) as string,
+  });
   openGate(bench);
   expect(await first.ended).toMatchObject({ code: 0 });
 });
@@ -77,7 +80,9 @@ describe('a checkpoint is not used, and the reason is told,', () => {
     await bench.run({ args: ['--resume'], env });
     const { shards, events } = await bench.journal();
     const odd = shards.find(({ key }) => key.endsWith('1'));
-    const refused = events.filter(({ type, shardId }) => type === 'checkpoint.refused' && shardId === odd?.id).map(({ data }) => String(data['why']));
+    const refused = events
+      .filter(({ type, shardId }) => type === 'checkpoint.refused' && shardId === odd?.id)
+      .map(({ data }) => String(data['why']));
     const why = [...refused, ...(odd?.report?.stages.map((stage) => stage.why) ?? [])].join('\n');
     return { why, ran: odd?.report?.stages.filter(({ outcome }) => outcome === 'ran').map(({ stage }) => stage) ?? [] };
   }
@@ -94,11 +99,17 @@ describe('a checkpoint is not used, and the reason is told,', () => {
   });
 
   it('when it was made with other parameters', async () => {
-    const { why, ran } = await change((bench) => bench.pipeline('again', { ...impatient, input: csvInput(1_000), slots: 2, stages: threeStages({ parameters: { factor: 3 } }) }));
+    const { why, ran } = await change((bench) =>
+      bench.pipeline('again', {
+        ...impatient,
+        input: csvInput(1_000),
+        slots: 2,
+        stages: threeStages({ parameters: { factor: 3 } }),
+      }),
+    );
     expect(ran).toContain('two');
     expect(why).toMatch(/factor/);
   });
-
 });
 
 describe('a run is not gone on with', () => {
@@ -127,10 +138,17 @@ describe('a run is not gone on with', () => {
 });
 
 describe('the result is the same, bit by bit,', () => {
-  const whole = async (spec: Record<string, unknown>, env: Record<string, string> = {}): Promise<{ hash: string; onTmpfs: boolean }> => {
+  const whole = async (
+    spec: Record<string, unknown>,
+    env: Record<string, string> = {},
+  ): Promise<{ hash: string; onTmpfs: boolean }> => {
     const bench = make('', spec);
     const run = bench.start({ env });
-    const onTmpfs = await until(() => (bench.processes().some(({ role }) => role === 'slot') ? { is: existsSync(`${bench.places.scratchRoot}/again-0`) } : !run.isAlive && { is: false }));
+    const onTmpfs = await until(() =>
+      bench.processes().some(({ role }) => role === 'slot')
+        ? { is: existsSync(`${bench.places.scratchRoot}/again-0`) }
+        : !run.isAlive && { is: false },
+    );
     expect(await run.ended, run.stderr).toMatchObject({ code: 0 });
     return { hash: run.json<{ hash: string }>().hash, onTmpfs: onTmpfs.is };
   };

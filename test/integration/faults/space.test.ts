@@ -38,7 +38,10 @@ it('a full scratch moves what nobody reads to SSD, and the result is the same', 
   const summary = await bench.run();
   expect(summary.hash).toBe(await hashWithRoom());
   expect(summary.bytes.ssd.written).toBeGreaterThan(0);
-  expect(summary.stages.some(({ bytes }) => bytes.ssd.written > 0) || (await bench.journal()).events.some(({ type }) => type === 'scratch.spilled')).toBe(true);
+  expect(
+    summary.stages.some(({ bytes }) => bytes.ssd.written > 0) ||
+      (await bench.journal()).events.some(({ type }) => type === 'scratch.spilled'),
+  ).toBe(true);
 });
 
 it('a full scratch that may not spill is an error that says what to raise', async () => {
@@ -57,7 +60,9 @@ needs('root').it('a full SSD costs the checkpoints and not the run', async () =>
   const summary = await bench.run();
   expect(summary.hash).toBe(await hashWithRoom());
   const { events } = await bench.journal();
-  expect(events.filter(({ type }) => type === 'checkpoint.failed').map(({ data }) => data['code'])).toContain('PDL_CHECKPOINT_FULL');
+  expect(events.filter(({ type }) => type === 'checkpoint.failed').map(({ data }) => data['code'])).toContain(
+    'PDL_CHECKPOINT_FULL',
+  );
 });
 
 it('a volume that is gone costs the major checkpoints and not the run', async () => {

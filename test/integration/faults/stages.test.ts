@@ -14,13 +14,62 @@ interface Case {
 }
 
 const cases: Case[] = [
-  { what: 'hangs in its own thread', first: deeds.hangOdd, stage: { workers: 1, timeout: '700ms' }, codes: ['PDL_STAGE_TIMEOUT'], words: /700 ms|time/, shimLives: false },
-  { what: 'hangs in worker threads', first: deeds.hangOdd, stage: { workers: 2, timeout: '700ms' }, codes: ['PDL_STAGE_TIMEOUT'], words: /700 ms|time/, shimLives: false },
-  { what: 'leaks memory in a thread', first: deeds.leakOdd, stage: { workers: 1, resources: { memory: '48Mi' } }, codes: ['PDL_STAGE_MEMORY'], words: /memory/, shimLives: true },
-  { what: 'leaks memory in a process', first: deeds.leakOdd, stage: { workers: 1, executor: 'process', resources: { memory: '64Mi' } }, codes: ['PDL_STAGE_MEMORY'], words: /memory/, shimLives: true },
-  { what: 'crashes the process of the slot', first: deeds.crashOdd, stage: { workers: 1 }, codes: ['PDL_STAGE_DIED'], words: /shim of slot/, shimLives: false },
-  { what: 'crashes a process of its own', first: deeds.crashOdd, stage: { workers: 1, executor: 'process' }, codes: ['PDL_STAGE_DIED'], words: /SIGSEGV/, shimLives: true },
-  { what: 'aborts a process of its own', first: deeds.abortOdd, stage: { workers: 1, executor: 'process' }, codes: ['PDL_STAGE_DIED'], words: /SIGABRT/, shimLives: true },
+  {
+    what: 'hangs in its own thread',
+    first: deeds.hangOdd,
+    stage: { workers: 1, timeout: '700ms' },
+    codes: ['PDL_STAGE_TIMEOUT'],
+    words: /700 ms|time/,
+    shimLives: false,
+  },
+  {
+    what: 'hangs in worker threads',
+    first: deeds.hangOdd,
+    stage: { workers: 2, timeout: '700ms' },
+    codes: ['PDL_STAGE_TIMEOUT'],
+    words: /700 ms|time/,
+    shimLives: false,
+  },
+  {
+    what: 'leaks memory in a thread',
+    first: deeds.leakOdd,
+    stage: { workers: 1, resources: { memory: '48Mi' } },
+    codes: ['PDL_STAGE_MEMORY'],
+    words: /memory/,
+    shimLives: true,
+  },
+  {
+    what: 'leaks memory in a process',
+    first: deeds.leakOdd,
+    stage: { workers: 1, executor: 'process', resources: { memory: '64Mi' } },
+    codes: ['PDL_STAGE_MEMORY'],
+    words: /memory/,
+    shimLives: true,
+  },
+  {
+    what: 'crashes the process of the slot',
+    first: deeds.crashOdd,
+    stage: { workers: 1 },
+    codes: ['PDL_STAGE_DIED'],
+    words: /shim of slot/,
+    shimLives: false,
+  },
+  {
+    what: 'crashes a process of its own',
+    first: deeds.crashOdd,
+    stage: { workers: 1, executor: 'process' },
+    codes: ['PDL_STAGE_DIED'],
+    words: /SIGSEGV/,
+    shimLives: true,
+  },
+  {
+    what: 'aborts a process of its own',
+    first: deeds.abortOdd,
+    stage: { workers: 1, executor: 'process' },
+    codes: ['PDL_STAGE_DIED'],
+    words: /SIGABRT/,
+    shimLives: true,
+  },
 ];
 
 for (const { what, first, stage, codes, words, shimLives } of cases) {
@@ -46,7 +95,9 @@ for (const { what, first, stage, codes, words, shimLives } of cases) {
     const failed = shards.find(({ state }) => state === 'failed');
     expect(failed?.key).toMatch(/1$/);
     expect(failed?.error?.message).toMatch(words);
-    const tries = events.filter(({ type, shardId, data }) => type === 'stage.started' && shardId === failed?.id && data['stage'] === 'bad');
+    const tries = events.filter(
+      ({ type, shardId, data }) => type === 'stage.started' && shardId === failed?.id && data['stage'] === 'bad',
+    );
     expect(tries).toHaveLength(2);
     expect(events.filter(({ type }) => type === 'line.joined')).toHaveLength(1);
     expect(events.some(({ type, data }) => type === 'slot.lost' && data['stage'] === 'bad')).toBe(!shimLives);

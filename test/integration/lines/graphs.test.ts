@@ -5,7 +5,11 @@ import { Bench } from '../../support/podline.js';
 import { adding, csvInput, rowsCsv, testEnv } from '../../support/deeds.js';
 import { fewestSwaps } from '../../support/fewest-swaps.js';
 
-async function chain(stages: number, shards: number, more: Record<string, unknown> = {}): Promise<{ summary: RunSummary; perShard: number[] }> {
+async function chain(
+  stages: number,
+  shards: number,
+  more: Record<string, unknown> = {},
+): Promise<{ summary: RunSummary; perShard: number[] }> {
   const bench = Bench.make();
   bench.file('rows.csv', rowsCsv(shards * 50));
   const names = Array.from({ length: stages }, (_, at) => `s${String(at)}`);
@@ -14,7 +18,12 @@ async function chain(stages: number, shards: number, more: Record<string, unknow
     input: csvInput(50),
     slots: 2,
     checkpoints: { ssd: 'never' },
-    stages: names.map((name, at) => ({ name, uses: `./${name}.mjs`, workers: 1, ...(at === 0 ? {} : { after: [`s${String(at - 1)}`] }) })),
+    stages: names.map((name, at) => ({
+      name,
+      uses: `./${name}.mjs`,
+      workers: 1,
+      ...(at === 0 ? {} : { after: [`s${String(at - 1)}`] }),
+    })),
     ...more,
   });
   const summary = await bench.run();
@@ -50,7 +59,8 @@ describe('branches and waiting stages', () => {
   /** A stage that ends only when the other one has begun: two that do not run side by side never end. */
   const meet = (other: string): string => `reached(ctx);
     while (!readFileSync(dir + '/reached', 'utf8').includes('${other} ')) await new Promise((go) => setTimeout(go, 5));`;
-  const meeting = (name: string, other: string): string => adding(name, 1, meet(other)).replace('import { appendFileSync,', 'import { appendFileSync, readFileSync,');
+  const meeting = (name: string, other: string): string =>
+    adding(name, 1, meet(other)).replace('import { appendFileSync,', 'import { appendFileSync, readFileSync,');
 
   it('the two branches of a diamond run side by side', async () => {
     const bench = Bench.make();

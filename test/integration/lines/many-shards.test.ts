@@ -40,7 +40,9 @@ it(`takes ${String(shards)} shards through ${String(lines)} lines, each once, ev
   const byLine = new Map<string, number>();
   for (const { line = '' } of journal.shards) byLine.set(line, (byLine.get(line) ?? 0) + 1);
   const shares = [...byLine.values()].map((count) => count / shards);
-  console.log(`${String(shards)} shards in ${(summary.elapsedMs / 1000).toFixed(1)} s; coordinator ${String(Math.round(resident / 2 ** 20))} MiB; shares ${shares.map((share) => (share * 100).toFixed(1)).join(' ')} %`);
+  console.log(
+    `${String(shards)} shards in ${(summary.elapsedMs / 1000).toFixed(1)} s; coordinator ${String(Math.round(resident / 2 ** 20))} MiB; shares ${shares.map((share) => (share * 100).toFixed(1)).join(' ')} %`,
+  );
   expect(byLine.size).toBe(lines);
   for (const share of shares) expect(Math.abs(share - 1 / lines)).toBeLessThanOrEqual(0.04);
   const completions = journal.events.filter(({ type }) => type === 'shard.completed').map(({ shardId }) => shardId);
