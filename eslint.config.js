@@ -2,7 +2,17 @@ import tseslint from 'typescript-eslint';
 
 /** Type-checked lint. What is switched off below was noise here: the reason stands beside it. */
 export default tseslint.config(
-  { ignores: ['dist/', 'node_modules/', 'coverage/', 'examples/**/results/', 'benchmarks/results/', '**/.podline/', 'native/build/'] },
+  {
+    ignores: [
+      'dist/',
+      'node_modules/',
+      'coverage/',
+      'examples/**/results/',
+      'benchmarks/results/',
+      '**/.podline/',
+      'native/build/',
+    ],
+  },
   { linterOptions: { reportUnusedDisableDirectives: 'error' } },
   {
     files: ['**/*.ts'],

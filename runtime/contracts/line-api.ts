@@ -24,7 +24,12 @@ export const lineWelcomeSchema = z.object({
 });
 
 /** POST …/leases: long poll; answers at once when there is work, else when there is, or after `waitMs` with none. */
-export const leaseRequestSchema = z.object({ max: z.int().min(1).max(256), waitMs: z.int().min(0).max(60_000), residents: z.array(z.string()).max(1024), instance: z.string().optional().describe('Of the agent that asks; the client fills it in.') });
+export const leaseRequestSchema = z.object({
+  max: z.int().min(1).max(256),
+  waitMs: z.int().min(0).max(60_000),
+  residents: z.array(z.string()).max(1024),
+  instance: z.string().optional().describe('Of the agent that asks; the client fills it in.'),
+});
 export const leaseSchema = z.object({
   shardId: z.string(),
   key: z.string(),
@@ -37,7 +42,10 @@ export const leaseSchema = z.object({
   resumeFrom: z.string().optional(),
 });
 export type Lease = z.infer<typeof leaseSchema>;
-export const leaseAnswerSchema = z.object({ leases: z.array(leaseSchema), queued: z.int().describe('Shards of the pipeline that wait.') });
+export const leaseAnswerSchema = z.object({
+  leases: z.array(leaseSchema),
+  queued: z.int().describe('Shards of the pipeline that wait.'),
+});
 
 /** POST …/heartbeat: renews the leases and carries what there is to see. */
 export const shardProgressSchema = shardAtEpoch.extend({
@@ -46,7 +54,12 @@ export const shardProgressSchema = shardAtEpoch.extend({
   running: z.array(z.object({ stage: z.string(), slot: z.int(), blocks: z.int(), blocksTotal: z.int(), rows: z.number() })),
 });
 export type ShardProgress = z.infer<typeof shardProgressSchema>;
-export const slotViewSchema = z.object({ slot: z.int(), stage: z.string().optional(), phase: z.enum(['empty', 'swapping', 'idle', 'running', 'lost']), swaps: z.int() });
+export const slotViewSchema = z.object({
+  slot: z.int(),
+  stage: z.string().optional(),
+  phase: z.enum(['empty', 'swapping', 'idle', 'running', 'lost']),
+  swaps: z.int(),
+});
 export type SlotView = z.infer<typeof slotViewSchema>;
 export const heartbeatSchema = z.object({
   instance: z.string(),
@@ -54,11 +67,18 @@ export const heartbeatSchema = z.object({
   revision: z.int().optional(),
   shards: z.array(shardProgressSchema),
   slots: z.array(slotViewSchema),
-  scratch: z.object({ usedBytes: z.number(), sizeBytesMax: z.number(), spilledBytes: z.number(), reads: z.enum(['mmap', 'pread']) }),
+  scratch: z.object({
+    usedBytes: z.number(),
+    sizeBytesMax: z.number(),
+    spilledBytes: z.number(),
+    reads: z.enum(['mmap', 'pread']),
+  }),
   /** Why the line is not working, in words, when it is not. */
   waiting: z.string().optional(),
   /** Things that happened since the last heartbeat, oldest first. */
-  events: z.array(z.object({ type: z.string(), shardId: z.string().optional(), data: z.record(z.string(), z.unknown()) })).max(1000),
+  events: z
+    .array(z.object({ type: z.string(), shardId: z.string().optional(), data: z.record(z.string(), z.unknown()) }))
+    .max(1000),
 });
 export type Heartbeat = z.infer<typeof heartbeatSchema>;
 export const heartbeatAnswerSchema = z.object({

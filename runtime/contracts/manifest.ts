@@ -17,7 +17,10 @@ const durationText = z
   .regex(/^\d+(\.\d+)?(ms|s|m|h|d)$/, 'must be a duration such as 250ms, 90s, 10m or 2h')
   .describe('A duration: a number and ms, s, m, h or d.');
 const quantityText = z
-  .union([z.string().regex(/^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$/, 'must be a quantity such as 512Mi, 2Gi or 500m'), z.number().nonnegative()])
+  .union([
+    z.string().regex(/^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$/, 'must be a quantity such as 512Mi, 2Gi or 500m'),
+    z.number().nonnegative(),
+  ])
   .describe('A quantity as in Kubernetes.');
 
 /** JSON Schema's own words, the subset that a parameter needs. */
@@ -26,7 +29,10 @@ export const parameterSchema = z
     type: z.enum(['string', 'number', 'integer', 'boolean']),
     description: z.string().optional(),
     default: z.union([z.string(), z.number(), z.boolean()]).optional(),
-    enum: z.array(z.union([z.string(), z.number()])).min(1).optional(),
+    enum: z
+      .array(z.union([z.string(), z.number()]))
+      .min(1)
+      .optional(),
     minimum: z.number().optional(),
     maximum: z.number().optional(),
     pattern: z.string().optional(),
@@ -43,7 +49,9 @@ const inputSchema = z
     source: z
       .union([z.string().min(1), z.array(z.string().min(1)).min(1), z.strictObject({ inline: z.unknown() })])
       .optional()
-      .describe('Files, glob patterns, folders, http(s):// addresses, `npm:package/path` of an installed package, or an inline payload. Relative paths are relative to the manifest.'),
+      .describe(
+        'Files, glob patterns, folders, http(s):// addresses, `npm:package/path` of an installed package, or an inline payload. Relative paths are relative to the manifest.',
+      ),
     format: z.enum(inputFormats).default('bytes'),
     columns: z
       .union([z.array(z.string().min(1)).min(1), z.record(z.string(), columnDeclaration)])
@@ -53,7 +61,12 @@ const inputSchema = z
       .union([z.strictObject({ rows: z.int().positive() }), z.strictObject({ bytes: quantityText })])
       .optional()
       .describe('Split the source into many shards, each record in exactly one.'),
-    blockRows: z.int().min(1).max(16_777_216).default(65_536).describe('Rows of a block: the unit of commit and of parallel work.'),
+    blockRows: z
+      .int()
+      .min(1)
+      .max(16_777_216)
+      .default(65_536)
+      .describe('Rows of a block: the unit of commit and of parallel work.'),
     blockBytes: quantityText.default('4Mi').describe('Bytes of a block, for format bytes.'),
   })
   .prefault({});
@@ -62,21 +75,50 @@ const stageSchema = z
   .strictObject({
     name,
     description: z.string().optional(),
-    after: z.array(z.string()).optional().describe('The stages whose output this one reads; without it, the input of the pipeline.'),
+    after: z
+      .array(z.string())
+      .optional()
+      .describe('The stages whose output this one reads; without it, the input of the pipeline.'),
     combine: z
       .enum(['zip', 'concat'])
       .default('zip')
-      .describe('With several stages in `after`: zip puts their columns side by side, block by block; concat puts their blocks one after another.'),
-    uses: z.string().min(1).optional().describe('A TypeScript or JavaScript module that exports defineStage({…}); relative to the manifest.'),
+      .describe(
+        'With several stages in `after`: zip puts their columns side by side, block by block; concat puts their blocks one after another.',
+      ),
+    uses: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('A TypeScript or JavaScript module that exports defineStage({…}); relative to the manifest.'),
     command: z.array(z.string()).min(1).optional().describe('A program of any language and its arguments.'),
     image: z.string().min(1).optional().describe('The container image, by digest, in which the stage runs in a cluster.'),
-    stdio: z.enum(['files', 'ndjson']).default('files').describe('How a command gets its data: as files in PODLINE_INPUT_DIR, or NDJSON on stdin and stdout.'),
-    output: z.enum(['table', 'bytes', 'files']).default('table').describe('What a command produces. A TypeScript stage says so itself.'),
+    stdio: z
+      .enum(['files', 'ndjson'])
+      .default('files')
+      .describe('How a command gets its data: as files in PODLINE_INPUT_DIR, or NDJSON on stdin and stdout.'),
+    output: z
+      .enum(['table', 'bytes', 'files'])
+      .default('table')
+      .describe('What a command produces. A TypeScript stage says so itself.'),
     executor: z.enum(['thread', 'process', 'container', 'job']).default('thread'),
-    bound: z.enum(['cpu', 'io']).default('cpu').describe('What the stage waits for: as many cpu stages as cores run at once, io stages beyond that.'),
-    workers: z.union([z.literal('auto'), z.int().min(1).max(256)]).default('auto').describe('Threads that work on blocks side by side.'),
-    parameters: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).default({}).describe('Constants of this stage; they stand before the parameters of the shard.'),
-    retries: z.int().min(0).max(100).default(2).describe('How often the stage is tried again on the same shard before the shard fails.'),
+    bound: z
+      .enum(['cpu', 'io'])
+      .default('cpu')
+      .describe('What the stage waits for: as many cpu stages as cores run at once, io stages beyond that.'),
+    workers: z
+      .union([z.literal('auto'), z.int().min(1).max(256)])
+      .default('auto')
+      .describe('Threads that work on blocks side by side.'),
+    parameters: z
+      .record(z.string(), z.union([z.string(), z.number(), z.boolean()]))
+      .default({})
+      .describe('Constants of this stage; they stand before the parameters of the shard.'),
+    retries: z
+      .int()
+      .min(0)
+      .max(100)
+      .default(2)
+      .describe('How often the stage is tried again on the same shard before the shard fails.'),
     timeout: durationText.optional(),
     resources: z.strictObject({ cpu: quantityText.optional(), memory: quantityText.optional() }).default({}),
   })
@@ -95,7 +137,10 @@ const checkpointsSchema = z
     ssd: checkpointCadence.default('stage').describe('When committed blocks are copied to the SSD of the node.'),
     major: checkpointCadence.default('never').describe('When they are copied to the persistent volume too.'),
     retain: z.int().min(1).max(100).default(2).describe('Manifests of a shard that are kept per place.'),
-    keepCompleted: z.boolean().default(false).describe('Keep the checkpoints of completed shards, so that a stage can be run again on them.'),
+    keepCompleted: z
+      .boolean()
+      .default(false)
+      .describe('Keep the checkpoints of completed shards, so that a stage can be run again on them.'),
   })
   .prefault({});
 
@@ -111,14 +156,26 @@ export const pipelineSpecSchema = z.strictObject({
     })
     .prefault({}),
   slots: z.union([z.literal('auto'), z.int().min(1).max(128)]).default('auto'),
-  residents: z.union([z.literal('auto'), z.int().min(1).max(256)]).default('auto').describe('Shards that a line holds at once, so that one swap is paid for several.'),
+  residents: z
+    .union([z.literal('auto'), z.int().min(1).max(256)])
+    .default('auto')
+    .describe('Shards that a line holds at once, so that one swap is paid for several.'),
   stages: z.array(stageSchema).min(1).max(512),
   checkpoints: checkpointsSchema,
   retries: z
     .strictObject({
-      limit: z.int().min(0).max(100).default(3).describe('How often a shard is leased again after it failed, before it becomes a dead letter.'),
+      limit: z
+        .int()
+        .min(0)
+        .max(100)
+        .default(3)
+        .describe('How often a shard is leased again after it failed, before it becomes a dead letter.'),
       backoff: z
-        .strictObject({ initial: durationText.default('1s'), factor: z.number().min(1).max(10).default(2), max: durationText.default('60s') })
+        .strictObject({
+          initial: durationText.default('1s'),
+          factor: z.number().min(1).max(10).default(2),
+          max: durationText.default('60s'),
+        })
         .prefault({}),
     })
     .prefault({}),
@@ -128,8 +185,14 @@ export const pipelineSpecSchema = z.strictObject({
   result: z
     .strictObject({
       dir: z.string().min(1).default('./results').describe('Each shard gets a folder in it, named by its key.'),
-      format: z.enum(['parquet', 'arrow', 'csv', 'ndjson']).default('arrow').describe('How tables are written; bytes and files are written as they are.'),
-      stages: z.array(z.string()).optional().describe('The stages whose output is the result; without it, those that no other stage reads.'),
+      format: z
+        .enum(['parquet', 'arrow', 'csv', 'ndjson'])
+        .default('arrow')
+        .describe('How tables are written; bytes and files are written as they are.'),
+      stages: z
+        .array(z.string())
+        .optional()
+        .describe('The stages whose output is the result; without it, those that no other stage reads.'),
     })
     .prefault({}),
 });

@@ -14,7 +14,10 @@ export const shardSourceSchema = z.union([
     bytes: range.optional().describe('Bytes [from, to) of the source; whole records.'),
     header: z.array(z.string()).optional().describe('csv and ndjson with a byte range: the column names.'),
     delimiter: z.string().length(1).optional().describe('csv with a byte range: what stands between fields.'),
-    types: z.record(z.string(), z.enum(columnTypes)).optional().describe('csv and ndjson with a byte range: types as the head of the source suggests them, so that all parts agree.'),
+    types: z
+      .record(z.string(), z.enum(columnTypes))
+      .optional()
+      .describe('csv and ndjson with a byte range: types as the head of the source suggests them, so that all parts agree.'),
     identity: z.string().optional().describe('Size and time, or ETag, when it was split; the lineage of `input` is made of it.'),
   }),
   z.strictObject({ inline: z.unknown(), format: z.enum(inputFormats) }),
@@ -23,7 +26,11 @@ export type ShardSource = z.infer<typeof shardSourceSchema>;
 
 export const submissionSchema = z
   .strictObject({
-    key: z.string().min(1).max(512).describe('Unique within the pipeline: the same key again is a duplicate, not a second shard.'),
+    key: z
+      .string()
+      .min(1)
+      .max(512)
+      .describe('Unique within the pipeline: the same key again is a duplicate, not a second shard.'),
     source: shardSourceSchema,
     parameters: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).default({}),
     resultDir: z.string().min(1).optional().describe('Without it, the pipeline’s `result.dir`.'),
@@ -55,7 +62,9 @@ export const bytesByMediumSchema = z.object({
 /** What one stage did for one shard. Times in ms, bytes by medium. */
 export const stageReportSchema = z.object({
   stage: z.string(),
-  outcome: z.enum(['ran', 'restored', 'skipped']).describe('restored: taken whole from a checkpoint or the scratch; skipped: not needed because what follows was restored.'),
+  outcome: z
+    .enum(['ran', 'restored', 'skipped'])
+    .describe('restored: taken whole from a checkpoint or the scratch; skipped: not needed because what follows was restored.'),
   why: z.string().describe('In words: why it ran, ran again, or did not.'),
   runs: z.int().nonnegative().describe('Times it was started.'),
   blocksRun: z.int().nonnegative(),
@@ -64,18 +73,33 @@ export const stageReportSchema = z.object({
   bytes: bytesByMediumSchema,
   workMs: z.number().describe('From start to committed, all runs.'),
   swapMs: z.number().describe('From asking for the stage to its shim being ready; 0 when a slot held it already.'),
-  handoverMs: z.number().describe('From the moment the stage could begin (its inputs were committed) to the moment its code was told to; what a line is there to keep small.'),
+  handoverMs: z
+    .number()
+    .describe(
+      'From the moment the stage could begin (its inputs were committed) to the moment its code was told to; what a line is there to keep small.',
+    ),
   slot: z.int(),
   executor: z.string(),
 });
 export type StageReport = z.infer<typeof stageReportSchema>;
 
-export const resultFileSchema = z.object({ name: z.string(), bytes: z.number(), sha256: z.string(), rows: z.number().optional() });
+export const resultFileSchema = z.object({
+  name: z.string(),
+  bytes: z.number(),
+  sha256: z.string(),
+  rows: z.number().optional(),
+});
 export type ResultFile = z.infer<typeof resultFileSchema>;
 
 export const shardReportSchema = z.object({
   stages: z.array(stageReportSchema),
-  load: z.object({ outcome: z.enum(['read', 'restored']), rows: z.number(), ms: z.number(), sourceReads: z.int(), bytes: bytesByMediumSchema }),
+  load: z.object({
+    outcome: z.enum(['read', 'restored']),
+    rows: z.number(),
+    ms: z.number(),
+    sourceReads: z.int(),
+    bytes: bytesByMediumSchema,
+  }),
   checkpoints: z.object({ ssd: z.int(), major: z.int(), bytes: bytesByMediumSchema }),
   resumedFrom: z.enum(['source', 'scratch', 'ssd', 'volume']),
   bytes: bytesByMediumSchema.describe('All of the above together, delivery included.'),
@@ -87,7 +111,11 @@ export type ShardReport = z.infer<typeof shardReportSchema>;
 export const shardResultSchema = z.object({
   dir: z.string(),
   files: z.array(resultFileSchema),
-  hash: z.string().describe('sha256 over names and contents of the result files, in the order of their names: over the lines `<sha256>  <name>` that sha256sum prints.'),
+  hash: z
+    .string()
+    .describe(
+      'sha256 over names and contents of the result files, in the order of their names: over the lines `<sha256>  <name>` that sha256sum prints.',
+    ),
 });
 export type ShardResult = z.infer<typeof shardResultSchema>;
 

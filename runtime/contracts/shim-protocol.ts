@@ -78,9 +78,22 @@ export const endedSchema = z.object({
   rows: z.number(),
   bytes: bytesByMediumSchema,
 });
-export const logSchema = z.object({ type: z.literal('log'), runId: z.string().optional(), level: z.enum(['debug', 'info', 'warn', 'error']), message: z.string() });
+export const logSchema = z.object({
+  type: z.literal('log'),
+  runId: z.string().optional(),
+  level: z.enum(['debug', 'info', 'warn', 'error']),
+  message: z.string(),
+});
 
-export const shimToAgentSchema = z.discriminatedUnion('type', [helloSchema, readySchema, unusableSchema, progressSchema, roomSchema, endedSchema, logSchema]);
+export const shimToAgentSchema = z.discriminatedUnion('type', [
+  helloSchema,
+  readySchema,
+  unusableSchema,
+  progressSchema,
+  roomSchema,
+  endedSchema,
+  logSchema,
+]);
 export type ShimToAgent = z.infer<typeof shimToAgentSchema>;
 export type Hello = z.infer<typeof helloSchema>;
 export type RunEnded = z.infer<typeof endedSchema>;

@@ -90,13 +90,21 @@ export function loadWhatFits(state: LineState, effects: LineEffect[]): void {
 
 /** One request at a time; it waits at the coordinator only when this line has nothing else to do. */
 export function askForLeases(state: LineState, nowMs: number, effects: LineEffect[]): void {
-  if (!mayAsk(state) || state.leaseNotBeforeMs > nowMs || isWorthWaiting(state)) return;
+  if (!mayAsk(state) || isTooSoon(state, nowMs) || isWorthWaiting(state)) return;
   const max = roomForLeases(state);
   if (max < 1) return;
   state.leasing = true;
   state.leaseAskedAtMs = nowMs;
+  state.leaseWaited = state.residents.size === 0;
   effects.push({ type: 'lease', max, wait: state.residents.size === 0 });
 }
+
+/**
+ * An empty answer holds the next request back for a while. Not so where the line has become empty since: the next request waits at
+ * the coordinator, which the last one did not.
+ */
+const isTooSoon = (state: LineState, nowMs: number): boolean =>
+  state.leaseNotBeforeMs > nowMs && (state.residents.size > 0 || state.leaseWaited);
 
 /** Whether there would be a request but for time and memory. */
 export function mayAsk(state: LineState): boolean {

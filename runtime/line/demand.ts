@@ -21,7 +21,8 @@ export function moveStage(state: LineState, resident: ResidentState, stage: stri
   if (from !== undefined) count(state.demand.get(stage), from, -1);
   resident.stages.set(stage, to);
   count(state.demand.get(stage), to, 1);
-  if (to.phase === 'ready' && to.attempt > 1) state.backoffs.push({ shardId: resident.lease.shardId, stage, untilMs: to.notBeforeMs });
+  if (to.phase === 'ready' && to.attempt > 1)
+    state.backoffs.push({ shardId: resident.lease.shardId, stage, untilMs: to.notBeforeMs });
 }
 
 function count(demand: StageDemand | undefined, at: StageState, by: 1 | -1): void {

@@ -12,7 +12,14 @@ import { addDemand } from './demand.js';
 import type { LineEffect, LineState, ResidentState } from './types.js';
 
 /** The shard fails with its last error; what else of it runs is cancelled. Other residents are not touched. */
-export function failShard(state: LineState, shardId: string, error: WireError, stage: string | undefined, nowMs: number, effects: LineEffect[]): void {
+export function failShard(
+  state: LineState,
+  shardId: string,
+  error: WireError,
+  stage: string | undefined,
+  nowMs: number,
+  effects: LineEffect[],
+): void {
   const resident = state.residents.get(shardId);
   if (resident === undefined || resident.phase === 'ending') return;
   beginEnding(state, resident, `the shard failed: ${error.message}`, nowMs, effects);
@@ -34,7 +41,11 @@ export function startDraining(state: LineState, nowMs: number, effects: LineEffe
   for (const resident of state.residents.values()) {
     if (resident.phase === 'ending' || (!overdue && resident.phase !== 'queued')) continue;
     const { shardId } = resident.lease;
-    const error = wireError('PDL_LINE_DRAINED', `the line is drained: shard "${resident.lease.key}" goes to another one`, `lines.${state.instance}`);
+    const error = wireError(
+      'PDL_LINE_DRAINED',
+      `the line is drained: shard "${resident.lease.key}" goes to another one`,
+      `lines.${state.instance}`,
+    );
     beginEnding(state, resident, error.message, nowMs, effects);
     effects.push({ type: 'fail', shardId, error, stage: undefined, counts: false });
   }
@@ -53,13 +64,25 @@ export function freeWhatEnded(state: LineState, effects: LineEffect[]): NonNulla
 }
 
 /** From here on nothing is started for the shard. */
-export function beginEnding(state: LineState, resident: ResidentState, reason: string, nowMs: number, effects: LineEffect[]): void {
+export function beginEnding(
+  state: LineState,
+  resident: ResidentState,
+  reason: string,
+  nowMs: number,
+  effects: LineEffect[],
+): void {
   if (resident.phase === 'stages') addDemand(state, resident, -1);
   resident.phase = 'ending';
   cancelRunsOf(state, resident, reason, nowMs, effects);
 }
 
-export function cancelRunsOf(state: LineState, resident: ResidentState, reason: string, nowMs: number, effects: LineEffect[]): void {
+export function cancelRunsOf(
+  state: LineState,
+  resident: ResidentState,
+  reason: string,
+  nowMs: number,
+  effects: LineEffect[],
+): void {
   for (const [index, slot] of state.slots.entries()) {
     if (slot.phase === 'running' && slot.shardId === resident.lease.shardId) cancelRun(state, index, reason, nowMs, effects);
   }

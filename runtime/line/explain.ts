@@ -23,7 +23,11 @@ const listed = (names: readonly string[]): string => names.map((name) => `"${nam
 export function explainShard(state: LineState, shardId: string, nowMs: number): ShardExplanation | undefined {
   const resident = state.residents.get(shardId);
   if (resident === undefined) return undefined;
-  const stages = [...resident.stages].map(([stage, at]): StageExplanation => ({ stage, phase: at.phase, why: explainStage(state, resident, stage, at, nowMs) }));
+  const stages = [...resident.stages].map(([stage, at]): StageExplanation => ({
+    stage,
+    phase: at.phase,
+    why: explainStage(state, resident, stage, at, nowMs),
+  }));
   return { summary: summarize(state, resident, stages, nowMs), stages };
 }
 
@@ -34,9 +38,13 @@ function summarize(state: LineState, resident: ResidentState, stages: readonly S
     case 'loading':
       return resident.lease.epoch > 1 ? 'What is left of it is restored, and the rest loaded.' : 'Its source is loaded.';
     case 'delivering':
-      return resident.deliverAtMs === undefined ? 'Its results are delivered.' : `Its delivery failed and is tried again in ${seconds(resident.deliverAtMs - nowMs)}.`;
+      return resident.deliverAtMs === undefined
+        ? 'Its results are delivered.'
+        : `Its delivery failed and is tried again in ${seconds(resident.deliverAtMs - nowMs)}.`;
     case 'ending':
-      return resident.letGo ? 'It is no longer this line’s; its memory is freed when its runs have ended.' : 'Its outcome is told to the coordinator.';
+      return resident.letGo
+        ? 'It is no longer this line’s; its memory is freed when its runs have ended.'
+        : 'Its outcome is told to the coordinator.';
     case 'stages': {
       const running = stages.filter((stage) => stage.phase === 'running');
       if (running.length > 0) return `It runs: ${running.map((stage) => `${stage.stage} ${stage.why}`).join('; ')}.`;
@@ -50,14 +58,18 @@ function explainStage(state: LineState, resident: ResidentState, stage: string, 
   switch (at.phase) {
     case 'done':
       if (at.how === 'ran') return 'ran';
-      return at.how === 'restored' ? 'was restored: its stream was there and was made from the same things' : 'was skipped: what reads it was restored';
+      return at.how === 'restored'
+        ? 'was restored: its stream was there and was made from the same things'
+        : 'was skipped: what reads it was restored';
     case 'running': {
       const slot = state.slots[at.slot];
       const since = slot?.phase === 'running' ? ` for ${seconds(nowMs - slot.sinceMs)}` : '';
       return `in slot ${String(at.slot)}${since}${at.attempt > 1 ? `, try ${String(at.attempt)}` : ''}`;
     }
     case 'waiting': {
-      const missing = (state.graph.stages.get(stage)?.after ?? []).filter((stream) => stream !== inputStream && resident.stages.get(stream)?.phase !== 'done');
+      const missing = (state.graph.stages.get(stage)?.after ?? []).filter(
+        (stream) => stream !== inputStream && resident.stages.get(stream)?.phase !== 'done',
+      );
       return `waits for ${listed(missing)}`;
     }
     case 'ready':
@@ -76,9 +88,11 @@ function explainReady(state: LineState, stage: string, at: StageState & { phase:
   if (holding.some((slot) => slot.phase === 'swapping')) return 'waits for its slot: the stage is being put into it';
   if (holding.some((slot) => slot.phase === 'lost')) return 'waits for its slot: the container ended and has not come back yet';
   const busyWith = holding.find((slot) => slot.phase === 'running');
-  if (busyWith?.phase === 'running') return `waits for its slot, which works on shard "${state.residents.get(busyWith.shardId)?.lease.key ?? busyWith.shardId}"`;
+  if (busyWith?.phase === 'running')
+    return `waits for its slot, which works on shard "${state.residents.get(busyWith.shardId)?.lease.key ?? busyWith.shardId}"`;
   const trouble = state.troubles.get(stage);
-  if (trouble !== undefined) return `waits for a slot: ${String(trouble.tries)} swaps failed (${trouble.error.message}); the next is tried in ${seconds(trouble.notBeforeMs - nowMs)}`;
+  if (trouble !== undefined)
+    return `waits for a slot: ${String(trouble.tries)} swaps failed (${trouble.error.message}); the next is tried in ${seconds(trouble.notBeforeMs - nowMs)}`;
   return 'waits for a slot: all hold stages that are needed sooner or by more shards';
 }
 
@@ -88,7 +102,9 @@ export function explainLine(state: LineState, nowMs: number): string {
   const swapping = state.slots.flatMap((slot) => (slot.phase === 'swapping' ? [slot.stage] : []));
   const does = [
     running > 0 ? `${String(running)} of ${String(state.slots.length)} slots work` : '',
-    swapping.length > 0 ? `${listed(swapping)} ${swapping.length > 1 ? 'are' : 'is'} put into ${swapping.length > 1 ? 'slots' : 'a slot'}` : '',
+    swapping.length > 0
+      ? `${listed(swapping)} ${swapping.length > 1 ? 'are' : 'is'} put into ${swapping.length > 1 ? 'slots' : 'a slot'}`
+      : '',
     `${String(state.residents.size)} of at most ${String(state.config.residentsMax)} shards are here`,
   ].filter((text) => text !== '');
   return `${does.join('; ')}. ${explainAdmission(state, nowMs)}`;

@@ -44,14 +44,20 @@ export interface Graph<S extends GraphStage = GraphStage> {
 export function buildGraph<S extends GraphStage>(stages: readonly S[], resultStages?: readonly string[]): Graph<S> {
   const byName = new Map<string, S>();
   for (const stage of stages) {
-    if (byName.has(stage.name)) throw new PodlineError('PDL_MANIFEST_INVALID', `two stages have the name "${stage.name}"`, { place: `stages.${stage.name}` });
+    if (byName.has(stage.name))
+      throw new PodlineError('PDL_MANIFEST_INVALID', `two stages have the name "${stage.name}"`, {
+        place: `stages.${stage.name}`,
+      });
     byName.set(stage.name, stage);
   }
   const consumers = consumersOf(stages, byName);
   const order = topologicalOrder(stages).map((stage) => stage.name);
   const terminals = order.filter((name) => (consumers.get(name) ?? []).length === 0);
   for (const name of resultStages ?? []) {
-    if (!byName.has(name)) throw new PodlineError('PDL_MANIFEST_INVALID', `result.stages names "${name}", which is not a stage`, { place: 'result.stages' });
+    if (!byName.has(name))
+      throw new PodlineError('PDL_MANIFEST_INVALID', `result.stages names "${name}", which is not a stage`, {
+        place: 'result.stages',
+      });
   }
   return {
     order,
@@ -66,7 +72,10 @@ export function buildGraph<S extends GraphStage>(stages: readonly S[], resultSta
 }
 
 function consumersOf(stages: readonly GraphStage[], byName: ReadonlyMap<string, GraphStage>): Map<string, string[]> {
-  const consumers = new Map<string, string[]>([[inputStream, []], ...stages.map((stage): [string, string[]] => [stage.name, []])]);
+  const consumers = new Map<string, string[]>([
+    [inputStream, []],
+    ...stages.map((stage): [string, string[]] => [stage.name, []]),
+  ]);
   for (const stage of stages) {
     for (const stream of new Set(stage.after)) {
       const readers = consumers.get(stream);
@@ -97,7 +106,9 @@ export function topologicalOrder<S extends GraphStage>(stages: readonly S[]): S[
     });
     if (next.length === rest.length) {
       const cycle = findCycle(stages) ?? rest.map((stage) => stage.name);
-      throw new PodlineError('PDL_MANIFEST_CYCLE', `the stages form a cycle: ${[...cycle, cycle[0] ?? ''].join(' → ')}`, { place: `stages.${cycle[0] ?? ''}.after` });
+      throw new PodlineError('PDL_MANIFEST_CYCLE', `the stages form a cycle: ${[...cycle, cycle[0] ?? ''].join(' → ')}`, {
+        place: `stages.${cycle[0] ?? ''}.after`,
+      });
     }
     rest = next;
   }
@@ -129,7 +140,11 @@ export function findCycle(stages: readonly GraphStage[]): string[] | undefined {
   return undefined;
 }
 
-function distances(order: readonly string[], stages: ReadonlyMap<string, GraphStage>, consumers: ReadonlyMap<string, readonly string[]>) {
+function distances(
+  order: readonly string[],
+  stages: ReadonlyMap<string, GraphStage>,
+  consumers: ReadonlyMap<string, readonly string[]>,
+) {
   const depth = new Map<string, number>();
   for (const name of order) {
     const before = (stages.get(name)?.after ?? []).map((stream) => depth.get(stream) ?? -1);

@@ -25,7 +25,16 @@ import { deliverWhatIsDue, settleDelivery, takeLoaded } from './residents.js';
 import { revise } from './revision.js';
 import { endRunCommitted, endRunFailed, startRuns } from './runs.js';
 import { planSwaps } from './slots.js';
-import { expireSlots, failWhatCannotBeServed, loseSlot, orderSwap, failSwap, refuseSwap, slotIsReady, takeHello } from './swaps.js';
+import {
+  expireSlots,
+  failWhatCannotBeServed,
+  loseSlot,
+  orderSwap,
+  failSwap,
+  refuseSwap,
+  slotIsReady,
+  takeHello,
+} from './swaps.js';
 import type { LineConfig, LineEffect, LineEvent, LinePipeline, LineState } from './types.js';
 import { nextWake } from './wake.js';
 
@@ -43,6 +52,7 @@ export function initialLine(config: LineConfig, pipeline: LinePipeline, instance
     leasing: false,
     leaseNotBeforeMs: 0,
     leaseAskedAtMs: 0,
+    leaseWaited: false,
     needBytesSeen: undefined,
     draining: false,
     drainDeadlineMs: undefined,
@@ -133,4 +143,3 @@ function take(state: LineState, event: LineEvent, nowMs: number, effects: LineEf
       return;
   }
 }
-

@@ -22,7 +22,10 @@ export const nothingObserved: ObservedNeed = { peakBytesMax: 0, peakPerSourceByt
 
 export function observeNeed(before: ObservedNeed, peakBytes: number, sourceBytes: number | undefined): ObservedNeed {
   const perByte = sourceBytes === undefined || sourceBytes <= 0 ? 0 : peakBytes / sourceBytes;
-  return { peakBytesMax: Math.max(before.peakBytesMax, peakBytes), peakPerSourceByteMax: Math.max(before.peakPerSourceByteMax, perByte) };
+  return {
+    peakBytesMax: Math.max(before.peakBytesMax, peakBytes),
+    peakPerSourceByteMax: Math.max(before.peakPerSourceByteMax, perByte),
+  };
 }
 
 export interface ShardSize {
@@ -58,7 +61,9 @@ export interface SpillableStream {
  * largest. All that there are, when they do not suffice.
  */
 export function planSpill(streams: readonly SpillableStream[], neededBytes: number): SpillableStream[] {
-  const candidates = streams.filter((stream) => stream.sealed && !stream.inUse && stream.bytes > 0).sort((a, b) => b.nextUse - a.nextUse || b.bytes - a.bytes);
+  const candidates = streams
+    .filter((stream) => stream.sealed && !stream.inUse && stream.bytes > 0)
+    .sort((a, b) => b.nextUse - a.nextUse || b.bytes - a.bytes);
   const spilled: SpillableStream[] = [];
   let freedBytes = 0;
   for (const stream of candidates) {
@@ -85,6 +90,8 @@ function stagesBefore(state: LineState, resident: ResidentState, stage: string):
   if (at === undefined || at.phase === 'done') return Infinity;
   if (at.phase === 'running') return 0;
   if (at.phase === 'ready') return 1;
-  const before = (state.graph.stages.get(stage)?.after ?? []).map((stream) => stagesBefore(state, resident, stream)).filter((count) => count !== Infinity);
+  const before = (state.graph.stages.get(stage)?.after ?? [])
+    .map((stream) => stagesBefore(state, resident, stream))
+    .filter((count) => count !== Infinity);
   return 1 + Math.max(0, ...before);
 }

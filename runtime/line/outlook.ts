@@ -77,7 +77,8 @@ function soonStages(state: LineState): Set<string> {
     for (const reader of readersOf(state.graph, slot.stage)) {
       if (soon.has(reader) || resident.stages.get(reader)?.phase !== 'waiting') continue;
       const inputs = state.graph.stages.get(reader)?.after ?? [];
-      const isMade = (stream: string): boolean => stream === inputStream || ['done', 'running'].includes(resident.stages.get(stream)?.phase ?? '');
+      const isMade = (stream: string): boolean =>
+        stream === inputStream || ['done', 'running'].includes(resident.stages.get(stream)?.phase ?? '');
       if (inputs.every(isMade)) soon.add(reader);
     }
   }

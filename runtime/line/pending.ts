@@ -83,7 +83,9 @@ export class PendingQueue {
   /** Takes up to `max` shards for a line out of the queue. */
   take(line: string, max: number, nowMs: number): PendingShard[] {
     const taken: PendingShard[] = [];
-    const own = [...(this.#byLine.get(line) ?? [])].filter((entry) => entry.shard.notBeforeMs <= nowMs).sort((a, b) => (inOrder(a, b) ? -1 : 1));
+    const own = [...(this.#byLine.get(line) ?? [])]
+      .filter((entry) => entry.shard.notBeforeMs <= nowMs)
+      .sort((a, b) => (inOrder(a, b) ? -1 : 1));
     for (const entry of own.slice(0, max)) taken.push(this.#drop(entry));
     this.#advance(nowMs);
     while (taken.length < max) {
@@ -113,7 +115,11 @@ export class PendingQueue {
   }
 
   #advance(nowMs: number): void {
-    for (let entry = this.#later.peek(); entry !== undefined && (entry.gone || entry.dueMs <= nowMs); entry = this.#later.peek()) {
+    for (
+      let entry = this.#later.peek();
+      entry !== undefined && (entry.gone || entry.dueMs <= nowMs);
+      entry = this.#later.peek()
+    ) {
       this.#later.pop();
       if (!entry.gone) this.#ready.push(entry);
     }

@@ -22,7 +22,12 @@ export type RetryPlan =
 export function planRetry(attempts: number, policy: RetryPolicy, retryable: boolean, nowMs: number): RetryPlan {
   const failures = attempts + 1;
   if (!retryable) return { outcome: 'deadLetter', attempts: failures, why: 'the error would come again with the same input' };
-  if (failures > policy.limit) return { outcome: 'deadLetter', attempts: failures, why: `it failed ${String(failures)} times; \`retries.limit\` is ${String(policy.limit)}` };
+  if (failures > policy.limit)
+    return {
+      outcome: 'deadLetter',
+      attempts: failures,
+      why: `it failed ${String(failures)} times; \`retries.limit\` is ${String(policy.limit)}`,
+    };
   return { outcome: 'retry', attempts: failures, notBeforeMs: nowMs + backoffMs(policy.backoff, failures) };
 }
 
@@ -59,9 +64,14 @@ export function timeLimitError(shard: TimedShard, limits: TimeLimits, nowMs: num
   const endsMs = timeLimitEndsMs(shard, limits);
   if (endsMs === undefined || endsMs > nowMs) return undefined;
   const limitMs = shard.state === 'pending' ? limits.pendingMs : limits.runningMs;
-  return wireError('PDL_TIME_LIMIT', `shard "${shard.key}" was ${shard.state} longer than ${String(limitMs)} ms`, `spec.timeLimits.${shard.state}`);
+  return wireError(
+    'PDL_TIME_LIMIT',
+    `shard "${shard.key}" was ${shard.state} longer than ${String(limitMs)} ms`,
+    `spec.timeLimits.${shard.state}`,
+  );
 }
 
 /** A lease ends `ttlMs` after it was last renewed. A line is lost when it was not heard of for as long. */
 export const leaseEndsMs = (renewedAtMs: number, ttlMs: number): number => renewedAtMs + ttlMs;
-export const isLeaseOver = (renewedAtMs: number, ttlMs: number, nowMs: number): boolean => leaseEndsMs(renewedAtMs, ttlMs) <= nowMs;
+export const isLeaseOver = (renewedAtMs: number, ttlMs: number, nowMs: number): boolean =>
+  leaseEndsMs(renewedAtMs, ttlMs) <= nowMs;

@@ -16,7 +16,13 @@ import { readersOf, withDescendants } from './graph.js';
 import type { KnownStream, LineEffect, LineEvent, LineState, ResidentState, StageState } from './types.js';
 
 /** The shard is in the scratch with these streams: stages stand by what is still to be made. */
-export function takeLoaded(state: LineState, shardId: string, known: readonly KnownStream[], nowMs: number, effects: LineEffect[]): void {
+export function takeLoaded(
+  state: LineState,
+  shardId: string,
+  known: readonly KnownStream[],
+  nowMs: number,
+  effects: LineEffect[],
+): void {
   const resident = state.residents.get(shardId);
   if (resident?.phase !== 'loading') return;
   const sealed = new Set(known.filter((stream) => stream.sealed).map((stream) => stream.stream));
@@ -34,7 +40,11 @@ export function takeLoaded(state: LineState, shardId: string, known: readonly Kn
  * Walks back from the ends: what is sealed is restored and what it was made from is not needed; the rest must run.
  * `running`: stages whose run goes on, which will be there.
  */
-export function planStages(state: LineState, sealed: ReadonlySet<string>, running?: ReadonlyMap<string, StageState>): Map<string, StageState> {
+export function planStages(
+  state: LineState,
+  sealed: ReadonlySet<string>,
+  running?: ReadonlyMap<string, StageState>,
+): Map<string, StageState> {
   const { graph } = state;
   const needed = new Set<string>();
   const stages = new Map<string, StageState>();
@@ -43,7 +53,8 @@ export function planStages(state: LineState, sealed: ReadonlySet<string>, runnin
     const goesOn = running?.get(stage);
     if (goesOn !== undefined) stages.set(stage, goesOn);
     else if (sealed.has(stage)) stages.set(stage, { phase: 'done', how: 'restored' });
-    else if (!isEnd && !readersOf(graph, stage).some((reader) => needed.has(reader))) stages.set(stage, { phase: 'done', how: 'skipped' });
+    else if (!isEnd && !readersOf(graph, stage).some((reader) => needed.has(reader)))
+      stages.set(stage, { phase: 'done', how: 'skipped' });
     else {
       needed.add(stage);
       stages.set(stage, { phase: 'waiting' });
@@ -53,7 +64,13 @@ export function planStages(state: LineState, sealed: ReadonlySet<string>, runnin
 }
 
 /** The stream of a stage is sealed. */
-export function stageIsDone(state: LineState, resident: ResidentState, stage: string, nowMs: number, effects: LineEffect[]): void {
+export function stageIsDone(
+  state: LineState,
+  resident: ResidentState,
+  stage: string,
+  nowMs: number,
+  effects: LineEffect[],
+): void {
   moveStage(state, resident, stage, { phase: 'done', how: 'ran' });
   effects.push({ type: 'stageDone', shardId: resident.lease.shardId, stage });
   for (const reader of readersOf(state.graph, stage)) makeReady(state, resident, reader, nowMs);
@@ -92,7 +109,12 @@ function deliver(resident: ResidentState, effects: LineEffect[]): void {
 }
 
 /** Delivered → complete; failed → again with back-off, as often as `limits.deliverTriesMax` says. */
-export function settleDelivery(state: LineState, event: LineEvent & { type: 'delivered' | 'deliverFailed' }, nowMs: number, effects: LineEffect[]): void {
+export function settleDelivery(
+  state: LineState,
+  event: LineEvent & { type: 'delivered' | 'deliverFailed' },
+  nowMs: number,
+  effects: LineEffect[],
+): void {
   const resident = state.residents.get(event.shardId);
   if (resident?.phase !== 'delivering' || resident.deliverAtMs !== undefined) return;
   if (event.type === 'delivered') {
@@ -105,6 +127,7 @@ export function settleDelivery(state: LineState, event: LineEvent & { type: 'del
 
 export function deliverWhatIsDue(state: LineState, nowMs: number, effects: LineEffect[]): void {
   for (const resident of state.residents.values()) {
-    if (resident.phase === 'delivering' && resident.deliverAtMs !== undefined && resident.deliverAtMs <= nowMs) deliver(resident, effects);
+    if (resident.phase === 'delivering' && resident.deliverAtMs !== undefined && resident.deliverAtMs <= nowMs)
+      deliver(resident, effects);
   }
 }

@@ -11,7 +11,13 @@ import { deliverIfDone, makeReady, planStages, releaseIfRead } from './residents
 import type { KnownStream, LineEffect, LinePipeline, LineState, ResidentState, StageState } from './types.js';
 
 /** An older revision than the line's changes nothing. Throws as `buildGraph` does, before anything is changed. */
-export function revise(state: LineState, pipeline: LinePipeline, known: ReadonlyMap<string, readonly KnownStream[]>, nowMs: number, effects: LineEffect[]): void {
+export function revise(
+  state: LineState,
+  pipeline: LinePipeline,
+  known: ReadonlyMap<string, readonly KnownStream[]>,
+  nowMs: number,
+  effects: LineEffect[],
+): void {
   if (pipeline.revision <= state.revision) return;
   const before = state.graph;
   state.graph = buildGraph(pipeline.stages, pipeline.spec.result.stages);
@@ -38,12 +44,20 @@ export function revise(state: LineState, pipeline: LinePipeline, known: Readonly
       effects.push({ type: 'load', shardId: resident.lease.shardId, lease: resident.lease });
       continue;
     }
-    for (const stream of [inputStream, ...(known.get(resident.lease.shardId) ?? []).map((stream) => stream.stream)]) releaseIfRead(state, resident, stream, effects);
+    for (const stream of [inputStream, ...(known.get(resident.lease.shardId) ?? []).map((stream) => stream.stream)])
+      releaseIfRead(state, resident, stream, effects);
     deliverIfDone(resident, effects);
   }
 }
 
-function reviseResident(state: LineState, before: Graph<ResolvedStage>, resident: ResidentState, known: readonly KnownStream[], nowMs: number, effects: LineEffect[]): void {
+function reviseResident(
+  state: LineState,
+  before: Graph<ResolvedStage>,
+  resident: ResidentState,
+  known: readonly KnownStream[],
+  nowMs: number,
+  effects: LineEffect[],
+): void {
   const { shardId } = resident.lease;
   const sealed = new Set(known.filter((stream) => stream.sealed).map((stream) => stream.stream));
   const old = resident.stages;
@@ -69,11 +83,14 @@ function reviseResident(state: LineState, before: Graph<ResolvedStage>, resident
 }
 
 const inputsAreDone = (state: LineState, resident: ResidentState, stage: string): boolean =>
-  (state.graph.stages.get(stage)?.after ?? []).every((stream) => stream === inputStream || resident.stages.get(stream)?.phase === 'done');
+  (state.graph.stages.get(stage)?.after ?? []).every(
+    (stream) => stream === inputStream || resident.stages.get(stream)?.phase === 'done',
+  );
 
 /** `input` was released, and a stage that reads it is to run again. */
 const isInputMissing = (state: LineState, resident: ResidentState): boolean =>
-  resident.released.has(inputStream) && readersOf(state.graph, inputStream).some((stage) => resident.stages.get(stage)?.phase === 'ready');
+  resident.released.has(inputStream) &&
+  readersOf(state.graph, inputStream).some((stage) => resident.stages.get(stage)?.phase === 'ready');
 
 /** Whether a run of the one makes what a run of the other would, from the same inputs. */
 function isSameWork(a: ResolvedStage | undefined, b: ResolvedStage | undefined): boolean {

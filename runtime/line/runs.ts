@@ -28,7 +28,10 @@ export function startRuns(state: LineState, nowMs: number, effects: LineEffect[]
   const candidates = candidatesOf(state, nowMs);
   if (candidates.length === 0) return;
   const byAge = allStagesFit(state);
-  candidates.sort((a, b) => (byAge ? a.age - b.age || b.remaining - a.remaining : b.remaining - a.remaining || a.age - b.age) || a.slot - b.slot);
+  candidates.sort(
+    (a, b) =>
+      (byAge ? a.age - b.age || b.remaining - a.remaining : b.remaining - a.remaining || a.age - b.age) || a.slot - b.slot,
+  );
   let coresFree = state.config.cores - cpuBoundRuns(state);
   for (const candidate of candidates) {
     if (state.graph.stages.get(candidate.stage)?.bound === 'cpu') {
@@ -102,10 +105,18 @@ export function endRunCommitted(state: LineState, index: number, runId: string, 
   const resident = state.residents.get(slot.shardId);
   if (resident?.phase !== 'stages') return;
   // A cancelled run may have been faster than the word of it. What it made is what is wanted, or this event would not be.
-  if (!slot.cancelled || resident.stages.get(slot.stage)?.phase === 'ready') stageIsDone(state, resident, slot.stage, nowMs, effects);
+  if (!slot.cancelled || resident.stages.get(slot.stage)?.phase === 'ready')
+    stageIsDone(state, resident, slot.stage, nowMs, effects);
 }
 
-export function endRunFailed(state: LineState, index: number, runId: string, error: WireError, nowMs: number, effects: LineEffect[]): void {
+export function endRunFailed(
+  state: LineState,
+  index: number,
+  runId: string,
+  error: WireError,
+  nowMs: number,
+  effects: LineEffect[],
+): void {
   const slot = state.slots[index];
   if (slot?.phase !== 'running' || slot.runId !== runId) return;
   state.slots[index] = afterRun(slot, nowMs);
@@ -116,7 +127,14 @@ const afterRun = (slot: SlotState & { phase: 'running' }, nowMs: number): SlotSt
   slot.stale ? { phase: 'empty' } : { phase: 'idle', stage: slot.stage, step: slot.step, sinceMs: nowMs };
 
 /** A run that was wanted has failed: again after a back-off, or the shard fails. The slot is the caller's matter. */
-export function failRun(state: LineState, shardId: string, stage: string, error: WireError, nowMs: number, effects: LineEffect[]): void {
+export function failRun(
+  state: LineState,
+  shardId: string,
+  stage: string,
+  error: WireError,
+  nowMs: number,
+  effects: LineEffect[],
+): void {
   const resident = state.residents.get(shardId);
   const at = resident?.stages.get(stage);
   if (resident?.phase !== 'stages' || at?.phase !== 'running') return;

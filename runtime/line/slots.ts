@@ -30,7 +30,12 @@ export function planSwaps(state: LineState, nowMs: number): PlannedSwap[] {
     free: slot.phase !== 'running' && slot.phase !== 'swapping',
   }));
   if (!slots.some((slot) => slot.free)) return [];
-  if (allStagesFit(state) && slots.every((slot) => slot.stage !== undefined && state.graph.stages.has(slot.stage)) && isEachHeld(state, slots)) return [];
+  if (
+    allStagesFit(state) &&
+    slots.every((slot) => slot.stage !== undefined && state.graph.stages.has(slot.stage)) &&
+    isEachHeld(state, slots)
+  )
+    return [];
   const outlook = outlookOf(state, nowMs);
   const plan = new SlotPlan(state, slots, outlook, nowMs);
   plan.takeWhatIsNeeded();
@@ -39,7 +44,8 @@ export function planSwaps(state: LineState, nowMs: number): PlannedSwap[] {
   return plan.swaps;
 }
 
-const isEachHeld = (state: LineState, slots: readonly PlannedSlot[]): boolean => state.graph.order.every((stage) => slots.some((slot) => slot.stage === stage));
+const isEachHeld = (state: LineState, slots: readonly PlannedSlot[]): boolean =>
+  state.graph.order.every((stage) => slots.some((slot) => slot.stage === stage));
 
 class SlotPlan {
   readonly swaps: PlannedSwap[] = [];
@@ -123,7 +129,10 @@ class SlotPlan {
 
   /** A slot without work holds, or will hold, something that can begin now or soon. */
   #isSomethingWarm(): boolean {
-    return this.#slots.some((slot, index) => this.#state.slots[index]?.phase !== 'running' && slot.stage !== undefined && this.#nextUse(slot.stage) <= use.soon);
+    return this.#slots.some(
+      (slot, index) =>
+        this.#state.slots[index]?.phase !== 'running' && slot.stage !== undefined && this.#nextUse(slot.stage) <= use.soon,
+    );
   }
 
   #useOf(index: number): number {

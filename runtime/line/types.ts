@@ -115,6 +115,8 @@ export interface LineState {
   /** After an answer without leases: when to ask again. */
   leaseNotBeforeMs: number;
   leaseAskedAtMs: number;
+  /** The last request was one that waits at the coordinator. */
+  leaseWaited: boolean;
   /** The largest need that a lease came with: what the next one is assumed to need. */
   needBytesSeen: number | undefined;
   draining: boolean;

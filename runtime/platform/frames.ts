@@ -12,7 +12,10 @@ const packr = new Packr({ useRecords: false, encodeUndefinedAsNil: false, variab
 export function encodeFrame(message: unknown, frameBytesMax: number): Buffer {
   const body = packr.pack(message);
   if (body.length > frameBytesMax) {
-    throw new PodlineError('PDL_PROTOCOL', `a message of ${String(body.length)} bytes is over the limit of ${String(frameBytesMax)}`);
+    throw new PodlineError(
+      'PDL_PROTOCOL',
+      `a message of ${String(body.length)} bytes is over the limit of ${String(frameBytesMax)}`,
+    );
   }
   const frame = Buffer.allocUnsafe(4 + body.length);
   frame.writeUInt32BE(body.length, 0);
@@ -34,7 +37,10 @@ export class FrameDecoder {
     while (this.#pending.length - at >= 4) {
       const length = this.#pending.readUInt32BE(at);
       if (length > this.frameBytesMax) {
-        throw new PodlineError('PDL_PROTOCOL', `a frame of ${String(length)} bytes is over the limit of ${String(this.frameBytesMax)}`);
+        throw new PodlineError(
+          'PDL_PROTOCOL',
+          `a frame of ${String(length)} bytes is over the limit of ${String(this.frameBytesMax)}`,
+        );
       }
       if (this.#pending.length - at - 4 < length) break;
       messages.push(packr.unpack(this.#pending.subarray(at + 4, at + 4 + length)));

@@ -7,7 +7,13 @@ export async function packageFile(specifier: string, folders: readonly string[])
   for (const start of folders) {
     for (let folder = start; ; folder = dirname(folder)) {
       const path = join(folder, 'node_modules', specifier);
-      if (await access(path).then(() => true, () => false)) return path;
+      if (
+        await access(path).then(
+          () => true,
+          () => false,
+        )
+      )
+        return path;
       if (folder === dirname(folder)) break;
     }
   }

@@ -6,14 +6,17 @@ import { PodlineError } from '../contracts/errors.js';
 export function readEnv(name: string): string {
   const value = process.env[name];
   if (value === undefined || value === '') {
-    throw new PodlineError('PDL_USAGE', `the environment variable ${name} is not set`, { hint: 'The driver that starts this process sets it.' });
+    throw new PodlineError('PDL_USAGE', `the environment variable ${name} is not set`, {
+      hint: 'The driver that starts this process sets it.',
+    });
   }
   return value;
 }
 
 export function readEnvNumber(name: string): number {
   const value = Number(readEnv(name));
-  if (!Number.isInteger(value) || value < 0) throw new PodlineError('PDL_USAGE', `the environment variable ${name} is ${readEnv(name)}, not a whole number`);
+  if (!Number.isInteger(value) || value < 0)
+    throw new PodlineError('PDL_USAGE', `the environment variable ${name} is ${readEnv(name)}, not a whole number`);
   return value;
 }
 

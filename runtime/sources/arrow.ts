@@ -18,13 +18,22 @@ import { FileSource, type SourceReader } from './source-reader.js';
 import type { ColumnWishes, TableReader } from './table-reader.js';
 
 /** Rows [from, to); without a range, all. `close` removes what was put aside. */
-export async function openArrow(source: SourceReader, wishes: ColumnWishes, range: readonly [number, number] | undefined): Promise<TableReader & { close: () => Promise<void> }> {
+export async function openArrow(
+  source: SourceReader,
+  wishes: ColumnWishes,
+  range: readonly [number, number] | undefined,
+): Promise<TableReader & { close: () => Promise<void> }> {
   const local = await openLocally(source);
   try {
     const { blocks } = local;
     const rows = blocks.rows.reduce((sum, count) => sum + count, 0);
     const [from, to] = range ?? [0, rows];
-    if (from > to || to > rows) throw new PodlineError('PDL_SOURCE_UNREADABLE', `rows ${String(from)} to ${String(to)} of ${source.name} were asked for, and it has ${String(rows)}`, { place: source.name });
+    if (from > to || to > rows)
+      throw new PodlineError(
+        'PDL_SOURCE_UNREADABLE',
+        `rows ${String(from)} to ${String(to)} of ${source.name} were asked for, and it has ${String(rows)}`,
+        { place: source.name },
+      );
     const chosen = wishes.choose(
       blocks.schema.map(({ name }) => name),
       source.name,
@@ -34,14 +43,22 @@ export async function openArrow(source: SourceReader, wishes: ColumnWishes, rang
       if (found === undefined) throw new RangeError(`column ${name}`);
       const type = wishes.typeOf(name) ?? found.type;
       if (!canCast(found.type, type)) {
-        throw new PodlineError('PDL_COLUMN_TYPE', `column "${name}" of ${source.name} is ${found.type} and cannot be read as ${type}`, {
-          place: `${source.name}, column ${name}`,
-          hint: `Declare it as ${found.type} under \`input.columns\`.`,
-        });
+        throw new PodlineError(
+          'PDL_COLUMN_TYPE',
+          `column "${name}" of ${source.name} is ${found.type} and cannot be read as ${type}`,
+          {
+            place: `${source.name}, column ${name}`,
+            hint: `Declare it as ${found.type} under \`input.columns\`.`,
+          },
+        );
       }
       return { name, type, nullable: found.nullable };
     });
-    return { schema, batches: (skipRows) => readBatches(source, blocks, schema, Math.min(from + skipRows, to), to), close: local.close };
+    return {
+      schema,
+      batches: (skipRows) => readBatches(source, blocks, schema, Math.min(from + skipRows, to), to),
+      close: local.close,
+    };
   } catch (thrown) {
     await local.close();
     throw thrown;
@@ -102,7 +119,13 @@ function openBlocks(path: string, name: string): ArrowFileBlocks {
   }
 }
 
-async function* readBatches(source: SourceReader, blocks: ArrowFileBlocks, schema: readonly ColumnSchema[], from: number, to: number): AsyncGenerator<Batch> {
+async function* readBatches(
+  source: SourceReader,
+  blocks: ArrowFileBlocks,
+  schema: readonly ColumnSchema[],
+  from: number,
+  to: number,
+): AsyncGenerator<Batch> {
   const names = schema.map(({ name }) => name);
   const casts = schema.map(({ name, type }) => new Unified(name, type));
   let row = 0;
@@ -133,7 +156,11 @@ async function* readBatches(source: SourceReader, blocks: ArrowFileBlocks, schem
 }
 
 function misfit(place: string, row: number, name: string, value: string, type: string): PodlineError {
-  return new PodlineError('PDL_COLUMN_TYPE', `${place}: row ${String(row)} of column "${name}" is ${value}, which does not fit ${type}`, { place: `${place}, row ${String(row)}, column ${name}` });
+  return new PodlineError(
+    'PDL_COLUMN_TYPE',
+    `${place}: row ${String(row)} of column "${name}" is ${value}, which does not fit ${type}`,
+    { place: `${place}, row ${String(row)}, column ${name}` },
+  );
 }
 
 /** One column over all batches: cast, and with one dictionary. */
@@ -173,7 +200,14 @@ class Unified {
       const isNull = column.validity !== undefined && (((column.validity[i >> 3] ?? 0) >> (i & 7)) & 1) === 0;
       if (!isNull) codes[i] = this.#dictionary.codeOf(text, offsets[i] ?? 0, offsets[i + 1] ?? 0);
     }
-    return { type: 'dictionary', rows: column.rows, nullCount: column.nullCount, validity: column.validity, values: codes, dictionary: this.#dictionary.snapshot() };
+    return {
+      type: 'dictionary',
+      rows: column.rows,
+      nullCount: column.nullCount,
+      validity: column.validity,
+      values: codes,
+      dictionary: this.#dictionary.snapshot(),
+    };
   }
 }
 

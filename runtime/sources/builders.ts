@@ -39,7 +39,8 @@ export abstract class ColumnBuilder {
   }
 
   protected added(): true {
-    if (this.#validity !== undefined) this.#validity[this.rows >> 3] = (this.#validity[this.rows >> 3] ?? 0) | (1 << (this.rows & 7));
+    if (this.#validity !== undefined)
+      this.#validity[this.rows >> 3] = (this.#validity[this.rows >> 3] ?? 0) | (1 << (this.rows & 7));
     this.rows += 1;
     return true;
   }

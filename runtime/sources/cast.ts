@@ -29,7 +29,9 @@ export function castColumn(column: ColumnData, to: ColumnType, misfit: (row: num
     if (to === 'date32' || toUnits !== undefined) {
       const factor = column.type === 'date32' ? secondsOfDay : 1n;
       const divisor = (perSecond[column.type] ?? 1n) * (to === 'date32' ? secondsOfDay : 1n);
-      const scaled = BigInt64Array.from({ length: column.rows }, (_, i) => floorDivide(BigInt(numbers[i] ?? 0) * factor * (toUnits ?? 1n), divisor));
+      const scaled = BigInt64Array.from({ length: column.rows }, (_, i) =>
+        floorDivide(BigInt(numbers[i] ?? 0) * factor * (toUnits ?? 1n), divisor),
+      );
       return { ...common, values: to === 'date32' ? narrow(scaled, 'int32').values : scaled };
     }
   }
@@ -61,7 +63,8 @@ function spellOut(column: ColumnData): ColumnData {
   const values = new Uint8Array(offsets[column.rows] ?? 0);
   for (let i = 0; i < column.rows; i++) {
     const code = codes[i] ?? 0;
-    if (!isNull(i)) values.set(dictionary.values.subarray(dictionary.offsets[code], dictionary.offsets[code + 1]), offsets[i] ?? 0);
+    if (!isNull(i))
+      values.set(dictionary.values.subarray(dictionary.offsets[code], dictionary.offsets[code + 1]), offsets[i] ?? 0);
   }
   return { type: 'utf8', rows: column.rows, nullCount: column.nullCount, validity, offsets, values };
 }

@@ -33,7 +33,12 @@ export class RecordCutter {
 
   /** Whether a record that ends at `to` belongs to the next range. */
   #isFull(to: number): boolean {
-    return this.#records > 0 && (this.limit.rows === undefined ? to - this.from > (this.limit.bytes ?? Number.POSITIVE_INFINITY) : this.#records >= this.limit.rows);
+    return (
+      this.#records > 0 &&
+      (this.limit.rows === undefined
+        ? to - this.from > (this.limit.bytes ?? Number.POSITIVE_INFINITY)
+        : this.#records >= this.limit.rows)
+    );
   }
 
   /** The range that ends before this record, if one does. */

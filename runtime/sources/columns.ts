@@ -186,7 +186,9 @@ export function joinColumns(parts: readonly ColumnData[]): ColumnData {
 }
 
 export const sliceBatch = (batch: Batch, from: number, to: number): Batch =>
-  from === 0 && to === batch.rows ? batch : { rows: to - from, columns: batch.columns.map((column) => sliceColumn(column, from, to)) };
+  from === 0 && to === batch.rows
+    ? batch
+    : { rows: to - from, columns: batch.columns.map((column) => sliceColumn(column, from, to)) };
 
 /** Rows [from, to) of a run of batches. */
 export async function* limitRows(batches: AsyncIterable<Batch>, from: number, to: number): AsyncGenerator<Batch> {

@@ -51,10 +51,14 @@ export function readCsvHead(head: Buffer, isAll: boolean, uri: string): CsvHead 
 }
 
 /** Types of all columns from the whole records of a head. */
-export function guessCsvTypes(head: Buffer, isAll: boolean, { delimiter, names, recordsAt }: CsvHead): Record<string, ColumnType> {
+export function guessCsvTypes(
+  head: Buffer,
+  isAll: boolean,
+  { delimiter, names, recordsAt }: CsvHead,
+): Record<string, ColumnType> {
   const guesses = names.map(() => new TypeGuess());
   const fields = new FieldList();
-  for (let at = recordsAt; ; ) {
+  for (let at = recordsAt; ;) {
     at = scanRecord(head, at, isAll, delimiter, fields);
     if (at < 0) break;
     for (let index = 0; index < fields.count; index++) {
@@ -65,15 +69,29 @@ export function guessCsvTypes(head: Buffer, isAll: boolean, { delimiter, names, 
   return Object.fromEntries(names.map((name, index) => [name, guesses[index]?.type ?? 'utf8']));
 }
 
-export async function openCsv(source: SourceReader, wishes: ColumnWishes, options: CsvOptions, blockRows: number): Promise<TableReader> {
+export async function openCsv(
+  source: SourceReader,
+  wishes: ColumnWishes,
+  options: CsvOptions,
+  blockRows: number,
+): Promise<TableReader> {
   const [from, to] = options.bytes ?? [0, source.sizeBytes];
   const peeked = await peek(source.stream(from, to), inferBytes);
   try {
-    const head = from === 0 && options.header === undefined ? ownHead(source, peeked.head, peeked.isAll) : await carriedHead(source, from, options);
+    const head =
+      from === 0 && options.header === undefined
+        ? ownHead(source, peeked.head, peeked.isAll)
+        : await carriedHead(source, from, options);
     if (head === undefined) return emptyTable(source, wishes);
     const chosen = wishes.choose(head.names, source.name);
-    const guessed = chosen.every(({ name }) => wishes.typeOf(name) !== undefined) ? {} : guessOrLeave(peeked.head, peeked.isAll, head);
-    const schema = chosen.map(({ name }): ColumnSchema => ({ name, type: wishes.typeOf(name) ?? guessed[name] ?? 'utf8', nullable: true }));
+    const guessed = chosen.every(({ name }) => wishes.typeOf(name) !== undefined)
+      ? {}
+      : guessOrLeave(peeked.head, peeked.isAll, head);
+    const schema = chosen.map(({ name }): ColumnSchema => ({
+      name,
+      type: wishes.typeOf(name) ?? guessed[name] ?? 'utf8',
+      nullable: true,
+    }));
     const rowsMax = Math.min(blockRows, batchRowsMax, Math.ceil((to - from) / 2) + 1);
     const [firstRow, endRow] = options.rows ?? [0, Number.POSITIVE_INFINITY];
     const place = options.bytes === undefined ? source.name : `${source.name}, bytes ${String(from)} to ${String(to)}`;
@@ -118,13 +136,20 @@ async function carriedHead(source: SourceReader, from: number, options: CsvOptio
   const start = await source.readAt(0, Math.min(from > 0 ? from : inferBytes, source.sizeBytes, inferBytes), 'metadata');
   const own = ownHead(source, start, start.length === source.sizeBytes);
   if (own === undefined) throw unreadable(source.name, 0, new SyntaxError('it has no header line'));
-  return { ...own, names: options.header === undefined ? own.names : [...options.header], recordsAt: from === 0 ? own.recordsAt : 0 };
+  return {
+    ...own,
+    names: options.header === undefined ? own.names : [...options.header],
+    recordsAt: from === 0 ? own.recordsAt : 0,
+  };
 }
 
 function checkNames(place: string, names: readonly string[]): void {
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice !== undefined) {
-    throw new PodlineError('PDL_SOURCE_UNREADABLE', `the header of ${place} names "${twice}" twice`, { place, hint: 'Give every column a name of its own.' });
+    throw new PodlineError('PDL_SOURCE_UNREADABLE', `the header of ${place} names "${twice}" twice`, {
+      place,
+      hint: 'Give every column a name of its own.',
+    });
   }
 }
 
@@ -156,10 +181,21 @@ function emptyTable(source: SourceReader, wishes: ColumnWishes): TableReader {
 function unreadable(place: string, record: number, thrown: unknown): PodlineError {
   if (thrown instanceof PodlineError) return thrown;
   const what = thrown instanceof Error ? thrown.message : String(thrown);
-  return new PodlineError('PDL_SOURCE_UNREADABLE', `${place}: ${record === 0 ? 'the header' : `record ${String(record)}`} cannot be read: ${what}`, { place, cause: thrown });
+  return new PodlineError(
+    'PDL_SOURCE_UNREADABLE',
+    `${place}: ${record === 0 ? 'the header' : `record ${String(record)}`} cannot be read: ${what}`,
+    { place, cause: thrown },
+  );
 }
 
-async function* readRecords(stream: AsyncIterable<Buffer>, head: CsvHead, indexes: readonly number[], schema: readonly ColumnSchema[], rowsMax: number, place: string): AsyncGenerator<Batch> {
+async function* readRecords(
+  stream: AsyncIterable<Buffer>,
+  head: CsvHead,
+  indexes: readonly number[],
+  schema: readonly ColumnSchema[],
+  rowsMax: number,
+  place: string,
+): AsyncGenerator<Batch> {
   const builders = schema.map(({ name, type }) => columnBuilder(name, type, rowsMax));
   const fields = new FieldList();
   const width = head.names.length;
@@ -190,7 +226,11 @@ async function* readRecords(stream: AsyncIterable<Buffer>, head: CsvHead, indexe
       if (fields.count > 0) {
         record += 1;
         if (fields.count !== width) {
-          throw unreadable(place, record, new SyntaxError(`it has ${String(fields.count)} fields, and the header has ${String(width)}`));
+          throw unreadable(
+            place,
+            record,
+            new SyntaxError(`it has ${String(fields.count)} fields, and the header has ${String(width)}`),
+          );
         }
         for (let column = 0; column < builders.length; column++) {
           const index = indexes[column] ?? 0;
@@ -218,7 +258,10 @@ async function* readRecords(stream: AsyncIterable<Buffer>, head: CsvHead, indexe
     }
     window.consumed = at;
     if (!isUtf8(bytes.subarray(start, at))) {
-      throw new PodlineError('PDL_SOURCE_UNREADABLE', `${place} is not UTF-8 text (before record ${String(record + 1)})`, { place, hint: 'Write it as UTF-8.' });
+      throw new PodlineError('PDL_SOURCE_UNREADABLE', `${place} is not UTF-8 text (before record ${String(record + 1)})`, {
+        place,
+        hint: 'Write it as UTF-8.',
+      });
     }
   }
   if (rows > 0) yield take();
@@ -227,10 +270,14 @@ async function* readRecords(stream: AsyncIterable<Buffer>, head: CsvHead, indexe
 function misfit(place: string, record: number, column: ColumnSchema | undefined, value: string): PodlineError {
   const name = column?.name ?? '';
   const shown = value.length > 60 ? `${value.slice(0, 60)}…` : value;
-  return new PodlineError('PDL_COLUMN_TYPE', `${place}: record ${String(record)} of column "${name}" is ${JSON.stringify(shown)}, which does not fit ${column?.type ?? 'its type'}`, {
-    place: `${place}, record ${String(record)}, column ${name}`,
-    hint: `Mend the data, or declare another type: \`columns: { ${name}: utf8 }\`.`,
-  });
+  return new PodlineError(
+    'PDL_COLUMN_TYPE',
+    `${place}: record ${String(record)} of column "${name}" is ${JSON.stringify(shown)}, which does not fit ${column?.type ?? 'its type'}`,
+    {
+      place: `${place}, record ${String(record)}, column ${name}`,
+      hint: `Mend the data, or declare another type: \`columns: { ${name}: utf8 }\`.`,
+    },
+  );
 }
 
 /** Copies a quoted field with each doubled quote made one; returns its length. */

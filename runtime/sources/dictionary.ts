@@ -33,10 +33,14 @@ export class GrowingDictionary {
     const known = this.#codes.get(key);
     if (known !== undefined) return known;
     if (this.#length >= this.valuesMax) {
-      throw new PodlineError('PDL_COLUMN_TYPE', `column "${this.column}" has more than ${String(this.valuesMax)} different texts`, {
-        place: `column ${this.column}`,
-        hint: `Declare the column as utf8: \`columns: { ${this.column}: utf8 }\`.`,
-      });
+      throw new PodlineError(
+        'PDL_COLUMN_TYPE',
+        `column "${this.column}" has more than ${String(this.valuesMax)} different texts`,
+        {
+          place: `column ${this.column}`,
+          hint: `Declare the column as utf8: \`columns: { ${this.column}: utf8 }\`.`,
+        },
+      );
     }
     const code = this.#length++;
     const start = this.#offsets[code] ?? 0;

@@ -33,7 +33,10 @@ function takeApart(from: string, pattern: string): { base: string; segments: str
   const segments = pattern.split('/').filter((segment, index) => segment !== '' || index === 0);
   const first = segments.findIndex(isGlob);
   const fixed = segments.slice(0, first < 0 ? -1 : first);
-  return { base: resolve(from, fixed.join('/') || (pattern.startsWith('/') ? '/' : '.')), segments: segments.slice(fixed.length) };
+  return {
+    base: resolve(from, fixed.join('/') || (pattern.startsWith('/') ? '/' : '.')),
+    segments: segments.slice(fixed.length),
+  };
 }
 
 async function walk(folder: string, [segment, ...rest]: string[], found: Set<string>): Promise<void> {
@@ -51,7 +54,8 @@ async function walk(folder: string, [segment, ...rest]: string[], found: Set<str
     if (!matches(entry.name)) continue;
     const path = join(folder, entry.name);
     if (rest.length > 0) await walk(path, rest, found);
-    else if (entry.isFile() || (entry.isSymbolicLink() && (await stat(path).catch(() => undefined))?.isFile() === true)) found.add(path);
+    else if (entry.isFile() || (entry.isSymbolicLink() && (await stat(path).catch(() => undefined))?.isFile() === true))
+      found.add(path);
   }
 }
 
@@ -69,7 +73,10 @@ function segmentMatcher(segment: string): (name: string) => boolean {
     if (char === '*') source += '[^/]*';
     else if (char === '?') source += '[^/]';
     else if (close > 0) {
-      const set = segment.slice(at + 1, close).replace(/^!/, '^').replaceAll(/[\\[\]]/g, '\\$&');
+      const set = segment
+        .slice(at + 1, close)
+        .replace(/^!/, '^')
+        .replaceAll(/[\\[\]]/g, '\\$&');
       source += `[${set}]`;
       at = close;
     } else source += char.replaceAll(/[\\^$.|+()[\]{}]/g, '\\$&');
@@ -90,7 +97,11 @@ function expandBraces(pattern: string): string[] {
     else if (pattern[at] === '}' && depth > 0 && --depth === 0) {
       if (commas.length === 0) return expandBraces(pattern.slice(at + 1)).map((rest) => pattern.slice(0, at + 1) + rest);
       const ends = [open, ...commas, at];
-      return ends.slice(1).flatMap((end, i) => expandBraces(pattern.slice(0, open) + pattern.slice((ends[i] ?? 0) + 1, end) + pattern.slice(at + 1)));
+      return ends
+        .slice(1)
+        .flatMap((end, i) =>
+          expandBraces(pattern.slice(0, open) + pattern.slice((ends[i] ?? 0) + 1, end) + pattern.slice(at + 1)),
+        );
     }
   }
   return [pattern];

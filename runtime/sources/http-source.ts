@@ -60,7 +60,10 @@ function statOf(response: Response, ranges: boolean): HttpStat {
   return { sizeBytes, ranges, identity: parts.map((part) => part.join(' ')).join(', ') };
 }
 
-async function request(uri: string, init: { method?: string; headers?: Record<string, string>; signal?: AbortSignal | undefined }): Promise<Response> {
+async function request(
+  uri: string,
+  init: { method?: string; headers?: Record<string, string>; signal?: AbortSignal | undefined },
+): Promise<Response> {
   try {
     return await fetch(uri, {
       method: init.method ?? 'GET',
@@ -81,7 +84,8 @@ function unreachable(uri: string, what: string, cause?: unknown): PodlineError {
 
 function refused(uri: string, response: Response): PodlineError {
   const place = shownUrl(uri);
-  if (response.status === 404 || response.status === 410) return new PodlineError('PDL_SOURCE_MISSING', `${place} is not there (HTTP ${String(response.status)})`, { place });
+  if (response.status === 404 || response.status === 410)
+    return new PodlineError('PDL_SOURCE_MISSING', `${place} is not there (HTTP ${String(response.status)})`, { place });
   const lasting = response.status < 500 && response.status !== 408 && response.status !== 429;
   return new PodlineError('PDL_SOURCE_UNREACHABLE', `${place} answered with HTTP ${String(response.status)}`, {
     place,
@@ -200,7 +204,10 @@ class HttpSource implements SourceReader {
       }
       if (ranged && response.status === 200 && at > from) {
         await response.body?.cancel();
-        throw new PodlineError('PDL_SOURCE_UNREADABLE', `${this.name} changed while it was read`, { place: this.name, retry: 'later' });
+        throw new PodlineError('PDL_SOURCE_UNREADABLE', `${this.name} changed while it was read`, {
+          place: this.name,
+          retry: 'later',
+        });
       }
       let position = response.status === 206 ? at : 0;
       const before = at;
@@ -210,7 +217,10 @@ class HttpSource implements SourceReader {
           const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
           const start = position;
           position += bytes.length;
-          const piece = bytes.subarray(Math.max(at - start, 0), to === undefined ? bytes.length : Math.max(Math.min(to - start, bytes.length), 0));
+          const piece = bytes.subarray(
+            Math.max(at - start, 0),
+            to === undefined ? bytes.length : Math.max(Math.min(to - start, bytes.length), 0),
+          );
           this.counts.count('network', start, position, purpose === 'metadata' || start < at ? 'metadata' : 'content');
           if (piece.length > 0) {
             at += piece.length;

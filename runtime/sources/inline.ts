@@ -16,14 +16,19 @@ export function inlineContent(inline: unknown): InlineContent {
   if (typeof inline === 'string') return { source: new BytesSource('inline', Buffer.from(inline)) };
   if (isRow(inline)) {
     const { base64 } = inline;
-    if (typeof base64 === 'string' && Object.keys(inline).length === 1) return { source: new BytesSource('inline', Buffer.from(base64, 'base64')) };
+    if (typeof base64 === 'string' && Object.keys(inline).length === 1)
+      return { source: new BytesSource('inline', Buffer.from(base64, 'base64')) };
     return { rows: [inline] };
   }
   if (Array.isArray(inline) && inline.every(isRow)) return { rows: inline };
-  throw new PodlineError('PDL_FORMAT_UNSUPPORTED', `an inline payload is ${inline === null ? 'null' : Array.isArray(inline) ? 'an array with something else than objects' : typeof inline}`, {
-    place: 'inline',
-    hint: 'Give an array of objects, a text, or { base64: "…" }.',
-  });
+  throw new PodlineError(
+    'PDL_FORMAT_UNSUPPORTED',
+    `an inline payload is ${inline === null ? 'null' : Array.isArray(inline) ? 'an array with something else than objects' : typeof inline}`,
+    {
+      place: 'inline',
+      hint: 'Give an array of objects, a text, or { base64: "…" }.',
+    },
+  );
 }
 
 export function openRows(rows: readonly JsonRow[], wishes: ColumnWishes, blockRows: number): TableReader {

@@ -38,10 +38,14 @@ export class JsonSchema {
     return names.map((name) => {
       const type = this.wishes.typeOf(name) ?? this.#guesses.get(name)?.type;
       if (type === undefined) {
-        throw new PodlineError('PDL_SOURCE_UNREADABLE', `none of the first rows of ${this.place} has the column "${name}"; they have ${[...this.#guesses.keys()].join(', ')}`, {
-          place: this.place,
-          hint: 'Check the names under `input.columns`, or declare the type too.',
-        });
+        throw new PodlineError(
+          'PDL_SOURCE_UNREADABLE',
+          `none of the first rows of ${this.place} has the column "${name}"; they have ${[...this.#guesses.keys()].join(', ')}`,
+          {
+            place: this.place,
+            hint: 'Check the names under `input.columns`, or declare the type too.',
+          },
+        );
       }
       return { name, type, nullable: true };
     });
@@ -79,7 +83,8 @@ export class JsonRowsBuilder {
       else if (!builder.addValue(value)) this.#refuse(name, value, `does not fit ${builder.type}`);
     }
     if (this.#known !== undefined) {
-      for (const key of Object.keys(row)) if (!this.#known.has(key)) this.#refuse(key, row[key], 'is of a column that the first rows did not have');
+      for (const key of Object.keys(row))
+        if (!this.#known.has(key)) this.#refuse(key, row[key], 'is of a column that the first rows did not have');
     }
     this.#rows += 1;
   }
@@ -94,9 +99,13 @@ export class JsonRowsBuilder {
   #refuse(name: string, value: unknown, what: string): never {
     const record = this.#taken + this.#rows + 1;
     const shown = JSON.stringify(value);
-    throw new PodlineError('PDL_COLUMN_TYPE', `${this.place}: record ${String(record)} of column "${name}" is ${shown.length > 60 ? `${shown.slice(0, 60)}…` : shown}, which ${what}`, {
-      place: `${this.place}, record ${String(record)}, column ${name}`,
-      hint: `Mend the data, or declare the columns and their types under \`input.columns\`, e.g. \`${name}: utf8\`.`,
-    });
+    throw new PodlineError(
+      'PDL_COLUMN_TYPE',
+      `${this.place}: record ${String(record)} of column "${name}" is ${shown.length > 60 ? `${shown.slice(0, 60)}…` : shown}, which ${what}`,
+      {
+        place: `${this.place}, record ${String(record)}, column ${name}`,
+        hint: `Mend the data, or declare the columns and their types under \`input.columns\`, e.g. \`${name}: utf8\`.`,
+      },
+    );
   }
 }

@@ -75,7 +75,8 @@ export class LoadThread {
       if (this.#worker === worker) this.#worker = undefined;
       const why = fault instanceof Error ? fault.message : `with code ${String(code)}`;
       for (const [id, pending] of [...this.#pending]) {
-        if (pending.worker === worker) this.#fail(id, new PodlineError('PDL_INTERNAL', `the loading thread ended: ${why}`, { cause: fault }));
+        if (pending.worker === worker)
+          this.#fail(id, new PodlineError('PDL_INTERNAL', `the loading thread ended: ${why}`, { cause: fault }));
       }
     });
     return worker;
@@ -116,7 +117,12 @@ export class LoadThread {
     const pending = this.#pending.get(id);
     this.#pending.delete(id);
     pending?.signal?.removeEventListener('abort', pending.onAbort);
-    if (pending !== undefined && ![...this.#pending.values()].some((other) => other.worker === pending.worker) && this.#worker === pending.worker) pending.worker.unref();
+    if (
+      pending !== undefined &&
+      ![...this.#pending.values()].some((other) => other.worker === pending.worker) &&
+      this.#worker === pending.worker
+    )
+      pending.worker.unref();
     return pending;
   }
 }
@@ -128,6 +134,7 @@ function send(worker: Worker, message: ToLoader): void {
 /** One for the process: a thread costs more to begin than a small shard to load. */
 const shared = new LoadThread();
 
-export const loadInThread = (request: LoadRequest, options: LoadInThreadOptions = {}): Promise<LoadResult> => shared.load(request, options);
+export const loadInThread = (request: LoadRequest, options: LoadInThreadOptions = {}): Promise<LoadResult> =>
+  shared.load(request, options);
 /** Ends the thread of `loadInThread`; before a scratch is closed for good. */
 export const closeLoadThread = (): Promise<void> => shared.close();

@@ -32,7 +32,15 @@ async function load(id: number, request: LoadRequest): Promise<void> {
     const scratch = await scratchFor(request.scratch);
     const result = await loadSource(request.source, {
       input: request.input,
-      openWriter: (kind, schema) => scratch.openWriter({ shardId: request.shardId, stream: 'input', kind, schema, lineage: request.lineage, run: request.run }),
+      openWriter: (kind, schema) =>
+        scratch.openWriter({
+          shardId: request.shardId,
+          stream: 'input',
+          kind,
+          schema,
+          lineage: request.lineage,
+          run: request.run,
+        }),
       onProgress: (progress) => port.postMessage({ type: 'progress', id, progress } satisfies FromLoader),
       onFull: (bytes) =>
         new Promise((answer) => {

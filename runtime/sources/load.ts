@@ -66,10 +66,14 @@ export async function loadSource(source: ShardSource, options: LoadOptions): Pro
   const reader = await openSource(source.uri, options.signal);
   try {
     if (source.identity !== undefined && source.identity !== reader.identity) {
-      throw new PodlineError('PDL_SOURCE_UNREADABLE', `${reader.name} has changed since it was submitted: it was (${source.identity}) and is (${reader.identity})`, {
-        place: reader.name,
-        hint: 'Submit it again, under another key.',
-      });
+      throw new PodlineError(
+        'PDL_SOURCE_UNREADABLE',
+        `${reader.name} has changed since it was submitted: it was (${source.identity}) and is (${reader.identity})`,
+        {
+          place: reader.name,
+          hint: 'Submit it again, under another key.',
+        },
+      );
     }
     return await loadContent(source, reader, options);
   } finally {
@@ -80,7 +84,11 @@ export async function loadSource(source: ShardSource, options: LoadOptions): Pro
 const loadContent = (source: ShardSource, reader: SourceReader, options: LoadOptions): Promise<LoadResult> =>
   source.format === 'bytes' ? loadBytes(source, reader, options) : loadTable(source, { reader }, options);
 
-async function loadTable(source: ShardSource, content: { reader: SourceReader } | { rows: Record<string, unknown>[] }, options: LoadOptions): Promise<LoadResult> {
+async function loadTable(
+  source: ShardSource,
+  content: { reader: SourceReader } | { rows: Record<string, unknown>[] },
+  options: LoadOptions,
+): Promise<LoadResult> {
   const { input } = options;
   const counts = 'reader' in content ? content.reader.counts : new ReadCounts();
   const table = await openTable(source, content, input);
@@ -91,7 +99,10 @@ async function loadTable(source: ShardSource, content: { reader: SourceReader } 
       for await (const block of reblock(table.batches(writer.stream.rows), input.blockRows)) {
         options.signal?.throwIfAborted();
         const columns = toWrite(table.schema, block);
-        const needBytes = block.columns.reduce((sum, column) => sum + column.values.byteLength + (column.offsets?.byteLength ?? 0), 0);
+        const needBytes = block.columns.reduce(
+          (sum, column) => sum + column.values.byteLength + (column.offsets?.byteLength ?? 0),
+          0,
+        );
         await whereThereIsRoom(writer, options, needBytes, (open) => open.appendTable(block.rows, columns));
         tell(writer, counts, source, 'reader' in content ? content.reader.sizeBytes : undefined, options);
       }
@@ -114,7 +125,7 @@ async function loadBytes(source: ShardSource, reader: SourceReader, options: Loa
       const block = Buffer.alloc(Math.min(blockBytes, to - at));
       let filled = 0;
       for await (const piece of reader.stream(at, to)) {
-        for (let used = 0; used < piece.length; ) {
+        for (let used = 0; used < piece.length;) {
           const copied = piece.copy(block, filled, used);
           used += copied;
           filled += copied;
@@ -138,7 +149,12 @@ async function appendBytes(writer: StreamWriter, payload: Uint8Array, options: L
   await whereThereIsRoom(writer, options, payload.length, (open) => open.appendBytes(payload));
 }
 
-async function whereThereIsRoom(writer: StreamWriter, options: LoadOptions, needBytes: number, append: (writer: StreamWriter) => Promise<unknown>): Promise<void> {
+async function whereThereIsRoom(
+  writer: StreamWriter,
+  options: LoadOptions,
+  needBytes: number,
+  append: (writer: StreamWriter) => Promise<unknown>,
+): Promise<void> {
   for (let tries = 1; ; tries++) {
     try {
       await append(writer);
@@ -153,7 +169,13 @@ async function whereThereIsRoom(writer: StreamWriter, options: LoadOptions, need
   }
 }
 
-function tell(writer: StreamWriter, counts: ReadCounts, source: ShardSource, sizeBytes: number | undefined, options: LoadOptions): void {
+function tell(
+  writer: StreamWriter,
+  counts: ReadCounts,
+  source: ShardSource,
+  sizeBytes: number | undefined,
+  options: LoadOptions,
+): void {
   const { rows, blocks } = writer.stream;
   const range = 'uri' in source ? source.bytes : undefined;
   const isPart = 'uri' in source && source.rows !== undefined;
@@ -165,7 +187,12 @@ function tell(writer: StreamWriter, counts: ReadCounts, source: ShardSource, siz
   });
 }
 
-async function finish(writer: StreamWriter, schema: ColumnSchema[], counts: ReadCounts, options: LoadOptions): Promise<LoadResult> {
+async function finish(
+  writer: StreamWriter,
+  schema: ColumnSchema[],
+  counts: ReadCounts,
+  options: LoadOptions,
+): Promise<LoadResult> {
   options.signal?.throwIfAborted();
   const { rows, blocks } = await writer.seal();
   const bytes = addBytes(noBytes(), counts.bytes);

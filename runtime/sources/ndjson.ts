@@ -44,17 +44,24 @@ function parse(bytes: Buffer, from: number, to: number, place: string, record: n
   try {
     value = JSON.parse(bytes.toString('utf8', from, to));
   } catch (thrown) {
-    throw new PodlineError('PDL_SOURCE_UNREADABLE', `${place}: record ${String(record)} is not JSON: ${thrown instanceof Error ? thrown.message : String(thrown)}`, { place, cause: thrown });
+    throw new PodlineError(
+      'PDL_SOURCE_UNREADABLE',
+      `${place}: record ${String(record)} is not JSON: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
+      { place, cause: thrown },
+    );
   }
   if (isRow(value)) return value;
-  throw new PodlineError('PDL_SOURCE_UNREADABLE', `${place}: record ${String(record)} is not an object`, { place, hint: 'Every line must be a JSON object, e.g. {"a":1}.' });
+  throw new PodlineError('PDL_SOURCE_UNREADABLE', `${place}: record ${String(record)} is not an object`, {
+    place,
+    hint: 'Every line must be a JSON object, e.g. {"a":1}.',
+  });
 }
 
 /** Looks at the whole records of a head. */
 export function guessNdjson(head: Buffer, isAll: boolean, wishes: ColumnWishes, place: string): JsonSchema {
   const schema = new JsonSchema(wishes, place);
   let record = 0;
-  for (let at = byteOrderMark(head); ; ) {
+  for (let at = byteOrderMark(head); ;) {
     const next = scanLine(head, at, isAll);
     if (next < 0) return schema;
     if (!isBlank(head, at, next)) schema.look(parse(head, at, next, place, ++record));
@@ -62,7 +69,12 @@ export function guessNdjson(head: Buffer, isAll: boolean, wishes: ColumnWishes, 
   }
 }
 
-export async function openNdjson(source: SourceReader, wishes: ColumnWishes, options: NdjsonOptions, blockRows: number): Promise<TableReader> {
+export async function openNdjson(
+  source: SourceReader,
+  wishes: ColumnWishes,
+  options: NdjsonOptions,
+  blockRows: number,
+): Promise<TableReader> {
   const [from, to] = options.bytes ?? [0, source.sizeBytes];
   const place = options.bytes === undefined ? source.name : `${source.name}, bytes ${String(from)} to ${String(to)}`;
   const peeked = await peek(source.stream(from, to), inferBytes);
@@ -71,14 +83,25 @@ export async function openNdjson(source: SourceReader, wishes: ColumnWishes, opt
     const isStrict = wishes.names === undefined;
     const rowsMax = Math.min(blockRows, batchRowsMax, Math.ceil((to - from) / 3) + 1);
     const [firstRow, endRow] = options.rows ?? [0, Number.POSITIVE_INFINITY];
-    return { schema, batches: (skipRows) => limitRows(readRecords(peeked.again, schema, rowsMax, place, isStrict, from === 0), firstRow + skipRows, endRow) };
+    return {
+      schema,
+      batches: (skipRows) =>
+        limitRows(readRecords(peeked.again, schema, rowsMax, place, isStrict, from === 0), firstRow + skipRows, endRow),
+    };
   } catch (thrown) {
     await peeked.close();
     throw thrown;
   }
 }
 
-async function* readRecords(stream: AsyncIterable<Buffer>, schema: readonly ColumnSchema[], rowsMax: number, place: string, isStrict: boolean, isStart: boolean): AsyncGenerator<Batch> {
+async function* readRecords(
+  stream: AsyncIterable<Buffer>,
+  schema: readonly ColumnSchema[],
+  rowsMax: number,
+  place: string,
+  isStrict: boolean,
+  isStart: boolean,
+): AsyncGenerator<Batch> {
   const builder = new JsonRowsBuilder(schema, rowsMax, place, isStrict);
   let record = 0;
   let bytesHeld = 0;
@@ -103,7 +126,10 @@ async function* readRecords(stream: AsyncIterable<Buffer>, schema: readonly Colu
     if (at > start) isFirst = false;
     window.consumed = at;
     if (!isUtf8(bytes.subarray(start, at))) {
-      throw new PodlineError('PDL_SOURCE_UNREADABLE', `${place} is not UTF-8 text (before record ${String(record + 1)})`, { place, hint: 'Write it as UTF-8.' });
+      throw new PodlineError('PDL_SOURCE_UNREADABLE', `${place} is not UTF-8 text (before record ${String(record + 1)})`, {
+        place,
+        hint: 'Write it as UTF-8.',
+      });
     }
   }
   if (builder.rows > 0) yield builder.take();

@@ -16,7 +16,11 @@ export interface OpenTable extends TableReader {
   close(): Promise<void>;
 }
 
-export async function openTable(source: ShardSource, content: { reader: SourceReader } | { rows: readonly JsonRow[] }, input: PipelineSpec['input']): Promise<OpenTable> {
+export async function openTable(
+  source: ShardSource,
+  content: { reader: SourceReader } | { rows: readonly JsonRow[] },
+  input: PipelineSpec['input'],
+): Promise<OpenTable> {
   const held = 'uri' in source ? source : undefined;
   const wishes = new ColumnWishes(input.columns, held?.types);
   if (!('reader' in content)) return closable(openRows(content.rows, wishes, input.blockRows));
@@ -30,11 +34,22 @@ export async function openTable(source: ShardSource, content: { reader: SourceRe
       refuseBytes(source, reader.name);
       return openArrow(reader, wishes, held?.rows);
     case 'csv':
-      return closable(await openCsv(reader, wishes, { bytes: held?.bytes, rows: held?.rows, header: held?.header, delimiter: held?.delimiter }, input.blockRows));
+      return closable(
+        await openCsv(
+          reader,
+          wishes,
+          { bytes: held?.bytes, rows: held?.rows, header: held?.header, delimiter: held?.delimiter },
+          input.blockRows,
+        ),
+      );
     case 'ndjson':
-      return closable(await openNdjson(reader, wishes, { bytes: held?.bytes, rows: held?.rows, carriedNames: held?.header }, input.blockRows));
+      return closable(
+        await openNdjson(reader, wishes, { bytes: held?.bytes, rows: held?.rows, carriedNames: held?.header }, input.blockRows),
+      );
     case 'bytes':
-      throw new PodlineError('PDL_FORMAT_UNSUPPORTED', `${reader.name} is read as bytes, which are no table`, { place: reader.name });
+      throw new PodlineError('PDL_FORMAT_UNSUPPORTED', `${reader.name} is read as bytes, which are no table`, {
+        place: reader.name,
+      });
   }
 }
 
@@ -46,5 +61,9 @@ const closable = (table: TableReader): OpenTable => ({
 
 function refuseBytes(source: ShardSource, name: string): void {
   if (!('uri' in source) || source.bytes === undefined) return;
-  throw new PodlineError('PDL_FORMAT_UNSUPPORTED', `a range of bytes of ${name} was asked for, and ${source.format} is cut by rows`, { place: name, hint: 'Give a range of rows.' });
+  throw new PodlineError(
+    'PDL_FORMAT_UNSUPPORTED',
+    `a range of bytes of ${name} was asked for, and ${source.format} is cut by rows`,
+    { place: name, hint: 'Give a range of rows.' },
+  );
 }

@@ -46,7 +46,11 @@ interface Found {
 }
 
 /** Throws PDL_SOURCE_MISSING with the pattern that means nothing. */
-export async function resolveSources(source: Exclude<PipelineSpec['input']['source'], undefined | { inline: unknown }>, format: InputFormat, baseDir: string): Promise<ResolvedSource[]> {
+export async function resolveSources(
+  source: Exclude<PipelineSpec['input']['source'], undefined | { inline: unknown }>,
+  format: InputFormat,
+  baseDir: string,
+): Promise<ResolvedSource[]> {
   const found: Found[] = [];
   for (const entry of Array.isArray(source) ? source : [source]) found.push(...(await resolveEntry(entry, format, baseDir)));
   const base = commonFolder(found.flatMap((each) => each.base ?? []));
@@ -64,7 +68,8 @@ export async function resolveSources(source: Exclude<PipelineSpec['input']['sour
 }
 
 async function resolveEntry(entry: string, format: InputFormat, baseDir: string): Promise<Found[]> {
-  const missing = (what: string, hint?: string): PodlineError => new PodlineError('PDL_SOURCE_MISSING', `\`${entry}\` ${what}`, { place: 'spec.input.source', hint });
+  const missing = (what: string, hint?: string): PodlineError =>
+    new PodlineError('PDL_SOURCE_MISSING', `\`${entry}\` ${what}`, { place: 'spec.input.source', hint });
   if (isHttp(entry)) {
     const url = new URL(entry);
     const path = decodePath(url.pathname);
@@ -73,7 +78,8 @@ async function resolveEntry(entry: string, format: InputFormat, baseDir: string)
   if (entry.startsWith('npm:')) {
     const specifier = entry.slice('npm:'.length);
     const path = await packageFile(specifier, [baseDir, packageRoot]);
-    if (path === undefined) throw missing(`is in no node_modules above ${baseDir}`, 'Install the package, or check the path within it.');
+    if (path === undefined)
+      throw missing(`is in no node_modules above ${baseDir}`, 'Install the package, or check the path within it.');
     return [{ uri: path, names: [basename(path), specifier] }];
   }
   const path = resolve(baseDir, entry);
@@ -85,7 +91,10 @@ async function resolveEntry(entry: string, format: InputFormat, baseDir: string)
     if (files.length === 0) {
       throw all.length === 0
         ? missing(`is a folder without files`)
-        : missing(`is a folder in which no file has a name of format ${format}, as ${basename(all[0] ?? '')} has none`, 'Name the files with a pattern, e.g. `folder/*`, or set `format`.');
+        : missing(
+            `is a folder in which no file has a name of format ${format}, as ${basename(all[0] ?? '')} has none`,
+            'Name the files with a pattern, e.g. `folder/*`, or set `format`.',
+          );
     }
     return files.map((uri) => ({ uri, base: path, names: [] }));
   }

@@ -62,23 +62,33 @@ export class ReadCounts {
   }
 }
 
-export const fileIdentity = (found: { size: bigint; mtimeNs: bigint }): string => `size ${String(found.size)}, changed ${String(found.mtimeNs / 1_000_000n)}`;
+export const fileIdentity = (found: { size: bigint; mtimeNs: bigint }): string =>
+  `size ${String(found.size)}, changed ${String(found.mtimeNs / 1_000_000n)}`;
 
 export function fileError(uri: string, thrown: unknown): PodlineError {
   if (thrown instanceof PodlineError) return thrown;
   const code = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined;
-  if (code === 'ENOENT' || code === 'ENOTDIR') return new PodlineError('PDL_SOURCE_MISSING', `${uri} is not there`, { place: uri, cause: thrown });
+  if (code === 'ENOENT' || code === 'ENOTDIR')
+    return new PodlineError('PDL_SOURCE_MISSING', `${uri} is not there`, { place: uri, cause: thrown });
   if (code === 'EACCES' || code === 'EPERM') {
-    return new PodlineError('PDL_SOURCE_UNREADABLE', `${uri} may not be read`, { place: uri, cause: thrown, hint: 'Give the user of Podline the right to read it.' });
+    return new PodlineError('PDL_SOURCE_UNREADABLE', `${uri} may not be read`, {
+      place: uri,
+      cause: thrown,
+      hint: 'Give the user of Podline the right to read it.',
+    });
   }
   return PodlineError.from(thrown, 'PDL_SOURCE_UNREADABLE', { place: uri });
 }
 
 export function shorter(name: string, wanted: number, got: number): PodlineError {
-  return new PodlineError('PDL_SOURCE_UNREADABLE', `${name} ends at byte ${String(got)}; bytes up to ${String(wanted)} were expected`, {
-    place: name,
-    hint: 'The source is truncated or was replaced while it was read: restore it and submit it again.',
-  });
+  return new PodlineError(
+    'PDL_SOURCE_UNREADABLE',
+    `${name} ends at byte ${String(got)}; bytes up to ${String(wanted)} were expected`,
+    {
+      place: name,
+      hint: 'The source is truncated or was replaced while it was read: restore it and submit it again.',
+    },
+  );
 }
 
 /** A file. Reads beside one another are allowed. */
@@ -121,7 +131,7 @@ export class FileSource implements SourceReader {
 
   async *stream(from: number, to: number): AsyncGenerator<Buffer> {
     const buffer = Buffer.from(new ArrayBuffer(Math.min(pieceBytes, Math.max(to - from, 0))));
-    for (let at = from; at < to; ) {
+    for (let at = from; at < to;) {
       const piece = buffer.subarray(0, Math.min(buffer.length, to - at));
       const got = await this.#fill(piece, at);
       this.counts.count('ssd', at, at + got);
@@ -173,7 +183,9 @@ export class BytesSource implements SourceReader {
 
   readAt(from: number, to: number): Promise<Buffer> {
     if (to > this.sizeBytes) return Promise.reject(shorter(this.name, to, this.sizeBytes));
-    return Promise.resolve(Buffer.from(this.bytes.buffer.slice(this.bytes.byteOffset + from, this.bytes.byteOffset + to) as ArrayBuffer));
+    return Promise.resolve(
+      Buffer.from(this.bytes.buffer.slice(this.bytes.byteOffset + from, this.bytes.byteOffset + to) as ArrayBuffer),
+    );
   }
 
   async *stream(from: number, to: number): AsyncGenerator<Buffer> {

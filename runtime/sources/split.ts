@@ -59,7 +59,11 @@ export async function* splitInput(input: PipelineSpec['input'], options: SplitOp
   }
 }
 
-async function* splitSource(found: ResolvedSource, input: PipelineSpec['input'], signal: AbortSignal | undefined): AsyncGenerator<SplitShard> {
+async function* splitSource(
+  found: ResolvedSource,
+  input: PipelineSpec['input'],
+  signal: AbortSignal | undefined,
+): AsyncGenerator<SplitShard> {
   const { format } = input;
   const limit = limitOf(input, format);
   const { uri, key } = found;
@@ -87,7 +91,12 @@ interface Part {
   types?: Record<string, ColumnType>;
 }
 
-async function* partsOf(reader: SourceReader, format: InputFormat, limit: ChunkLimit, input: PipelineSpec['input']): AsyncGenerator<Part> {
+async function* partsOf(
+  reader: SourceReader,
+  format: InputFormat,
+  limit: ChunkLimit,
+  input: PipelineSpec['input'],
+): AsyncGenerator<Part> {
   switch (format) {
     case 'parquet':
       for (const rows of cutRows((await readFooter(reader)).rows, limit, reader.sizeBytes)) yield { rows };
@@ -134,7 +143,11 @@ async function* csvParts(reader: SourceReader, limit: ChunkLimit, input: Pipelin
       }
     } catch (thrown) {
       if (!(thrown instanceof SyntaxError)) throw thrown;
-      throw new PodlineError('PDL_SOURCE_UNREADABLE', `${reader.name}: record ${String(record + 1)} cannot be read: ${thrown.message}`, { place: reader.name, cause: thrown });
+      throw new PodlineError(
+        'PDL_SOURCE_UNREADABLE',
+        `${reader.name}: record ${String(record + 1)} cannot be read: ${thrown.message}`,
+        { place: reader.name, cause: thrown },
+      );
     }
   } finally {
     await peeked.close();
@@ -145,7 +158,10 @@ async function* ndjsonParts(reader: SourceReader, limit: ChunkLimit, input: Pipe
   const peeked = await peek(reader.stream(0, reader.sizeBytes), inferBytes);
   try {
     const schema = guessNdjson(peeked.head, peeked.isAll, new ColumnWishes(input.columns), reader.name).schema();
-    const common = { header: schema.map(({ name }) => name), types: Object.fromEntries(schema.map(({ name, type }) => [name, type])) };
+    const common = {
+      header: schema.map(({ name }) => name),
+      types: Object.fromEntries(schema.map(({ name, type }) => [name, type])),
+    };
     const cutter = new RecordCutter(limit, 0);
     for await (const bytes of cutWindows(windows(peeked.again, reader.name), cutter, 0, (window, at, isEnd) => {
       const next = scanLine(window, at, isEnd);
@@ -160,7 +176,12 @@ async function* ndjsonParts(reader: SourceReader, limit: ChunkLimit, input: Pipe
 
 type Scan = (bytes: Buffer, at: number, isEnd: boolean) => { next: number; isRecord: boolean };
 
-async function* cutWindows(source: AsyncIterable<{ bytes: Buffer; isEnd: boolean; consumed: number }>, cutter: RecordCutter, skip: number, scan: Scan): AsyncGenerator<Range> {
+async function* cutWindows(
+  source: AsyncIterable<{ bytes: Buffer; isEnd: boolean; consumed: number }>,
+  cutter: RecordCutter,
+  skip: number,
+  scan: Scan,
+): AsyncGenerator<Range> {
   let base = 0;
   for await (const window of source) {
     const { bytes, isEnd } = window;
@@ -188,7 +209,11 @@ function* splitInline(inline: unknown, input: PipelineSpec['input']): Generator<
     yield { key: 'inline', source: { inline, format } };
     return;
   }
-  if (!('rows' in content)) throw badChunk('an inline payload is split only where it is an array of objects', 'Give rows, put the payload into a file, or leave `chunk` out.');
+  if (!('rows' in content))
+    throw badChunk(
+      'an inline payload is split only where it is an array of objects',
+      'Give rows, put the payload into a file, or leave `chunk` out.',
+    );
   const cutter = new RecordCutter(limit, 0);
   let number = 0;
   let first = 0;
@@ -217,11 +242,13 @@ function limitOf({ chunk }: PipelineSpec['input'], format: InputFormat): ChunkLi
   return { rows: chunk.rows };
 }
 
-const badChunk = (what: string, hint: string): PodlineError => new PodlineError('PDL_MANIFEST_INVALID', what, { place: 'spec.input.chunk', hint });
+const badChunk = (what: string, hint: string): PodlineError =>
+  new PodlineError('PDL_MANIFEST_INVALID', what, { place: 'spec.input.chunk', hint });
 
 const identityOf = (identity: string): { identity?: string } => (identity === '' ? {} : { identity });
 
 function numbered(key: string, number: number): string {
-  if (number >= chunksMax) throw badChunk(`\`${key}\` would become more than ${String(chunksMax)} shards`, 'Make the chunks larger.');
+  if (number >= chunksMax)
+    throw badChunk(`\`${key}\` would become more than ${String(chunksMax)} shards`, 'Make the chunks larger.');
   return `${key}#${String(number).padStart(6, '0')}`;
 }

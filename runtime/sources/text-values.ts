@@ -89,14 +89,24 @@ export class TypeGuess {
   value(value: unknown): void {
     if (value === null || value === undefined || this.#type === 'utf8') return;
     if (typeof value === 'boolean') this.#widen('bool');
-    else if (typeof value === 'number') this.#widen(!Number.isInteger(value) || Object.is(value, -0) ? 'float64' : (value | 0) === value ? 'int32' : Number.isSafeInteger(value) ? 'int64' : 'float64');
+    else if (typeof value === 'number')
+      this.#widen(
+        !Number.isInteger(value) || Object.is(value, -0)
+          ? 'float64'
+          : (value | 0) === value
+            ? 'int32'
+            : Number.isSafeInteger(value)
+              ? 'int64'
+              : 'float64',
+      );
     else this.#widen('utf8');
   }
 
   #widen(type: 'bool' | 'int32' | 'int64' | 'float64' | 'utf8'): void {
     const order = ['int32', 'int64', 'float64'];
     if (this.#type === undefined || this.#type === type) this.#type = type;
-    else if (order.includes(this.#type) && order.includes(type)) this.#type = order.indexOf(this.#type) > order.indexOf(type) ? this.#type : type;
+    else if (order.includes(this.#type) && order.includes(type))
+      this.#type = order.indexOf(this.#type) > order.indexOf(type) ? this.#type : type;
     else this.#type = 'utf8';
   }
 

@@ -30,7 +30,10 @@ export async function* windows(stream: AsyncIterable<Buffer>, name: string): Asy
 }
 
 /** The first `bytes` of a stream, and the stream again from its beginning. */
-export async function peek(stream: AsyncIterable<Buffer>, bytes: number): Promise<{ head: Buffer; isAll: boolean; again: AsyncIterable<Buffer>; close: () => Promise<void> }> {
+export async function peek(
+  stream: AsyncIterable<Buffer>,
+  bytes: number,
+): Promise<{ head: Buffer; isAll: boolean; again: AsyncIterable<Buffer>; close: () => Promise<void> }> {
   const rest = stream[Symbol.asyncIterator]();
   const pieces: Buffer[] = [];
   let length = 0;

@@ -41,7 +41,15 @@ export class Coordinator {
   }
 
   submit(id: string): void {
-    const shard: SimulatedShard = { id, order: this.shards.size, state: 'pending', epoch: 0, attempts: 0, renewedMs: 0, completions: [] };
+    const shard: SimulatedShard = {
+      id,
+      order: this.shards.size,
+      state: 'pending',
+      epoch: 0,
+      attempts: 0,
+      renewedMs: 0,
+      completions: [],
+    };
     this.shards.set(id, shard);
     this.unended += 1;
     this.#enqueue(shard, 0);
@@ -127,7 +135,9 @@ export class Coordinator {
       this.#lines.delete(line);
       this.#pending.forgetLine(line);
     }
-    for (const shard of this.shards.values()) if (shard.state === 'running' && isLeaseOver(shard.renewedMs, limits.leaseTtlMs, this.#clock.nowMs)) this.#takeBack(shard, false);
+    for (const shard of this.shards.values())
+      if (shard.state === 'running' && isLeaseOver(shard.renewedMs, limits.leaseTtlMs, this.#clock.nowMs))
+        this.#takeBack(shard, false);
     this.#wake();
   }
 
@@ -174,7 +184,15 @@ export class Coordinator {
       shard.epoch += 1;
       shard.line = line;
       shard.renewedMs = this.#clock.nowMs;
-      return { shardId: id, key: id, epoch: shard.epoch, attempts: shard.attempts, source: { inline: 0, format: 'bytes' }, parameters: {}, resultDir: '/results' };
+      return {
+        shardId: id,
+        key: id,
+        epoch: shard.epoch,
+        attempts: shard.attempts,
+        source: { inline: 0, format: 'bytes' },
+        parameters: {},
+        resultDir: '/results',
+      };
     });
     answer(leases, this.#pending.size);
     return true;

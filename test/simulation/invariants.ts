@@ -13,7 +13,10 @@ export function assertHeart(state: LineState): void {
     ensure(!running.has(key), `two runs of ${key}`);
     running.set(key, index);
     const at = state.residents.get(slot.shardId)?.stages.get(slot.stage);
-    ensure(at?.phase === 'running' && at.runId === slot.runId && at.slot === index, `slot ${String(index)} runs ${key}, its shard says ${at?.phase ?? 'nothing'}`);
+    ensure(
+      at?.phase === 'running' && at.runId === slot.runId && at.slot === index,
+      `slot ${String(index)} runs ${key}, its shard says ${at?.phase ?? 'nothing'}`,
+    );
   }
   ensure(cpuRuns <= state.config.cores, `${String(cpuRuns)} cpu-bound runs on ${String(state.config.cores)} cores`);
   ensure(state.residents.size <= state.config.residentsMax, `${String(state.residents.size)} residents`);
@@ -37,14 +40,24 @@ function assertResidents(state: LineState, running: ReadonlyMap<string, number>)
       const count = demand.get(stage);
       ensure(count !== undefined, `${shardId} needs ${stage}, which is not in the graph`);
       count[at.phase] += 1;
-      const inputsDone = state.graph.stages.get(stage)?.after.every((stream) => stream === inputStream || resident.stages.get(stream)?.phase === 'done') === true;
-      ensure(inputsDone === (at.phase !== 'waiting'), `${shardId}/${stage} is ${at.phase} and its inputs ${inputsDone ? 'are' : 'are not'} done`);
+      const inputsDone =
+        state.graph.stages
+          .get(stage)
+          ?.after.every((stream) => stream === inputStream || resident.stages.get(stream)?.phase === 'done') === true;
+      ensure(
+        inputsDone === (at.phase !== 'waiting'),
+        `${shardId}/${stage} is ${at.phase} and its inputs ${inputsDone ? 'are' : 'are not'} done`,
+      );
       if (at.phase === 'running') ensure(running.get(`${shardId}/${stage}`) === at.slot, `${shardId}/${stage} runs nowhere`);
     }
     ensure(undone > 0, `${shardId} has nothing to run and is not delivered`);
   }
-  ensure(loaded <= 1 || usedBytes <= state.config.scratchBytesMax, `${String(usedBytes)} bytes of ${String(state.config.scratchBytesMax)}`);
-  for (const [stage, count] of demand) ensure(JSON.stringify(count) === JSON.stringify(state.demand.get(stage)), `the demand for ${stage} is miscounted`);
+  ensure(
+    loaded <= 1 || usedBytes <= state.config.scratchBytesMax,
+    `${String(usedBytes)} bytes of ${String(state.config.scratchBytesMax)}`,
+  );
+  for (const [stage, count] of demand)
+    ensure(JSON.stringify(count) === JSON.stringify(state.demand.get(stage)), `the demand for ${stage} is miscounted`);
 }
 
 export function ensure(holds: boolean, otherwise: string): asserts holds {

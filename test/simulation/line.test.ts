@@ -21,21 +21,42 @@ describe('lines without faults', () => {
   });
 
   it('take a graph of 128 stages through 4 slots', () => {
-    const world = makeWorld({ seed: 3, pipeline: pipelineOf(randomGraph(new Random(3), 128)), lines: 1, shards: 12, config: { slots: 4, residentsMax: 6 } });
+    const world = makeWorld({
+      seed: 3,
+      pipeline: pipelineOf(randomGraph(new Random(3), 128)),
+      lines: 1,
+      shards: 12,
+      config: { slots: 4, residentsMax: 6 },
+    });
     runToEnd(world);
     expect(world.lines[0]?.started).toHaveLength(12 * 128);
     expect(world.lines[0]?.swaps).toBeLessThan((12 * 128) / 3);
   });
 
   it('let the branches of a diamond overlap in time', () => {
-    const world = makeWorld({ seed: 4, pipeline: pipelineOf(diamondOf(2)), lines: 1, shards: 1, config: { slots: 3 }, times: { runMs: [500, 1_000], swapMs: [100, 100] } });
+    const world = makeWorld({
+      seed: 4,
+      pipeline: pipelineOf(diamondOf(2)),
+      lines: 1,
+      shards: 1,
+      config: { slots: 3 },
+      times: { runMs: [500, 1_000], swapMs: [100, 100] },
+    });
     runToEnd(world);
     const [one, two] = (world.lines[0]?.started ?? []).filter((run) => run.stage.startsWith('arm'));
     expect(Math.max(one?.atMs ?? 0, two?.atMs ?? 0)).toBeLessThan(Math.min(one?.endedMs ?? 0, two?.endedMs ?? 0));
   });
 
   it('share 400 equal shards evenly among 4 lines, each once', () => {
-    const world = makeWorld({ seed: 5, pipeline: pipelineOf(chainOf(5)), lines: 4, shards: 400, config: { residentsMax: 8 }, eventsMax: 400_000, times: { runMs: [50, 150] } });
+    const world = makeWorld({
+      seed: 5,
+      pipeline: pipelineOf(chainOf(5)),
+      lines: 4,
+      shards: 400,
+      config: { residentsMax: 8 },
+      eventsMax: 400_000,
+      times: { runMs: [50, 150] },
+    });
     runToEnd(world, 400_000);
     for (const line of world.lines) {
       const shards = new Set(line.started.map((run) => run.shardId)).size;
@@ -59,7 +80,12 @@ describe('lines that are broken in every way', () => {
           pipeline: pipelineOf(graph),
           lines: random.int(1, 4),
           shards: random.int(1, 20),
-          config: { slots: random.int(1, 5), residentsMax: random.int(1, 6), cores: random.int(1, 3), scratchBytesMax: random.int(50, 700) },
+          config: {
+            slots: random.int(1, 5),
+            residentsMax: random.int(1, 6),
+            cores: random.int(1, 3),
+            scratchBytesMax: random.int(50, 700),
+          },
           faults: {
             runFails: 0.05,
             runFailsForGood: random.chance(0.2) ? 0.01 : 0,
@@ -78,7 +104,10 @@ describe('lines that are broken in every way', () => {
         try {
           runToEnd(world);
         } catch (error) {
-          throw new Error(`seed ${String(seed)}: ${error instanceof Error ? error.message : String(error)}\n${describeWorld(world)}`, { cause: error });
+          throw new Error(
+            `seed ${String(seed)}: ${error instanceof Error ? error.message : String(error)}\n${describeWorld(world)}`,
+            { cause: error },
+          );
         }
       }
     });

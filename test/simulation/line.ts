@@ -23,7 +23,17 @@ export interface Faults {
   endLost: number;
   deliveryFails: number;
 }
-export const noFaults: Faults = { runFails: 0, runFailsForGood: 0, containerDies: 0, runHangs: 0, helloLost: 0, swapFails: 0, stageUnusable: 0, endLost: 0, deliveryFails: 0 };
+export const noFaults: Faults = {
+  runFails: 0,
+  runFailsForGood: 0,
+  containerDies: 0,
+  runHangs: 0,
+  helloLost: 0,
+  swapFails: 0,
+  stageUnusable: 0,
+  endLost: 0,
+  deliveryFails: 0,
+};
 
 export interface Times {
   swapMs: [number, number];
@@ -82,7 +92,18 @@ export class SimulatedLine {
   /** Of the lease under which a shard was loaded last. */
   #epochs = new Map<string, number>();
 
-  constructor(name: string, world: { clock: Clock; random: Random; coordinator: Coordinator; config: LineConfig; times: Times; pipeline: LinePipeline; faults: Faults }) {
+  constructor(
+    name: string,
+    world: {
+      clock: Clock;
+      random: Random;
+      coordinator: Coordinator;
+      config: LineConfig;
+      times: Times;
+      pipeline: LinePipeline;
+      faults: Faults;
+    },
+  ) {
     this.name = name;
     this.#clock = world.clock;
     this.#random = world.random;
@@ -141,7 +162,8 @@ export class SimulatedLine {
       known.set(shardId, this.#known(shardId));
     }
     for (const streams of this.#ssd.values()) for (const stream of streams) if (!isValid(stream)) streams.delete(stream);
-    for (const container of this.#containers) if (container?.run !== undefined && !isValid(container.run.stage)) this.#outdated.add(container.run.runId);
+    for (const container of this.#containers)
+      if (container?.run !== undefined && !isValid(container.run.stage)) this.#outdated.add(container.run.runId);
     if (this.#isUp) this.handle({ type: 'revised', pipeline, known });
     else this.heart = initialLine(this.#config, pipeline, this.heart.instance);
   }
@@ -177,7 +199,13 @@ export class SimulatedLine {
     const beat = (): void => {
       if (!this.partitioned) {
         const held = [...this.heart.residents].map(([id, resident]) => ({ id, epoch: resident.lease.epoch }));
-        for (const id of this.#coordinator.heartbeat(this.name, this.heart.instance, held)) this.handle({ type: 'leaseLost', shardId: id, reason: 'another line has it', epoch: held.find((other) => other.id === id)?.epoch });
+        for (const id of this.#coordinator.heartbeat(this.name, this.heart.instance, held))
+          this.handle({
+            type: 'leaseLost',
+            shardId: id,
+            reason: 'another line has it',
+            epoch: held.find((other) => other.id === id)?.epoch,
+          });
       }
       this.#later(limits.heartbeatMs, beat);
     };
@@ -225,7 +253,10 @@ export class SimulatedLine {
         this.#report(effect);
         return;
       case 'free':
-        ensure(!this.#containers.some((container) => container?.run?.shardId === effect.shardId), `${effect.shardId} is freed while it runs`);
+        ensure(
+          !this.#containers.some((container) => container?.run?.shardId === effect.shardId),
+          `${effect.shardId} is freed while it runs`,
+        );
         this.#scratch.delete(effect.shardId);
         this.#freed.set(effect.shardId, this.#epochs.get(effect.shardId) ?? 0);
         return;
@@ -255,7 +286,11 @@ export class SimulatedLine {
         ensure(leases.length <= max, 'more leases than were asked for');
         this.#clock.after(1, () => {
           if (this.#life !== life) return;
-          this.handle(leases.length === 0 ? { type: 'leaseRequestEnded', queued } : { type: 'leased', queued, leases: leases.map((lease) => ({ lease, needBytes: 100 })) });
+          this.handle(
+            leases.length === 0
+              ? { type: 'leaseRequestEnded', queued }
+              : { type: 'leased', queued, leases: leases.map((lease) => ({ lease, needBytes: 100 })) },
+          );
         });
       });
     });
@@ -282,14 +317,19 @@ export class SimulatedLine {
   }
 
   #known(shardId: string): KnownStream[] {
-    return [...(this.#scratch.get(shardId) ?? [])].filter((stream) => stream !== 'input').map((stream) => ({ stream, sealed: true }));
+    return [...(this.#scratch.get(shardId) ?? [])]
+      .filter((stream) => stream !== 'input')
+      .map((stream) => ({ stream, sealed: true }));
   }
 
   #swap({ slot, stage, step: stepId }: LineEffect & { type: 'swap' }): void {
     this.swaps += 1;
     const old = this.#containers[slot];
     if (old !== undefined) {
-      ensure(old.run === undefined || old.dead || this.heart.slots[slot]?.phase === 'swapping', `slot ${String(slot)} is swapped while it works`);
+      ensure(
+        old.run === undefined || old.dead || this.heart.slots[slot]?.phase === 'swapping',
+        `slot ${String(slot)} is swapped while it works`,
+      );
       old.dead = true;
       old.run = undefined;
       this.#later(1, () => {
@@ -336,8 +376,12 @@ export class SimulatedLine {
     if (container.dead) return;
     ensure(container.ready && container.run === undefined, `slot ${String(slot)} cannot start`);
     ensure(streams !== undefined, `${shardId} is not loaded`);
-    for (const stream of this.heart.graph.stages.get(stage)?.after ?? []) ensure(streams.has(stream), `${stage} of ${shardId} reads ${stream}, which is not there`);
-    ensure(!this.#containers.some((other) => other?.run?.shardId === shardId && other.run.stage === stage), `two runs of ${stage} for ${shardId}`);
+    for (const stream of this.heart.graph.stages.get(stage)?.after ?? [])
+      ensure(streams.has(stream), `${stage} of ${shardId} reads ${stream}, which is not there`);
+    ensure(
+      !this.#containers.some((other) => other?.run?.shardId === shardId && other.run.stage === stage),
+      `two runs of ${stage} for ${shardId}`,
+    );
     this.#fences.set(`${shardId}/${stage}`, runId);
     container.run = { runId, shardId, stage };
     if (streams.has(stage)) {
@@ -366,9 +410,16 @@ export class SimulatedLine {
     const run = container.run;
     if (container.dead || run?.runId !== runId) return;
     container.run = undefined;
-    if (this.#random.chance(this.faults.runFailsForGood)) this.handle({ type: 'runFailed', slot, runId, error: this.#error('PDL_STAGE_OUTPUT') });
-    else if (this.#random.chance(this.faults.runFails)) this.handle({ type: 'runFailed', slot, runId, error: this.#error('PDL_STAGE_FAILED') });
-    else if (this.#outdated.has(runId) || this.#fences.get(`${run.shardId}/${run.stage}`) !== runId || !this.#scratch.has(run.shardId)) this.handle({ type: 'runFailed', slot, runId, error: this.#error('PDL_RUN_FENCED') });
+    if (this.#random.chance(this.faults.runFailsForGood))
+      this.handle({ type: 'runFailed', slot, runId, error: this.#error('PDL_STAGE_OUTPUT') });
+    else if (this.#random.chance(this.faults.runFails))
+      this.handle({ type: 'runFailed', slot, runId, error: this.#error('PDL_STAGE_FAILED') });
+    else if (
+      this.#outdated.has(runId) ||
+      this.#fences.get(`${run.shardId}/${run.stage}`) !== runId ||
+      !this.#scratch.has(run.shardId)
+    )
+      this.handle({ type: 'runFailed', slot, runId, error: this.#error('PDL_RUN_FENCED') });
     else {
       this.#scratch.get(run.shardId)?.add(run.stage);
       if (this.#random.chance(this.faults.endLost)) {
@@ -421,9 +472,11 @@ export class SimulatedLine {
   #deliver(shardId: string): void {
     const streams = this.#scratch.get(shardId);
     const isFirst = this.heart.residents.get(shardId)?.deliveries === 1;
-    for (const stage of isFirst ? this.heart.graph.results : []) ensure(streams?.has(stage) === true, `the result ${stage} of ${shardId} is not there`);
+    for (const stage of isFirst ? this.heart.graph.results : [])
+      ensure(streams?.has(stage) === true, `the result ${stage} of ${shardId} is not there`);
     this.#later(this.#random.int(1, 50), () => {
-      if (this.#random.chance(this.faults.deliveryFails)) this.handle({ type: 'deliverFailed', shardId, error: this.#error('PDL_RESULT_DIR') });
+      if (this.#random.chance(this.faults.deliveryFails))
+        this.handle({ type: 'deliverFailed', shardId, error: this.#error('PDL_RESULT_DIR') });
       else this.handle({ type: 'delivered', shardId });
     });
   }

@@ -21,7 +21,11 @@ export function stage(name: string, after: string[] = ['input'], more: Partial<R
   };
 }
 
-export const pipelineOf = (stages: ResolvedStage[], results?: string[], revision = 1): LinePipeline => ({ revision, stages, spec: { result: { stages: results } } });
+export const pipelineOf = (stages: ResolvedStage[], results?: string[], revision = 1): LinePipeline => ({
+  revision,
+  stages,
+  spec: { result: { stages: results } },
+});
 
 export const chainOf = (length: number, more: Partial<ResolvedStage> = {}): ResolvedStage[] =>
   Array.from({ length }, (_, at) => stage(`s${String(at)}`, at === 0 ? ['input'] : [`s${String(at - 1)}`], more));
@@ -33,7 +37,10 @@ export const diamondOf = (width: number, more: Partial<ResolvedStage> = {}): Res
 };
 
 /** A stage more, one stage in another version, or the last stage gone. `isValid`: what is as it was before. */
-export function randomRevision(random: Random, { stages, revision }: LinePipeline): { pipeline: LinePipeline; isValid: (stage: string) => boolean } {
+export function randomRevision(
+  random: Random,
+  { stages, revision }: LinePipeline,
+): { pipeline: LinePipeline; isValid: (stage: string) => boolean } {
   const next = [...stages];
   const at = random.int(0, stages.length - 1);
   const chosen = next[at];
@@ -58,7 +65,12 @@ export function randomGraph(random: Random, length: number): ResolvedStage[] {
       const back = at - random.int(1, 4);
       after.add(back < 0 ? 'input' : `s${String(back)}`);
     }
-    stages.push(stage(`s${String(at)}`, [...after], { bound: random.chance(0.3) ? 'io' : 'cpu', timeoutMs: random.chance(0.3) ? 60_000 : undefined }));
+    stages.push(
+      stage(`s${String(at)}`, [...after], {
+        bound: random.chance(0.3) ? 'io' : 'cpu',
+        timeoutMs: random.chance(0.3) ? 60_000 : undefined,
+      }),
+    );
   }
   return stages;
 }

@@ -67,7 +67,18 @@ export function makeWorld(options: WorldOptions): World {
 /** Where everything stands: for the message of a run that did not end. */
 export function describeWorld({ coordinator, lines }: World): string {
   const shards = [...coordinator.shards.values()].filter((shard) => shard.state === 'pending' || shard.state === 'running');
-  const hearts = lines.map(({ name, heart }) => ({ name, slots: heart.slots, troubles: [...heart.troubles], leasing: heart.leasing, residents: [...heart.residents.values()].map((resident) => ({ ...resident, lease: `${resident.lease.shardId}@${String(resident.lease.epoch)}`, stages: [...resident.stages].filter(([, at]) => at.phase !== 'done'), released: undefined })) }));
+  const hearts = lines.map(({ name, heart }) => ({
+    name,
+    slots: heart.slots,
+    troubles: [...heart.troubles],
+    leasing: heart.leasing,
+    residents: [...heart.residents.values()].map((resident) => ({
+      ...resident,
+      lease: `${resident.lease.shardId}@${String(resident.lease.epoch)}`,
+      stages: [...resident.stages].filter(([, at]) => at.phase !== 'done'),
+      released: undefined,
+    })),
+  }));
   return JSON.stringify({ shards, hearts }, undefined, 1);
 }
 
@@ -78,12 +89,20 @@ export function runToEnd({ clock, coordinator, lines }: World, eventsMax = 200_0
   for (const line of lines) line.partitioned = false;
   clock.run(() => lines.every((line) => line.heart.residents.size === 0), eventsMax);
   for (const shard of coordinator.shards.values()) {
-    if (shard.state === 'failed') ensure(shard.error !== undefined && shard.completions.length === 0, `${shard.id} failed without a reason`);
-    else ensure(shard.state === 'completed' && shard.completions.length === 1, `${shard.id} is ${shard.state}, completed ${String(shard.completions.length)} times`);
+    if (shard.state === 'failed')
+      ensure(shard.error !== undefined && shard.completions.length === 0, `${shard.id} failed without a reason`);
+    else
+      ensure(
+        shard.state === 'completed' && shard.completions.length === 1,
+        `${shard.id} is ${shard.state}, completed ${String(shard.completions.length)} times`,
+      );
   }
 }
 
-function makeTrouble({ clock, random, coordinator, lines }: World, { meanMs, untilMs }: { meanMs: number; untilMs: number }): void {
+function makeTrouble(
+  { clock, random, coordinator, lines }: World,
+  { meanMs, untilMs }: { meanMs: number; untilMs: number },
+): void {
   const repeatedly = (act: () => void): void => {
     const again = (): void => {
       clock.after(random.int(1, 2 * meanMs), () => {

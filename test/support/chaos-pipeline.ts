@@ -11,9 +11,6 @@ export const chaosRows = 24_000;
 export const chaosShards = 4;
 const blockRows = 400;
 
-/** Stages in the order of the graph. */
-export const chaosStages = ['clean', 'left', 'right', 'totals', 'ranked', 'text', 'upper', 'report'];
-
 const trace = `
 import { appendFileSync } from 'node:fs';
 export function trace(stage, ctx) {

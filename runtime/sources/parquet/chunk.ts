@@ -53,7 +53,10 @@ function decode(request: ChunkRequest): ColumnData {
     const header = parquetHeader(reader);
     const start = reader.offset;
     const end = start + header.compressed_page_size;
-    if (!(end >= start && end <= bytes.length)) throw new RangeError(`a page of ${String(header.compressed_page_size)} bytes at ${String(start)} does not lie within the ${String(bytes.length)} bytes of the column`);
+    if (!(end >= start && end <= bytes.length))
+      throw new RangeError(
+        `a page of ${String(header.compressed_page_size)} bytes at ${String(start)} does not lie within the ${String(bytes.length)} bytes of the column`,
+      );
     reader.offset = end;
     const body = bytes.subarray(start, end);
     if (header.type === 'DICTIONARY_PAGE') {
@@ -74,10 +77,12 @@ function decode(request: ChunkRequest): ColumnData {
         header.data_page_header_v2 === undefined
           ? dataPage(body, rows, header.uncompressed_page_size, header.data_page_header?.encoding ?? 'PLAIN', request)
           : dataPageV2(body, header.data_page_header_v2, header.uncompressed_page_size, request);
-      if (presence.present < rows && !request.nullable) throw new RangeError(`a value is absent between rows ${String(row)} and ${String(row + rows)}, where none may be`);
+      if (presence.present < rows && !request.nullable)
+        throw new RangeError(`a value is absent between rows ${String(row)} and ${String(row + rows)}, where none may be`);
       if (encoding === 'RLE_DICTIONARY' || encoding === 'PLAIN_DICTIONARY') {
         if (dictionary === undefined) throw new RangeError('a page refers to a dictionary that is not there');
-        const codes = presence.present === 0 ? new Int32Array(0) : decodeCodes(values, 1, values.length, values[0] ?? 0, presence.present);
+        const codes =
+          presence.present === 0 ? new Int32Array(0) : decodeCodes(values, 1, values.length, values[0] ?? 0, presence.present);
         sink.addCodes(codes, dictionary, presence, rows);
       } else {
         sink.addValues(readValues(values, encoding, presence.present, column), presence, rows);
@@ -117,7 +122,10 @@ function dataPageV2(body: Buffer, header: V2Header, pageBytes: number, request: 
   const start = header.repetition_levels_byte_length;
   const end = start + header.definition_levels_byte_length;
   if (end > body.length) throw new RangeError('its definition levels end behind the page');
-  const presence = request.column.maxDefinition === 0 || end === start ? { present: header.num_values, bits: undefined } : decodePresence(body, start, end, header.num_values);
+  const presence =
+    request.column.maxDefinition === 0 || end === start
+      ? { present: header.num_values, bits: undefined }
+      : decodePresence(body, start, end, header.num_values);
   const packed = body.subarray(end);
   const values = header.is_compressed === false ? packed : decompress(packed, pageBytes - end, request);
   return { presence, values, encoding: header.encoding };

@@ -12,7 +12,8 @@ export function decodeDelta(page: Uint8Array, count: number, isWide: boolean): I
   const miniblocks = reader.unsigned();
   reader.unsigned();
   const perMiniblock = blockValues / miniblocks;
-  if (!Number.isInteger(perMiniblock) || perMiniblock < 1 || perMiniblock % 8 !== 0) throw new RangeError(`blocks of ${String(blockValues)} integers in ${String(miniblocks)} parts`);
+  if (!Number.isInteger(perMiniblock) || perMiniblock < 1 || perMiniblock % 8 !== 0)
+    throw new RangeError(`blocks of ${String(blockValues)} integers in ${String(miniblocks)} parts`);
   const out = new Int32Array(count * (isWide ? 2 : 1));
   reader.zigzag();
   let { low, high } = reader;
@@ -37,7 +38,8 @@ export function decodeDelta(page: Uint8Array, count: number, isWide: boolean): I
       if (width > 64) throw new RangeError(`integers of ${String(width)} bits`);
       const start = reader.bytes(0);
       const values = Math.min(perMiniblock, count - at);
-      if (start + Math.ceil((values * width) / 8) > page.length) throw new RangeError(`a page ends after ${String(at)} of ${String(count)} integers`);
+      if (start + Math.ceil((values * width) / 8) > page.length)
+        throw new RangeError(`a page ends after ${String(at)} of ${String(count)} integers`);
       for (let i = 0; i < values; i++) {
         reader.bits(start, i * width, width);
         const sum = (low >>> 0) + minLow + (reader.low >>> 0);
@@ -83,14 +85,18 @@ class HalvesReader {
     let position = start + Math.floor(bit / 8);
     let offset = bit & 7;
     if (width <= 24) {
-      const word = (page[position] ?? 0) | ((page[position + 1] ?? 0) << 8) | ((page[position + 2] ?? 0) << 16) | ((page[position + 3] ?? 0) << 24);
+      const word =
+        (page[position] ?? 0) |
+        ((page[position + 1] ?? 0) << 8) |
+        ((page[position + 2] ?? 0) << 16) |
+        ((page[position + 3] ?? 0) << 24);
       this.low = (word >>> offset) & ((1 << width) - 1);
       this.high = 0;
       return;
     }
     this.low = 0;
     this.high = 0;
-    for (let got = 0; got < width; ) {
+    for (let got = 0; got < width;) {
       const take = Math.min(8 - offset, width - got);
       this.#or(((page[position] ?? 0) >>> offset) & ((1 << take) - 1), got);
       got += take;

@@ -45,17 +45,29 @@ const hint = 'The file is truncated or no parquet file: write it again, or resto
 /** Throws PDL_SOURCE_UNREADABLE with what was expected and what was found. */
 export async function readFooter(source: SourceReader): Promise<ParquetFile> {
   const unreadable = (what: string, cause?: unknown): PodlineError =>
-    new PodlineError('PDL_SOURCE_UNREADABLE', `${source.name} is not a whole parquet file: ${what}`, { place: source.name, hint, cause });
+    new PodlineError('PDL_SOURCE_UNREADABLE', `${source.name} is not a whole parquet file: ${what}`, {
+      place: source.name,
+      hint,
+      cause,
+    });
   if (source.sizeBytes < 12) throw unreadable(`it has ${String(source.sizeBytes)} bytes, and the smallest has 12`);
   const tail = await source.readAt(source.sizeBytes - 8, source.sizeBytes, 'metadata');
   const magic = tail.toString('latin1', 4, 8);
   if (magic === 'PARE') {
-    throw new PodlineError('PDL_FORMAT_UNSUPPORTED', `${source.name} has an encrypted footer`, { place: source.name, hint: 'Write it without encryption.' });
+    throw new PodlineError('PDL_FORMAT_UNSUPPORTED', `${source.name} has an encrypted footer`, {
+      place: source.name,
+      hint: 'Write it without encryption.',
+    });
   }
-  if (magic !== 'PAR1') throw unreadable(`it was expected to end with the 4 bytes "PAR1" at byte ${String(source.sizeBytes - 4)}, and ends with ${JSON.stringify(magic)}`);
+  if (magic !== 'PAR1')
+    throw unreadable(
+      `it was expected to end with the 4 bytes "PAR1" at byte ${String(source.sizeBytes - 4)}, and ends with ${JSON.stringify(magic)}`,
+    );
   const footerBytes = tail.readUInt32LE(0);
   if (footerBytes + 12 > source.sizeBytes) {
-    throw unreadable(`its footer was expected to have ${String(footerBytes)} bytes, and the file has ${String(source.sizeBytes)} in all`);
+    throw unreadable(
+      `its footer was expected to have ${String(footerBytes)} bytes, and the file has ${String(source.sizeBytes)} in all`,
+    );
   }
   let metadata: FileMetaData;
   try {
@@ -66,12 +78,16 @@ export async function readFooter(source: SourceReader): Promise<ParquetFile> {
     metadata = await parquetMetadataAsync(file, { initialFetchSize: footerBytes + 8 });
   } catch (thrown) {
     if (thrown instanceof PodlineError && thrown.code !== 'PDL_INTERNAL') throw thrown;
-    throw unreadable(`its footer at byte ${String(source.sizeBytes - 8 - footerBytes)} cannot be parsed (${thrown instanceof Error ? thrown.message : String(thrown)})`, thrown);
+    throw unreadable(
+      `its footer at byte ${String(source.sizeBytes - 8 - footerBytes)} cannot be parsed (${thrown instanceof Error ? thrown.message : String(thrown)})`,
+      thrown,
+    );
   }
   const groupStarts = [0];
   for (const group of metadata.row_groups) groupStarts.push((groupStarts.at(-1) ?? 0) + Number(group.num_rows));
   const rows = groupStarts.at(-1) ?? 0;
-  if (Number(metadata.num_rows) !== rows) throw unreadable(`its footer says ${String(metadata.num_rows)} rows, and its row groups hold ${String(rows)}`);
+  if (Number(metadata.num_rows) !== rows)
+    throw unreadable(`its footer says ${String(metadata.num_rows)} rows, and its row groups hold ${String(rows)}`);
   for (const group of metadata.row_groups) {
     for (const chunk of group.columns) {
       const [from, to] = chunkRange(chunk.meta_data);
@@ -104,15 +120,22 @@ export function parquetColumns(file: ParquetFile, wanted: readonly string[] | un
   return (wanted ?? [...trees.keys()]).map((name) => {
     const found = trees.get(name);
     if (found === undefined) {
-      throw new PodlineError('PDL_SOURCE_UNREADABLE', `${place} has no column "${name}"; it has ${[...trees.keys()].join(', ')}`, {
-        place,
-        hint: 'Check the names under `input.columns`.',
-      });
+      throw new PodlineError(
+        'PDL_SOURCE_UNREADABLE',
+        `${place} has no column "${name}"; it has ${[...trees.keys()].join(', ')}`,
+        {
+          place,
+          hint: 'Check the names under `input.columns`.',
+        },
+      );
     }
     const { element } = found.tree;
     const meaning = found.tree.children.length > 0 || element.repetition_type === 'REPEATED' ? undefined : meaningOf(element);
     if (meaning === undefined) {
-      const what = found.tree.children.length > 0 || element.repetition_type === 'REPEATED' ? 'is nested' : `is of type ${element.converted_type ?? element.logical_type?.type ?? String(element.type)}`;
+      const what =
+        found.tree.children.length > 0 || element.repetition_type === 'REPEATED'
+          ? 'is nested'
+          : `is of type ${element.converted_type ?? element.logical_type?.type ?? String(element.type)}`;
       throw new PodlineError('PDL_FORMAT_UNSUPPORTED', `column "${name}" of ${place} ${what}, which Podline does not read`, {
         place,
         hint: 'Name the other columns under `input.columns`, or write the column flat.',
@@ -122,7 +145,8 @@ export function parquetColumns(file: ParquetFile, wanted: readonly string[] | un
   });
 }
 
-const countLeaves = (tree: SchemaTree): number => (tree.children.length === 0 ? 1 : tree.children.reduce((sum, child) => sum + countLeaves(child), 0));
+const countLeaves = (tree: SchemaTree): number =>
+  tree.children.length === 0 ? 1 : tree.children.reduce((sum, child) => sum + countLeaves(child), 0);
 
 /** The type that a column has where none is declared; text becomes `dictionary` where `asDictionary`. */
 export function naturalType(column: ParquetColumn, asDictionary: boolean): ColumnType {
@@ -152,20 +176,25 @@ export function naturalType(column: ParquetColumn, asDictionary: boolean): Colum
 
 /** A column is nullable unless it is required, or the statistics of every row group say that it has no nulls. */
 export function schemaOf(file: ParquetFile, column: ParquetColumn, type: ColumnType): ColumnSchema {
-  const noNulls = file.metadata.row_groups.every((group) => group.columns[column.index]?.meta_data?.statistics?.null_count === 0n);
+  const noNulls = file.metadata.row_groups.every(
+    (group) => group.columns[column.index]?.meta_data?.statistics?.null_count === 0n,
+  );
   return { name: column.name, type, nullable: column.maxDefinition === 1 && !noNulls };
 }
 
 function meaningOf(element: SchemaElement): Meaning | undefined {
   const { type, converted_type: converted, logical_type: logical } = element;
-  if (logical?.type === 'TIMESTAMP') return { kind: 'timestamp', unit: logical.unit === 'MILLIS' ? 'ms' : logical.unit === 'MICROS' ? 'us' : 'ns' };
-  if (logical?.type === 'DECIMAL' || converted === 'DECIMAL') return { kind: 'decimal', scale: element.scale ?? (logical?.type === 'DECIMAL' ? logical.scale : 0) };
+  if (logical?.type === 'TIMESTAMP')
+    return { kind: 'timestamp', unit: logical.unit === 'MILLIS' ? 'ms' : logical.unit === 'MICROS' ? 'us' : 'ns' };
+  if (logical?.type === 'DECIMAL' || converted === 'DECIMAL')
+    return { kind: 'decimal', scale: element.scale ?? (logical?.type === 'DECIMAL' ? logical.scale : 0) };
   if (type === 'INT32' || type === 'INT64') {
     if (converted === 'TIMESTAMP_MILLIS') return { kind: 'timestamp', unit: 'ms' };
     if (converted === 'TIMESTAMP_MICROS') return { kind: 'timestamp', unit: 'us' };
     if (converted === 'DATE' || logical?.type === 'DATE') return { kind: 'date' };
     const storage = type === 'INT32' ? 32 : 64;
-    if (logical?.type === 'INTEGER') return { kind: 'integer', signed: logical.isSigned, bits: asBits(logical.bitWidth) ?? storage };
+    if (logical?.type === 'INTEGER')
+      return { kind: 'integer', signed: logical.isSigned, bits: asBits(logical.bitWidth) ?? storage };
     const named = /^(U?)INT_(\d+)$/.exec(converted ?? '');
     if (named !== null) return { kind: 'integer', signed: named[1] === '', bits: asBits(Number(named[2])) ?? storage };
     return { kind: 'integer', signed: true, bits: storage };
@@ -179,11 +208,13 @@ function meaningOf(element: SchemaElement): Meaning | undefined {
   }
   if (type === 'BYTE_ARRAY') {
     if (converted === 'UTF8' || converted === 'JSON' || converted === 'ENUM') return { kind: 'text', declared: true };
-    if (logical?.type === 'STRING' || logical?.type === 'JSON' || logical?.type === 'ENUM') return { kind: 'text', declared: true };
+    if (logical?.type === 'STRING' || logical?.type === 'JSON' || logical?.type === 'ENUM')
+      return { kind: 'text', declared: true };
     // Older writers do not say that their byte arrays are text: it is found out value by value.
     if (converted === undefined && logical === undefined) return { kind: 'text', declared: false };
   }
   return undefined;
 }
 
-const asBits = (bits: number): 8 | 16 | 32 | 64 | undefined => (bits === 8 || bits === 16 || bits === 32 || bits === 64 ? bits : undefined);
+const asBits = (bits: number): 8 | 16 | 32 | 64 | undefined =>
+  bits === 8 || bits === 16 || bits === 32 || bits === 64 ? bits : undefined;

@@ -66,7 +66,8 @@ function eachRun(bytes: Uint8Array, from: number, to: number, bitWidth: number, 
     const length = Math.min(runLength, count - seen);
     if ((header & 1) === 1) {
       // Writers may leave out the padding of the last group; the bits of `length` values must be there.
-      if (position + Math.ceil((length * bitWidth) / 8) > to) throw new RangeError(`a page ends after ${String(seen)} of ${String(count)} values`);
+      if (position + Math.ceil((length * bitWidth) / 8) > to)
+        throw new RangeError(`a page ends after ${String(seen)} of ${String(count)} values`);
       runs.packed(seen, length, position);
       position += (runLength / 8) * bitWidth;
     } else {
@@ -104,7 +105,12 @@ function unpack(bytes: Uint8Array, start: number, bitWidth: number, out: Int32Ar
   for (let i = 0; i < length; i++) {
     const bit = i * bitWidth;
     const position = start + Math.floor(bit / 8);
-    const low = (bytes[position] ?? 0) + (bytes[position + 1] ?? 0) * 2 ** 8 + (bytes[position + 2] ?? 0) * 2 ** 16 + (bytes[position + 3] ?? 0) * 2 ** 24 + (bytes[position + 4] ?? 0) * 2 ** 32;
+    const low =
+      (bytes[position] ?? 0) +
+      (bytes[position + 1] ?? 0) * 2 ** 8 +
+      (bytes[position + 2] ?? 0) * 2 ** 16 +
+      (bytes[position + 3] ?? 0) * 2 ** 24 +
+      (bytes[position + 4] ?? 0) * 2 ** 32;
     out[at + i] = Math.floor(low / 2 ** (bit % 8)) % 2 ** bitWidth;
   }
 }

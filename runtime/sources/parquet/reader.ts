@@ -37,29 +37,54 @@ interface Wanted {
 }
 
 /** Rows [from, to) of a parquet file; without a range, all. */
-export async function openParquet(source: SourceReader, wishes: ColumnWishes, range: readonly [number, number] | undefined): Promise<TableReader> {
+export async function openParquet(
+  source: SourceReader,
+  wishes: ColumnWishes,
+  range: readonly [number, number] | undefined,
+): Promise<TableReader> {
   const file = await readFooter(source);
   const [from, to] = range ?? [0, file.rows];
   if (from > to || to > file.rows) {
-    throw new PodlineError('PDL_SOURCE_UNREADABLE', `rows ${String(from)} to ${String(to)} of ${source.name} were asked for, and it has ${String(file.rows)}`, { place: source.name });
+    throw new PodlineError(
+      'PDL_SOURCE_UNREADABLE',
+      `rows ${String(from)} to ${String(to)} of ${source.name} were asked for, and it has ${String(file.rows)}`,
+      { place: source.name },
+    );
   }
   const wanted: Wanted[] = [];
   for (const column of parquetColumns(file, wishes.names)) {
     const declared = wishes.typeOf(column.name);
     if (declared !== undefined && !canBecome(column.meaning, declared)) {
       const natural = naturalType(column, false);
-      throw new PodlineError('PDL_COLUMN_TYPE', `column "${column.name}" of ${source.name} is ${natural} and cannot be read as ${declared}`, {
-        place: `${source.name}, column ${column.name}`,
-        hint: `Declare it as ${natural} under \`input.columns\`.`,
-      });
+      throw new PodlineError(
+        'PDL_COLUMN_TYPE',
+        `column "${column.name}" of ${source.name} is ${natural} and cannot be read as ${declared}`,
+        {
+          place: `${source.name}, column ${column.name}`,
+          hint: `Declare it as ${natural} under \`input.columns\`.`,
+        },
+      );
     }
     const type: ColumnType = declared ?? naturalType(column, await isSmallDictionary(file, column));
-    wanted.push({ column, schema: schemaOf(file, column, type), dictionary: type === 'dictionary' ? new GrowingDictionary(column.name) : undefined });
+    wanted.push({
+      column,
+      schema: schemaOf(file, column, type),
+      dictionary: type === 'dictionary' ? new GrowingDictionary(column.name) : undefined,
+    });
   }
-  return { schema: wanted.map((each) => each.schema), batches: (skipRows) => readGroups(file, wanted, from, to, Math.min(from + skipRows, to)) };
+  return {
+    schema: wanted.map((each) => each.schema),
+    batches: (skipRows) => readGroups(file, wanted, from, to, Math.min(from + skipRows, to)),
+  };
 }
 
-async function* readGroups(file: ParquetFile, wanted: readonly Wanted[], from: number, to: number, first: number): AsyncGenerator<Batch> {
+async function* readGroups(
+  file: ParquetFile,
+  wanted: readonly Wanted[],
+  from: number,
+  to: number,
+  first: number,
+): AsyncGenerator<Batch> {
   for (const [number, group] of file.metadata.row_groups.entries()) {
     const start = file.groupStarts[number] ?? 0;
     const end = file.groupStarts[number + 1] ?? start;
@@ -72,7 +97,10 @@ async function* readGroups(file: ParquetFile, wanted: readonly Wanted[], from: n
     for (const [place, { column, schema, dictionary }] of inFileOrder) {
       if (dictionary === undefined && keepFrom >= high) continue;
       const meta = group.columns[column.index]?.meta_data;
-      if (meta === undefined) throw new PodlineError('PDL_FORMAT_UNSUPPORTED', `column "${column.name}" of ${file.source.name} lies in another file`, { place: file.source.name });
+      if (meta === undefined)
+        throw new PodlineError('PDL_FORMAT_UNSUPPORTED', `column "${column.name}" of ${file.source.name} lies in another file`, {
+          place: file.source.name,
+        });
       const decodeFrom = dictionary === undefined ? keepFrom : low;
       const decoded = decodeChunk({
         bytes: await file.source.readAt(...chunkRange(meta)),
@@ -93,21 +121,29 @@ async function* readGroups(file: ParquetFile, wanted: readonly Wanted[], from: n
   }
 }
 
-const offsetOf = (group: ParquetFile['metadata']['row_groups'][number], { column }: Wanted): number => chunkRange(group.columns[column.index]?.meta_data)[0];
+const offsetOf = (group: ParquetFile['metadata']['row_groups'][number], { column }: Wanted): number =>
+  chunkRange(group.columns[column.index]?.meta_data)[0];
 
 async function isSmallDictionary(file: ParquetFile, column: ParquetColumn): Promise<boolean> {
   if (column.meaning.kind !== 'text') return false;
   const metas = file.metadata.row_groups.map((group) => group.columns[column.index]?.meta_data);
   const [first] = metas;
   if (first === undefined || !metas.every((meta) => meta?.encodings.some(isDictionary) === true)) return false;
-  const isPlain = metas.some((meta) => meta?.encoding_stats?.some((stats) => stats.page_type !== 'DICTIONARY_PAGE' && stats.count > 0 && !isDictionary(stats.encoding)) === true);
+  const isPlain = metas.some(
+    (meta) =>
+      meta?.encoding_stats?.some(
+        (stats) => stats.page_type !== 'DICTIONARY_PAGE' && stats.count > 0 && !isDictionary(stats.encoding),
+      ) === true,
+  );
   if (isPlain) return false;
   const [from, to] = chunkRange(first);
   try {
     const head = await file.source.readAt(from, Math.min(to, from + dictionaryHeaderBytes), 'metadata');
     const header = parquetHeader({ view: new DataView(head.buffer, head.byteOffset, head.byteLength), offset: 0 });
     const values = header.dictionary_page_header?.num_values;
-    return values !== undefined && values <= autoDictionaryValuesMax && values * autoDictionaryRowsPerValue <= Number(first.num_values);
+    return (
+      values !== undefined && values <= autoDictionaryValuesMax && values * autoDictionaryRowsPerValue <= Number(first.num_values)
+    );
   } catch (thrown) {
     // A header that cannot be read here is told, with its place, when the chunk is decoded.
     if (thrown instanceof PodlineError) throw thrown;

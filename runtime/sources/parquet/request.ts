@@ -24,8 +24,12 @@ export interface ChunkRequest {
 
 export function notText({ column, name }: Pick<ChunkRequest, 'column' | 'name'>): PodlineError {
   const declared = column.meaning.kind === 'text' && column.meaning.declared;
-  return new PodlineError(declared ? 'PDL_SOURCE_UNREADABLE' : 'PDL_FORMAT_UNSUPPORTED', `column "${column.name}" of ${name} holds bytes that are not UTF-8 text`, {
-    place: name,
-    hint: 'Name the other columns under `input.columns`, or write the column as text.',
-  });
+  return new PodlineError(
+    declared ? 'PDL_SOURCE_UNREADABLE' : 'PDL_FORMAT_UNSUPPORTED',
+    `column "${column.name}" of ${name} holds bytes that are not UTF-8 text`,
+    {
+      place: name,
+      hint: 'Name the other columns under `input.columns`, or write the column as text.',
+    },
+  );
 }

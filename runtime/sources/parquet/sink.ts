@@ -34,7 +34,12 @@ export class ColumnSink {
 
   static dictionary(values: PageValues, request: ChunkRequest): DecodedDictionary {
     if ('numbers' in values) {
-      return { is: 'fixed', length: values.numbers.length, ...convertNumbers(values.numbers, request.column.meaning, request.type), originals: values.numbers };
+      return {
+        is: 'fixed',
+        length: values.numbers.length,
+        ...convertNumbers(values.numbers, request.column.meaning, request.type),
+        originals: values.numbers,
+      };
     }
     const { texts } = values;
     const length = texts.starts.length;
@@ -44,7 +49,8 @@ export class ColumnSink {
 
   addCodes(codes: Int32Array, dictionary: DecodedDictionary, presence: Presence, rows: number): void {
     const wrong = firstOver(codes, dictionary.length);
-    if (wrong >= 0) throw new RangeError(`a value refers to entry ${String(codes[wrong])} of a dictionary of ${String(dictionary.length)}`);
+    if (wrong >= 0)
+      throw new RangeError(`a value refers to entry ${String(codes[wrong])} of a dictionary of ${String(dictionary.length)}`);
     switch (dictionary.is) {
       case 'texts':
         this.#addTexts(dictionary.texts, codes, presence, rows);
@@ -54,7 +60,15 @@ export class ColumnSink {
         return;
       case 'fixed': {
         const { bad } = dictionary;
-        if (bad !== undefined) this.#refuse(codes.findIndex((code) => bad[code] === 1), (i) => dictionary.originals[codes[i] ?? 0], presence, rows, codes, bad);
+        if (bad !== undefined)
+          this.#refuse(
+            codes.findIndex((code) => bad[code] === 1),
+            (i) => dictionary.originals[codes[i] ?? 0],
+            presence,
+            rows,
+            codes,
+            bad,
+          );
         this.#place(gather(dictionary.values, codes), presence, rows);
       }
     }
@@ -73,7 +87,12 @@ export class ColumnSink {
 
   finish(): ColumnData {
     const rows = this.#rows;
-    const common = { type: this.request.type, rows, nullCount: this.#nulls, validity: this.#nulls === 0 ? undefined : this.#validity };
+    const common = {
+      type: this.request.type,
+      rows,
+      nullCount: this.#nulls,
+      validity: this.#nulls === 0 ? undefined : this.#validity,
+    };
     if (this.#offsets !== undefined) {
       const offsets = this.#offsets.subarray(0, rows + 1);
       return { ...common, offsets, values: this.#text.subarray(0, offsets[rows] ?? 0) };
@@ -90,7 +109,14 @@ export class ColumnSink {
   }
 
   /** Throws for the first value from `first` on that does not fit and lies in the rows that are wanted. */
-  #refuse(first: number, original: (i: number) => number | bigint | undefined, presence: Presence, rows: number, codes: Int32Array | undefined, bad: Uint8Array): void {
+  #refuse(
+    first: number,
+    original: (i: number) => number | bigint | undefined,
+    presence: Presence,
+    rows: number,
+    codes: Int32Array | undefined,
+    bad: Uint8Array,
+  ): void {
     if (first < 0) return;
     let value = 0;
     for (let i = 0; i < rows; i++) {
@@ -98,9 +124,13 @@ export class ColumnSink {
       const row = this.firstRow + this.#rows + i;
       if (bad[codes === undefined ? value : (codes[value] ?? 0)] === 1 && row >= this.request.from && row < this.request.to) {
         const { column, groupStart, name, type } = this.request;
-        throw new PodlineError('PDL_COLUMN_TYPE', `${name}: row ${String(groupStart + row)} of column "${column.name}" is ${String(original(value))}, which does not fit ${type}`, {
-          place: `${name}, row ${String(groupStart + row)}, column ${column.name}`,
-        });
+        throw new PodlineError(
+          'PDL_COLUMN_TYPE',
+          `${name}: row ${String(groupStart + row)} of column "${column.name}" is ${String(original(value))}, which does not fit ${type}`,
+          {
+            place: `${name}, row ${String(groupStart + row)}, column ${column.name}`,
+          },
+        );
       }
       value += 1;
     }
@@ -141,7 +171,12 @@ export class ColumnSink {
       const which = codes === undefined ? i : (codes[i] ?? 0);
       more += (ends[which] ?? 0) - (starts[which] ?? 0);
     }
-    if (at + more > 0x7fffffff) throw new PodlineError('PDL_FORMAT_UNSUPPORTED', `column "${this.request.column.name}" of ${this.request.name} has more than 2 GiB of text in one row group`, { hint: 'Write it with smaller row groups.' });
+    if (at + more > 0x7fffffff)
+      throw new PodlineError(
+        'PDL_FORMAT_UNSUPPORTED',
+        `column "${this.request.column.name}" of ${this.request.name} has more than 2 GiB of text in one row group`,
+        { hint: 'Write it with smaller row groups.' },
+      );
     if (at + more > this.#text.length) {
       const grown = new Uint8Array(Math.max(at + more, Math.min(this.#text.length * 2, 0x7fffffff)));
       grown.set(this.#text.subarray(0, at));

@@ -28,7 +28,8 @@ export type PageValues = { texts: Texts } | { numbers: Numbers };
 /** `count` values of a page that is not dictionary-encoded. Throws RangeError when the page is too short for them. */
 export function readValues(page: Buffer, encoding: Encoding, count: number, column: ParquetColumn): PageValues {
   const { type } = column.element;
-  if (count === 0) return type === 'BYTE_ARRAY' || column.meaning.kind === 'uuid' ? { texts: noTexts } : { numbers: new Int32Array(0) };
+  if (count === 0)
+    return type === 'BYTE_ARRAY' || column.meaning.kind === 'uuid' ? { texts: noTexts } : { numbers: new Int32Array(0) };
   const reader = { view: new DataView(page.buffer, page.byteOffset, page.byteLength), offset: 0 };
   switch (encoding) {
     case 'PLAIN':
@@ -55,9 +56,13 @@ export function readValues(page: Buffer, encoding: Encoding, count: number, colu
     }
     default:
   }
-  throw new PodlineError('PDL_FORMAT_UNSUPPORTED', `column "${column.name}" is encoded as ${encoding}, which Podline does not read`, {
-    hint: 'Write the file with the encodings PLAIN or dictionary.',
-  });
+  throw new PodlineError(
+    'PDL_FORMAT_UNSUPPORTED',
+    `column "${column.name}" is encoded as ${encoding}, which Podline does not read`,
+    {
+      hint: 'Write the file with the encodings PLAIN or dictionary.',
+    },
+  );
 }
 
 const noTexts: Texts = { bytes: Buffer.alloc(0), starts: new Int32Array(0), ends: new Int32Array(0) };
@@ -101,11 +106,22 @@ function readPlain(page: Buffer, count: number, column: ParquetColumn): PageValu
     case 'INT96': {
       need(count * 12);
       // Nanoseconds of a day and its Julian number, as older writers do; made into microseconds since 1970.
-      return { numbers: BigInt64Array.from({ length: count }, (_, i) => page.readBigInt64LE(i * 12) / 1000n + BigInt(page.readInt32LE(i * 12 + 8) - 2_440_588) * 86_400_000_000n) };
+      return {
+        numbers: BigInt64Array.from(
+          { length: count },
+          (_, i) => page.readBigInt64LE(i * 12) / 1000n + BigInt(page.readInt32LE(i * 12 + 8) - 2_440_588) * 86_400_000_000n,
+        ),
+      };
     }
     case 'FIXED_LEN_BYTE_ARRAY': {
       need(count * width);
-      return { texts: { bytes: page, starts: Int32Array.from({ length: count }, (_, i) => i * width), ends: Int32Array.from({ length: count }, (_, i) => (i + 1) * width) } };
+      return {
+        texts: {
+          bytes: page,
+          starts: Int32Array.from({ length: count }, (_, i) => i * width),
+          ends: Int32Array.from({ length: count }, (_, i) => (i + 1) * width),
+        },
+      };
     }
     case 'BYTE_ARRAY': {
       const starts = new Int32Array(count);
@@ -132,19 +148,31 @@ function mean(values: PageValues, column: ParquetColumn): PageValues {
     const { numbers } = values;
     if (meaning.kind === 'integer' && !meaning.signed) {
       if (numbers instanceof Int32Array) return { numbers: new Uint32Array(numbers.buffer, numbers.byteOffset, numbers.length) };
-      if (numbers instanceof BigInt64Array) return { numbers: new BigUint64Array(numbers.buffer, numbers.byteOffset, numbers.length) };
+      if (numbers instanceof BigInt64Array)
+        return { numbers: new BigUint64Array(numbers.buffer, numbers.byteOffset, numbers.length) };
     }
-    if (meaning.kind === 'decimal') return { numbers: Float64Array.from({ length: numbers.length }, (_, i) => Number(numbers[i]) / 10 ** meaning.scale) };
+    if (meaning.kind === 'decimal')
+      return { numbers: Float64Array.from({ length: numbers.length }, (_, i) => Number(numbers[i]) / 10 ** meaning.scale) };
     return values;
   }
   const { bytes, starts, ends } = values.texts;
   const each = <T>(make: (value: Buffer) => T): T[] => Array.from(starts, (start, i) => make(bytes.subarray(start, ends[i])));
   if (meaning.kind === 'decimal') {
-    return { numbers: Float64Array.from(each((value) => Number(BigInt.asIntN(value.length * 8, BigInt(`0x${value.toString('hex') || '0'}`))) / 10 ** meaning.scale)) };
+    return {
+      numbers: Float64Array.from(
+        each(
+          (value) => Number(BigInt.asIntN(value.length * 8, BigInt(`0x${value.toString('hex') || '0'}`))) / 10 ** meaning.scale,
+        ),
+      ),
+    };
   }
   if (meaning.kind === 'half') return { numbers: Float32Array.from(each((value) => halfToNumber(value.readUInt16LE(0)))) };
   if (meaning.kind === 'uuid') {
-    return { texts: textsOf(each((value) => Buffer.from(value.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')))) };
+    return {
+      texts: textsOf(
+        each((value) => Buffer.from(value.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5'))),
+      ),
+    };
   }
   return values;
 }
@@ -190,7 +218,8 @@ export interface Converted {
 
 /** Numbers of a meaning as an array of a type. Times are rounded down to the unit of the type. */
 export function convertNumbers(numbers: Numbers, meaning: Meaning, type: ColumnType): Converted {
-  const unit = meaning.kind === 'timestamp' ? meaning.unit : meaning.kind === 'int96' ? 'us' : meaning.kind === 'date' ? 'd' : undefined;
+  const unit =
+    meaning.kind === 'timestamp' ? meaning.unit : meaning.kind === 'int96' ? 'us' : meaning.kind === 'date' ? 'd' : undefined;
   if (unit !== undefined && type !== 'int64') {
     const target = type === 'timestamp[ms]' ? 'ms' : type === 'timestamp[us]' ? 'us' : 'd';
     if (unit === target) return { values: numbers, bad: undefined };

@@ -15,7 +15,10 @@ function makeThread(): LoadThread {
   return thread;
 }
 
-async function makeRequests(sizeBytesMax = 256 * 1024 * 1024): Promise<{ scratch: Scratch; request: (shardId: string, source: ShardSource, input?: Record<string, unknown>) => Promise<LoadRequest> }> {
+async function makeRequests(sizeBytesMax = 256 * 1024 * 1024): Promise<{
+  scratch: Scratch;
+  request: (shardId: string, source: ShardSource, input?: Record<string, unknown>) => Promise<LoadRequest>;
+}> {
   const dir = memoryDir();
   const options = optionsIn(dir, { sizeBytesMax });
   const scratch = await makeScratch({ sizeBytesMax }, dir);
@@ -62,10 +65,14 @@ describe('loading in a thread', () => {
     const thread = makeThread();
     const { scratch, request } = await makeRequests(4 * 1024 * 1024);
     const onFull = async () => 'ssd' as const;
-    const { bytes } = await thread.load(await request('spills', { ...flights, format: 'bytes' }, { blockBytes: '1Mi' }), { onFull });
+    const { bytes } = await thread.load(await request('spills', { ...flights, format: 'bytes' }, { blockBytes: '1Mi' }), {
+      onFull,
+    });
     expect(bytes.ssd.written).toBeGreaterThan(8 * 1024 * 1024);
     expect(scratch.segments('spills').map(({ medium }) => medium)).toContain('ssd');
-    await expect(thread.load(await request('fails', { ...flights, format: 'bytes' }, { blockBytes: '1Mi' }))).rejects.toMatchObject({ code: 'PDL_SCRATCH_FULL' });
+    await expect(
+      thread.load(await request('fails', { ...flights, format: 'bytes' }, { blockBytes: '1Mi' })),
+    ).rejects.toMatchObject({ code: 'PDL_SCRATCH_FULL' });
   });
 
   it('lets go of a load that is cancelled, with the reason, and goes on from there the next time', async () => {

@@ -2,12 +2,19 @@ import { describe, expect, it } from 'vitest';
 import { ancestorsOf, buildGraph, criticalPath, findCycle, readersOf, withDescendants } from '../../../runtime/line/graph.js';
 
 const stage = (name: string, ...after: string[]) => ({ name, after: after.length === 0 ? ['input'] : after });
-const flights = [stage('clean'), stage('airports', 'clean'), stage('delays', 'clean'), stage('totals', 'airports', 'delays'), stage('report', 'totals')];
+const flights = [
+  stage('clean'),
+  stage('airports', 'clean'),
+  stage('delays', 'clean'),
+  stage('totals', 'airports', 'delays'),
+  stage('report', 'totals'),
+];
 
 describe('the graph of a pipeline', () => {
   it('puts each stage behind those that it comes after, whatever the order of the manifest', () => {
     const { order } = buildGraph(flights.toReversed());
-    for (const { name, after } of flights) for (const before of after) if (before !== 'input') expect(order.indexOf(before)).toBeLessThan(order.indexOf(name));
+    for (const { name, after } of flights)
+      for (const before of after) if (before !== 'input') expect(order.indexOf(before)).toBeLessThan(order.indexOf(name));
   });
 
   it('knows readers, ends, depth and the stages still to go', () => {
@@ -28,7 +35,12 @@ describe('the graph of a pipeline', () => {
   });
 
   it('finds the heaviest way through it', () => {
-    expect(criticalPath(buildGraph(flights), (name) => (name === 'delays' ? 5 : 1))).toEqual(['clean', 'delays', 'totals', 'report']);
+    expect(criticalPath(buildGraph(flights), (name) => (name === 'delays' ? 5 : 1))).toEqual([
+      'clean',
+      'delays',
+      'totals',
+      'report',
+    ]);
   });
 
   it('names the stages on a cycle, each before the one that comes after it', () => {

@@ -32,7 +32,11 @@ describe('taking shards in', () => {
   it('loads a shard that is larger than the scratch when it is alone, and lets others wait for room', () => {
     const heart = new Heart(chain(2), { scratchBytesMax: 50 });
     heart.tell({ type: 'tick' });
-    const effects = heart.tell({ type: 'leased', queued: 0, leases: ['a', 'b'].map((id) => ({ lease: leaseOf(id), needBytes: 100 })) });
+    const effects = heart.tell({
+      type: 'leased',
+      queued: 0,
+      leases: ['a', 'b'].map((id) => ({ lease: leaseOf(id), needBytes: 100 })),
+    });
     expect(only(effects, 'load').map((load) => load.shardId)).toEqual(['a']);
     heart.tell({ type: 'leaseLost', shardId: 'a', reason: 'test' });
     expect(only(heart.effects, 'load').map((load) => load.shardId)).toEqual(['a', 'b']);
@@ -113,7 +117,9 @@ describe('walking a shard through its stages', () => {
     heart.tell({ type: 'tick' });
     heart.lease('a', { epoch: 2 });
     heart.loaded('a', 's1');
-    expect([...(heart.state.residents.get('a')?.stages ?? [])].map(([, at]) => (at.phase === 'done' ? at.how : at.phase))).toEqual(['skipped', 'restored', 'ready', 'waiting']);
+    expect(
+      [...(heart.state.residents.get('a')?.stages ?? [])].map(([, at]) => (at.phase === 'done' ? at.how : at.phase)),
+    ).toEqual(['skipped', 'restored', 'ready', 'waiting']);
     expect(only(heart.effects, 'swap').map((swap) => swap.stage)).toEqual(['s2', 's3']);
   });
 
@@ -138,7 +144,11 @@ describe('stages that fail', () => {
     ] as const) {
       const { runId, slot } = heart.runOf('only', 'a');
       heart.tell({ type: 'runFailed', slot, runId, error: errorOf('PDL_STAGE_FAILED') });
-      expect(heart.state.residents.get('a')?.stages.get('only')).toMatchObject({ phase: 'ready', attempt, notBeforeMs: heart.nowMs + waitMs });
+      expect(heart.state.residents.get('a')?.stages.get('only')).toMatchObject({
+        phase: 'ready',
+        attempt,
+        notBeforeMs: heart.nowMs + waitMs,
+      });
       heart.tick(waitMs);
     }
     const { runId, slot } = heart.runOf('only', 'a');
@@ -161,7 +171,11 @@ describe('stages that fail', () => {
     const heart = working(pipelineOf([stage('slow', ['input'], { timeoutMs: 5_000 })]));
     expect(only(heart.effects, 'wakeAt').at(-1)?.atMs).toBeLessThanOrEqual(5_000);
     expect(only(heart.tick(5_000), 'cancelRun')).toMatchObject([{ kill: true }]);
-    expect(heart.state.residents.get('a')?.stages.get('slow')).toMatchObject({ phase: 'ready', attempt: 2, error: { code: 'PDL_STAGE_TIMEOUT' } });
+    expect(heart.state.residents.get('a')?.stages.get('slow')).toMatchObject({
+      phase: 'ready',
+      attempt: 2,
+      error: { code: 'PDL_STAGE_TIMEOUT' },
+    });
     const lost = heart.state.slots[0];
     if (lost?.phase !== 'lost') throw new Error('the slot should be lost');
     heart.tell({ type: 'slotHello', slot: 0, stage: 'slow', step: lost.step });
@@ -249,7 +263,12 @@ describe('slots that fail', () => {
     heart.loaded('a');
     for (let tries = 0; tries < limits.swapTriesMax; tries += 1) {
       const slot = heart.state.slots.findIndex((at) => at.phase === 'swapping');
-      heart.tell({ type: 'swapFailed', slot, step: (heart.state.slots[slot] as { step: string }).step, error: errorOf('PDL_SWAP_FAILED') });
+      heart.tell({
+        type: 'swapFailed',
+        slot,
+        step: (heart.state.slots[slot] as { step: string }).step,
+        error: errorOf('PDL_SWAP_FAILED'),
+      });
       heart.tick(1_000);
     }
     expect(only(heart.effects, 'fail')).toMatchObject([{ shardId: 'a', stage: 's0', error: { code: 'PDL_SWAP_FAILED' } }]);
@@ -263,7 +282,9 @@ describe('slots that fail', () => {
     heart.loaded('a');
     const at = heart.state.slots[0] as { step: string };
     heart.tell({ type: 'slotHello', slot: 0, stage: 's0', step: at.step });
-    expect(only(heart.tell({ type: 'slotUnusable', slot: 0, step: at.step, error: errorOf('PDL_STAGE_LOAD') }), 'fail')).toHaveLength(1);
+    expect(
+      only(heart.tell({ type: 'slotUnusable', slot: 0, step: at.step, error: errorOf('PDL_STAGE_LOAD') }), 'fail'),
+    ).toHaveLength(1);
   });
 
   it('are taken over by a new agent when they hold the stage in its present version', () => {
@@ -301,7 +322,11 @@ describe('a new revision', () => {
 
   it('cancels the run of a stage that has changed, and runs it again in its new version', () => {
     const heart = working(chain(2));
-    const effects = heart.tell({ type: 'revised', pipeline: more(stage('s0', ['input'], { version: 'new' }), stage('s1', ['s0'])), known: new Map([['a', []]]) });
+    const effects = heart.tell({
+      type: 'revised',
+      pipeline: more(stage('s0', ['input'], { version: 'new' }), stage('s1', ['s0'])),
+      known: new Map([['a', []]]),
+    });
     expect(only(effects, 'cancelRun')).toHaveLength(1);
     expect(only(heart.fail('s0'), 'swap')).toMatchObject([{ stage: 's0' }]);
     expect(only(heart.warm(), 'start')).toMatchObject([{ stage: 's0', attempt: 1 }]);
@@ -310,14 +335,22 @@ describe('a new revision', () => {
   it('loads the input again when it was given back and a stage must read it', () => {
     const heart = working(chain(2));
     heart.commit('s0');
-    const effects = heart.tell({ type: 'revised', pipeline: more(...chainOf(2), stage('extra')), known: new Map([['a', [{ stream: 's0', sealed: true }]]]) });
+    const effects = heart.tell({
+      type: 'revised',
+      pipeline: more(...chainOf(2), stage('extra')),
+      known: new Map([['a', [{ stream: 's0', sealed: true }]]]),
+    });
     expect(only(effects, 'load')).toHaveLength(1);
   });
 
   it('drops stages that are no longer there, and delivers when nothing is left to run', () => {
     const heart = working(chain(2));
     heart.commit('s0');
-    const effects = heart.tell({ type: 'revised', pipeline: more(...chainOf(1)), known: new Map([['a', [{ stream: 's0', sealed: true }]]]) });
+    const effects = heart.tell({
+      type: 'revised',
+      pipeline: more(...chainOf(1)),
+      known: new Map([['a', [{ stream: 's0', sealed: true }]]]),
+    });
     expect(only(effects, 'cancelRun')).toHaveLength(1);
     expect(only(effects, 'deliver')).toHaveLength(1);
   });

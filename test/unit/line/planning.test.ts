@@ -1,12 +1,22 @@
 import { describe, expect, it } from 'vitest';
 import { planResidents, planSlots, residentsOf, slotsMax, slotsOf } from '../../../runtime/line/concurrency.js';
 import { explainLine, explainShard } from '../../../runtime/line/explain.js';
-import { needOfShard, nextReadOf, nothingObserved, observeNeed, planSpill, type SpillableStream } from '../../../runtime/line/memory.js';
+import {
+  needOfShard,
+  nextReadOf,
+  nothingObserved,
+  observeNeed,
+  planSpill,
+  type SpillableStream,
+} from '../../../runtime/line/memory.js';
 import { chainOf, diamondOf, pipelineOf, stage } from '../../simulation/pipelines.js';
 import { errorOf, Heart } from '../../support/heart.js';
 
 describe('slots, where the manifest leaves them open', () => {
-  const mix = (cpu: number, io: number): { bound: 'cpu' | 'io' }[] => [...Array.from({ length: cpu }, () => ({ bound: 'cpu' as const })), ...Array.from({ length: io }, () => ({ bound: 'io' as const }))];
+  const mix = (cpu: number, io: number): { bound: 'cpu' | 'io' }[] => [
+    ...Array.from({ length: cpu }, () => ({ bound: 'cpu' as const })),
+    ...Array.from({ length: io }, () => ({ bound: 'io' as const })),
+  ];
 
   it.each([
     // cores, cpu-bound, io-bound → at work, slots
@@ -45,8 +55,22 @@ describe('memory', () => {
   });
 
   it('is made by spilling what is read last, and then what is largest, never what is in use', () => {
-    const stream = (name: string, more: Partial<SpillableStream>): SpillableStream => ({ shardId: 'a', stream: name, bytes: 10, sealed: true, inUse: false, nextUse: 1, ...more });
-    const streams = [stream('used', { inUse: true, nextUse: 9 }), stream('open', { sealed: false, nextUse: 9 }), stream('near', {}), stream('far', { nextUse: 3 }), stream('farLarge', { nextUse: 3, bytes: 30 })];
+    const stream = (name: string, more: Partial<SpillableStream>): SpillableStream => ({
+      shardId: 'a',
+      stream: name,
+      bytes: 10,
+      sealed: true,
+      inUse: false,
+      nextUse: 1,
+      ...more,
+    });
+    const streams = [
+      stream('used', { inUse: true, nextUse: 9 }),
+      stream('open', { sealed: false, nextUse: 9 }),
+      stream('near', {}),
+      stream('far', { nextUse: 3 }),
+      stream('farLarge', { nextUse: 3, bytes: 30 }),
+    ];
     expect(planSpill(streams, 35).map((chosen) => chosen.stream)).toEqual(['farLarge', 'far']);
     expect(planSpill(streams, 1_000).map((chosen) => chosen.stream)).toEqual(['farLarge', 'far', 'near']);
   });
@@ -75,7 +99,9 @@ describe('explanations', () => {
     heart.nowMs = 1_500;
     expect(explainShard(heart.state, 'a', 1_500)?.summary).toMatch(/It runs: s2 in slot \d for 1\.5 s\./);
     heart.fail('s2');
-    expect(explainShard(heart.state, 'a', 1_500)?.summary).toMatch(/"s2" failed \(PDL_STAGE_FAILED\) and is tried again in 0\.1 s/);
+    expect(explainShard(heart.state, 'a', 1_500)?.summary).toMatch(
+      /"s2" failed \(PDL_STAGE_FAILED\) and is tried again in 0\.1 s/,
+    );
     expect(explainShard(heart.state, 'nobody', 0)).toBeUndefined();
   });
 
@@ -92,7 +118,12 @@ describe('explanations', () => {
     const other = new Heart(pipelineOf(chainOf(1)));
     other.lease('a');
     other.loaded('a');
-    other.tell({ type: 'swapFailed', slot: 0, step: (other.state.slots[0] as { step: string }).step, error: errorOf('PDL_SWAP_FAILED') });
+    other.tell({
+      type: 'swapFailed',
+      slot: 0,
+      step: (other.state.slots[0] as { step: string }).step,
+      error: errorOf('PDL_SWAP_FAILED'),
+    });
     expect(explainShard(other.state, 'a', 0)?.summary).toMatch(/1 swaps failed \(PDL_SWAP_FAILED\)/);
   });
 

@@ -4,7 +4,13 @@ import { affinityWaitMs, PendingQueue, type PendingShard } from '../../../runtim
 import { isLeaseOver, planGrant, planRetry, timeLimitEndsMs, timeLimitError } from '../../../runtime/line/queue.js';
 
 const policy = { limit: 3, backoff: { initialMs: 1_000, factor: 2, maxMs: 3_000 } };
-const pending = (id: string, more: Partial<PendingShard> = {}): PendingShard => ({ id, priority: 5, order: Number(id), notBeforeMs: 0, ...more });
+const pending = (id: string, more: Partial<PendingShard> = {}): PendingShard => ({
+  id,
+  priority: 5,
+  order: Number(id),
+  notBeforeMs: 0,
+  ...more,
+});
 const ids = (shards: readonly PendingShard[]): string[] => shards.map((shard) => shard.id);
 
 describe('a shard that failed', () => {
@@ -17,7 +23,11 @@ describe('a shard that failed', () => {
   });
 
   it('becomes a dead letter after the last try, or at once when the error would come again', () => {
-    expect(planRetry(3, policy, true, 0)).toMatchObject({ outcome: 'deadLetter', attempts: 4, why: expect.stringContaining('4 times') as string });
+    expect(planRetry(3, policy, true, 0)).toMatchObject({
+      outcome: 'deadLetter',
+      attempts: 4,
+      why: expect.stringContaining('4 times') as string,
+    });
     expect(planRetry(0, policy, false, 0)).toMatchObject({ outcome: 'deadLetter', attempts: 1 });
   });
 });
@@ -27,7 +37,11 @@ describe('time limits', () => {
     const limits = { pendingMs: 100, runningMs: 500 };
     const shard = { key: 'k', state: 'pending' as const, pendingSinceMs: 1_000 };
     expect(timeLimitError(shard, limits, 1_099)).toBeUndefined();
-    expect(timeLimitError(shard, limits, 1_100)).toMatchObject({ code: 'PDL_TIME_LIMIT', retry: 'never', message: 'shard "k" was pending longer than 100 ms' });
+    expect(timeLimitError(shard, limits, 1_100)).toMatchObject({
+      code: 'PDL_TIME_LIMIT',
+      retry: 'never',
+      message: 'shard "k" was pending longer than 100 ms',
+    });
     expect(timeLimitEndsMs({ ...shard, state: 'running', startedAtMs: 2_000 }, limits)).toBe(2_500);
     expect(timeLimitEndsMs(shard, {})).toBeUndefined();
   });
@@ -83,7 +97,12 @@ describe('the queue', () => {
 
   it('gives out each shard once for each time that it was put in, whatever happens in between', () => {
     const action = fc.oneof(
-      fc.record({ kind: fc.constant('add' as const), id: fc.integer({ min: 0, max: 9 }), line: fc.option(fc.constantFrom('a', 'b')), delayMs: fc.nat(20) }),
+      fc.record({
+        kind: fc.constant('add' as const),
+        id: fc.integer({ min: 0, max: 9 }),
+        line: fc.option(fc.constantFrom('a', 'b')),
+        delayMs: fc.nat(20),
+      }),
       fc.record({ kind: fc.constant('take' as const), line: fc.constantFrom('a', 'b', 'c'), max: fc.nat(4) }),
       fc.record({ kind: fc.constant('remove' as const), id: fc.integer({ min: 0, max: 9 }) }),
       fc.record({ kind: fc.constant('forget' as const), line: fc.constantFrom('a', 'b') }),
@@ -96,7 +115,10 @@ describe('the queue', () => {
         let nowMs = 0;
         for (const act of actions) {
           if (act.kind === 'add') {
-            const shard = pending(String(act.id), { notBeforeMs: nowMs + act.delayMs, affinity: act.line === null ? undefined : { line: act.line, untilMs: nowMs + 10 } });
+            const shard = pending(String(act.id), {
+              notBeforeMs: nowMs + act.delayMs,
+              affinity: act.line === null ? undefined : { line: act.line, untilMs: nowMs + 10 },
+            });
             queue.add(shard);
             inside.set(shard.id, shard);
           } else if (act.kind === 'take') {

@@ -12,7 +12,9 @@ const value: Partial<Record<ColumnType, fc.Arbitrary<Value>>> = {
   bool: fc.boolean(),
   utf8: fc.string({ unit: 'grapheme', maxLength: 5 }),
 };
-const column = fc.constantFrom(...(Object.keys(value) as ColumnType[])).chain((type) => fc.tuple(fc.constant(type), fc.array(fc.option(value[type]!, { freq: 4 }), { minLength: 1, maxLength: 60 })));
+const column = fc
+  .constantFrom(...(Object.keys(value) as ColumnType[]))
+  .chain((type) => fc.tuple(fc.constant(type), fc.array(fc.option(value[type]!, { freq: 4 }), { minLength: 1, maxLength: 60 })));
 const cells = (data: ReturnType<typeof columnOf>): unknown[] => Array.from({ length: data.rows }, (_, row) => cellOf(data, row));
 
 describe('columns', () => {
@@ -34,20 +36,26 @@ describe('columns', () => {
 
   it('come in blocks of one size, the last aside, however they came', async () => {
     await fc.assert(
-      fc.asyncProperty(column, fc.array(fc.integer({ min: 1, max: 20 }), { maxLength: 12 }), fc.integer({ min: 1, max: 30 }), fc.nat(30), async ([type, values], sizes, blockRows, skip) => {
-        async function* batches(): AsyncGenerator<Batch> {
-          let at = 0;
-          for (const size of [...sizes, values.length]) {
-            const part = values.slice(at, at + size);
-            if (part.length > 0) yield { rows: part.length, columns: [columnOf(type, part)] };
-            at += size;
+      fc.asyncProperty(
+        column,
+        fc.array(fc.integer({ min: 1, max: 20 }), { maxLength: 12 }),
+        fc.integer({ min: 1, max: 30 }),
+        fc.nat(30),
+        async ([type, values], sizes, blockRows, skip) => {
+          async function* batches(): AsyncGenerator<Batch> {
+            let at = 0;
+            for (const size of [...sizes, values.length]) {
+              const part = values.slice(at, at + size);
+              if (part.length > 0) yield { rows: part.length, columns: [columnOf(type, part)] };
+              at += size;
+            }
           }
-        }
-        const blocks: Batch[] = [];
-        for await (const block of reblock(limitRows(batches(), skip, Number.POSITIVE_INFINITY), blockRows)) blocks.push(block);
-        expect(blocks.flatMap((block) => cells(block.columns[0]!))).toEqual(values.slice(skip));
-        expect(blocks.slice(0, -1).every(({ rows }) => rows === blockRows)).toBe(true);
-      }),
+          const blocks: Batch[] = [];
+          for await (const block of reblock(limitRows(batches(), skip, Number.POSITIVE_INFINITY), blockRows)) blocks.push(block);
+          expect(blocks.flatMap((block) => cells(block.columns[0]!))).toEqual(values.slice(skip));
+          expect(blocks.slice(0, -1).every(({ rows }) => rows === blockRows)).toBe(true);
+        },
+      ),
       { numRuns: 200 },
     );
   });

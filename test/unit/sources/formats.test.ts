@@ -10,13 +10,23 @@ function file(name: string, content: string | Buffer): string {
   writeFileSync(path, content);
   return path;
 }
-const ndjson = async (text: string, input: Record<string, unknown> = {}) => load(fileOf(file('data.ndjson', text), 'ndjson'), input);
+const ndjson = async (text: string, input: Record<string, unknown> = {}) =>
+  load(fileOf(file('data.ndjson', text), 'ndjson'), input);
 
 describe('ndjson', () => {
   it('finds columns and types in the first rows, and keeps nested values as JSON text', async () => {
-    const { rows, schema } = await ndjson('{"i":1,"f":1.5,"b":true,"s":"é","n":{"a":[1,2]},"big":5000000000}\n\n{"s":null,"f":2,"late":"x","i":-1}\r\n{"mixed":1}\n{"mixed":"two"}');
+    const { rows, schema } = await ndjson(
+      '{"i":1,"f":1.5,"b":true,"s":"é","n":{"a":[1,2]},"big":5000000000}\n\n{"s":null,"f":2,"late":"x","i":-1}\r\n{"mixed":1}\n{"mixed":"two"}',
+    );
     expect(schema.map(({ name, type }) => [name, type])).toEqual([
-      ['i', 'int32'], ['f', 'float64'], ['b', 'bool'], ['s', 'utf8'], ['n', 'utf8'], ['big', 'int64'], ['late', 'utf8'], ['mixed', 'utf8'],
+      ['i', 'int32'],
+      ['f', 'float64'],
+      ['b', 'bool'],
+      ['s', 'utf8'],
+      ['n', 'utf8'],
+      ['big', 'int64'],
+      ['late', 'utf8'],
+      ['mixed', 'utf8'],
     ]);
     const none = { i: null, f: null, b: null, s: null, n: null, big: null, late: null, mixed: null };
     expect(plain(rows)).toEqual([
@@ -28,7 +38,10 @@ describe('ndjson', () => {
   });
 
   it('reads declared types and leaves other keys out', async () => {
-    const { rows } = await ndjson('{"t":"2001-01-01","w":"9007199254740993","k":"a","x":1}\n{"t":978307200000,"w":5,"k":"b","y":2}\n', { columns: { t: 'timestamp[ms]', w: 'int64', k: 'dictionary' } });
+    const { rows } = await ndjson(
+      '{"t":"2001-01-01","w":"9007199254740993","k":"a","x":1}\n{"t":978307200000,"w":5,"k":"b","y":2}\n',
+      { columns: { t: 'timestamp[ms]', w: 'int64', k: 'dictionary' } },
+    );
     expect(rows).toEqual([
       { t: 978307200000n, w: 9007199254740993n, k: 'a' },
       { t: 978307200000n, w: 5n, k: 'b' },
@@ -38,14 +51,24 @@ describe('ndjson', () => {
   it.each([
     ['{"a":1}\n{"a":', 'PDL_SOURCE_UNREADABLE', 'record 2 is not JSON'],
     ['{"a":1}\n[1]\n', 'PDL_SOURCE_UNREADABLE', 'record 2 is not an object'],
-    [`${'{"a":1}\n'.repeat(200_000)}{"a":"x"}\n`, 'PDL_COLUMN_TYPE', 'record 200001 of column "a" is "x", which does not fit int32'],
-    [`${'{"a":1}\n'.repeat(200_000)}{"b":1}\n`, 'PDL_COLUMN_TYPE', 'record 200001 of column "b" is 1, which is of a column that the first rows did not have'],
+    [
+      `${'{"a":1}\n'.repeat(200_000)}{"a":"x"}\n`,
+      'PDL_COLUMN_TYPE',
+      'record 200001 of column "a" is "x", which does not fit int32',
+    ],
+    [
+      `${'{"a":1}\n'.repeat(200_000)}{"b":1}\n`,
+      'PDL_COLUMN_TYPE',
+      'record 200001 of column "b" is 1, which is of a column that the first rows did not have',
+    ],
   ])('refuses a bad record by number', async (text, code, message) => {
     await expect(ndjson(text)).rejects.toMatchObject({ code, message: expect.stringContaining(message) });
   });
 
   it('refuses a number that has lost digits in JSON', async () => {
-    await expect(ndjson('{"w":9007199254740993}\n', { columns: { w: 'int64' } })).rejects.toMatchObject({ code: 'PDL_COLUMN_TYPE' });
+    await expect(ndjson('{"w":9007199254740993}\n', { columns: { w: 'int64' } })).rejects.toMatchObject({
+      code: 'PDL_COLUMN_TYPE',
+    });
   });
 });
 
@@ -55,14 +78,33 @@ describe('arrow', () => {
     const expected = JSON.parse(readFileSync(vega('flights-200k.json'), 'utf8')) as Record<string, number>[];
     expect(result).toMatchObject({ rows: expected.length, blocks: Math.ceil(expected.length / 10_000), sourceReads: 1 });
     const names = Object.keys(expected[0]!);
-    expect(plain(rows).map((row) => names.map((name) => Math.fround(row[name] as number)))).toEqual(expected.map((row) => names.map((name) => Math.fround(row[name]!))));
+    expect(plain(rows).map((row) => names.map((name) => Math.fround(row[name] as number)))).toEqual(
+      expected.map((row) => names.map((name) => Math.fround(row[name]!))),
+    );
   });
 
   it('casts to declared types, and brings the dictionaries of batches to one', async () => {
     const path = join(tempDir(), 'data.arrow');
     const block = (n: (number | null)[], kinds: (string | null)[], words: string[]) => ({
       rows: n.length,
-      columns: new Map([['n', columnOf('int64', n.map((value) => (value === null ? null : BigInt(value))))], ['kind', columnOf('dictionary', kinds)], ['word', columnOf('utf8', words)], ['at', columnOf('timestamp[us]', n.map(() => -1500n))]]),
+      columns: new Map([
+        [
+          'n',
+          columnOf(
+            'int64',
+            n.map((value) => (value === null ? null : BigInt(value))),
+          ),
+        ],
+        ['kind', columnOf('dictionary', kinds)],
+        ['word', columnOf('utf8', words)],
+        [
+          'at',
+          columnOf(
+            'timestamp[us]',
+            n.map(() => -1500n),
+          ),
+        ],
+      ]),
     });
     const schema = [
       { name: 'n', type: 'int64', nullable: true },
@@ -83,13 +125,19 @@ describe('arrow', () => {
     ];
     expect(rows).toEqual(expected);
     expect((await load({ ...source, rows: [1, 3] }, { columns })).rows).toEqual(expected.slice(1, 3));
-    await expect(load(source, { columns: { n: 'int8' } })).rejects.toMatchObject({ code: 'PDL_COLUMN_TYPE', message: 'data.arrow: row 2 of column "n" is 300, which does not fit int8' });
+    await expect(load(source, { columns: { n: 'int8' } })).rejects.toMatchObject({
+      code: 'PDL_COLUMN_TYPE',
+      message: 'data.arrow: row 2 of column "n" is 300, which does not fit int8',
+    });
     await expect(load(source, { columns: { word: 'int8' } })).rejects.toMatchObject({ code: 'PDL_COLUMN_TYPE' });
   });
 
   it('says what is wrong with a truncated file', async () => {
     const path = file('short.arrow', readFileSync(vega('flights-200k.arrow')).subarray(0, 100_000));
-    await expect(load(fileOf(path, 'arrow'))).rejects.toMatchObject({ code: 'PDL_SOURCE_UNREADABLE', message: expect.stringContaining('short.arrow') });
+    await expect(load(fileOf(path, 'arrow'))).rejects.toMatchObject({
+      code: 'PDL_SOURCE_UNREADABLE',
+      message: expect.stringContaining('short.arrow'),
+    });
   });
 });
 
@@ -105,7 +153,20 @@ describe('bytes', () => {
 
 describe('inline payloads', () => {
   it('takes objects as rows, whatever the format says', async () => {
-    expect((await load({ inline: [{ a: 1, b: 'x' }, { a: 2.5, c: [1] }], format: 'bytes' })).rows).toEqual([{ a: 1, b: 'x', c: null }, { a: 2.5, b: null, c: '[1]' }]);
+    expect(
+      (
+        await load({
+          inline: [
+            { a: 1, b: 'x' },
+            { a: 2.5, c: [1] },
+          ],
+          format: 'bytes',
+        })
+      ).rows,
+    ).toEqual([
+      { a: 1, b: 'x', c: null },
+      { a: 2.5, b: null, c: '[1]' },
+    ]);
     expect((await load({ inline: { a: true }, format: 'ndjson' })).rows).toEqual([{ a: true }]);
     expect((await load({ inline: [], format: 'ndjson' })).result).toMatchObject({ rows: 0, blocks: 0, sourceReads: 0 });
   });
@@ -121,7 +182,9 @@ describe('inline payloads', () => {
     expect((await load({ inline: { base64 }, format: 'arrow' })).result.rows).toBe(200_000);
     const path = join(tempDir(), 'small.parquet');
     await duck(`copy (select i::integer as i from range(0, 5) t(i)) to '${path}' (format parquet)`);
-    expect((await load({ inline: { base64: readFileSync(path).toString('base64') }, format: 'parquet' })).rows).toEqual([0, 1, 2, 3, 4].map((i) => ({ i })));
+    expect((await load({ inline: { base64: readFileSync(path).toString('base64') }, format: 'parquet' })).rows).toEqual(
+      [0, 1, 2, 3, 4].map((i) => ({ i })),
+    );
   });
 
   it.each([[5], [null], [[1, 2]]])('refuses %j', async (inline) => {

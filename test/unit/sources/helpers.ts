@@ -37,13 +37,19 @@ export interface Loaded {
 }
 
 /** Loads into a scratch of its own, or into one that is given, and reads all rows back. */
-export async function load(source: ShardSource, input: Record<string, unknown> = {}, more: Partial<LoadOptions> = {}, given?: Scratch): Promise<Loaded> {
+export async function load(
+  source: ShardSource,
+  input: Record<string, unknown> = {},
+  more: Partial<LoadOptions> = {},
+  given?: Scratch,
+): Promise<Loaded> {
   const scratch = given ?? (await makeScratch());
   const format = 'format' in source ? source.format : 'bytes';
   await scratch.beginRun(shardId, 'input', run);
   const result = await loadSource(source, {
     input: inputOf({ format, ...input }),
-    openWriter: (kind, schema) => scratch.openWriter({ shardId, stream: 'input', kind, schema, lineage: lineageOf('input'), run }),
+    openWriter: (kind, schema) =>
+      scratch.openWriter({ shardId, stream: 'input', kind, schema, lineage: lineageOf('input'), run }),
     ...more,
   });
   return {
@@ -76,7 +82,8 @@ export function readBytes(scratch: Scratch): Buffer {
 
 export function cellOf(column: ColumnData, row: number): Cell {
   if (column.nullCount > 0 && column.validity !== undefined && ((column.validity[row >> 3]! >> (row & 7)) & 1) === 0) return null;
-  const text = (values: Uint8Array, offsets: Int32Array, at: number): string => Buffer.from(values.subarray(offsets[at], offsets[at + 1])).toString();
+  const text = (values: Uint8Array, offsets: Int32Array, at: number): string =>
+    Buffer.from(values.subarray(offsets[at], offsets[at + 1])).toString();
   if (column.type === 'utf8') return text(column.values as Uint8Array, column.offsets!, row);
   if (column.type === 'bool') return ((column.values as Uint8Array)[row >> 3]! & (1 << (row & 7))) !== 0;
   const value = (column.values as Float64Array)[row]!;
@@ -85,7 +92,9 @@ export function cellOf(column: ColumnData, row: number): Cell {
 
 /** Numbers as numbers, so that readers of different widths can be compared. */
 export const plain = (rows: readonly Row[]): Row[] =>
-  rows.map((row) => Object.fromEntries(Object.entries(row).map(([name, cell]) => [name, typeof cell === 'bigint' ? Number(cell) : cell])));
+  rows.map((row) =>
+    Object.fromEntries(Object.entries(row).map(([name, cell]) => [name, typeof cell === 'bigint' ? Number(cell) : cell])),
+  );
 
 /** Rows of a query; BIGINTs as numbers, timestamps as the query casts them. */
 export async function duck(sql: string): Promise<Row[]> {

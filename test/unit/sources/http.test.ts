@@ -30,7 +30,8 @@ async function serve(behaviour: Behaviour) {
     const body = isPart ? whole.subarray(Number(from), to === '' ? whole.length : Number(to) + 1) : whole;
     if (ranges) response.setHeader('accept-ranges', 'bytes');
     if (behaviour.etag !== undefined) response.setHeader('etag', behaviour.etag);
-    if (isPart) response.setHeader('content-range', `bytes ${from}-${String(Number(from) + body.length - 1)}/${String(whole.length)}`);
+    if (isPart)
+      response.setHeader('content-range', `bytes ${from}-${String(Number(from) + body.length - 1)}/${String(whole.length)}`);
     if (length) response.setHeader('content-length', body.length);
     response.writeHead(isPart ? 206 : 200);
     if (request.method === 'HEAD') return void response.end();
@@ -46,7 +47,10 @@ async function serve(behaviour: Behaviour) {
     server.closeAllConnections();
     server.close();
   });
-  return { url: (file: string) => `http://127.0.0.1:${String((server.address() as AddressInfo).port)}/${file}?token=secret`, seen };
+  return {
+    url: (file: string) => `http://127.0.0.1:${String((server.address() as AddressInfo).port)}/${file}?token=secret`,
+    seen,
+  };
 }
 
 const size = (file: string): number => statSync(vega(file)).size;
@@ -96,7 +100,11 @@ describe('an http source', () => {
   it('is told as unreachable, to be tried later, when it breaks off and has no ranges', async () => {
     const { url } = await serve({ breakAfter: 400_000, breaks: 1, ranges: false });
     const loading = load(fileOf(url('zipcodes.csv'), 'csv'));
-    await expect(loading).rejects.toMatchObject({ code: 'PDL_SOURCE_UNREACHABLE', retry: 'later', message: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+\/zipcodes\.csv broke off after \d+ of 2018388 bytes/) });
+    await expect(loading).rejects.toMatchObject({
+      code: 'PDL_SOURCE_UNREACHABLE',
+      retry: 'later',
+      message: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+\/zipcodes\.csv broke off after \d+ of 2018388 bytes/),
+    });
   });
 
   it('gives up on a server that always breaks off', async () => {
@@ -118,7 +126,10 @@ describe('an http source', () => {
   });
 
   it('is told as unreachable when nobody listens', async () => {
-    await expect(load(fileOf('http://127.0.0.1:9/x.csv', 'csv'))).rejects.toMatchObject({ code: 'PDL_SOURCE_UNREACHABLE', retry: 'later' });
+    await expect(load(fileOf('http://127.0.0.1:9/x.csv', 'csv'))).rejects.toMatchObject({
+      code: 'PDL_SOURCE_UNREACHABLE',
+      retry: 'later',
+    });
   });
 
   it('is refused when it has changed since it was split', async () => {
@@ -126,6 +137,9 @@ describe('an http source', () => {
     const { url } = await serve(behaviour);
     const [shard] = await split({ source: url('airports.csv'), format: 'csv', chunk: { bytes: 1000 } });
     behaviour.etag = '"v2"';
-    await expect(load(shard!.source)).rejects.toMatchObject({ code: 'PDL_SOURCE_UNREADABLE', message: expect.stringContaining('changed since') });
+    await expect(load(shard!.source)).rejects.toMatchObject({
+      code: 'PDL_SOURCE_UNREADABLE',
+      message: expect.stringContaining('changed since'),
+    });
   });
 });

@@ -66,7 +66,9 @@ describe('a load that was broken off', () => {
 
 describe('a load', () => {
   it('reads its source once and counts the bytes by medium', async () => {
-    const { result, scratch } = await load(fileOf(vega('flights-3m.parquet'), 'parquet'), { columns: { delay: 'int16', distance: 'int16' } });
+    const { result, scratch } = await load(fileOf(vega('flights-3m.parquet'), 'parquet'), {
+      columns: { delay: 'int16', distance: 'int16' },
+    });
     expect(result.sourceReads).toBe(1);
     expect(result.bytes.ssd.read).toBeLessThan(13_493_022);
     expect(result.bytes.memory.written).toBe(scratch.stream(shardId, 'input')!.bytes);
@@ -75,7 +77,11 @@ describe('a load', () => {
 
   it('tells its progress after every block', async () => {
     const seen: number[] = [];
-    const { result } = await load(fileOf(vega('zipcodes.csv'), 'csv'), { blockRows: 10_000 }, { onProgress: ({ rows, bytesTotal }) => seen.push(rows, bytesTotal ?? 0) });
+    const { result } = await load(
+      fileOf(vega('zipcodes.csv'), 'csv'),
+      { blockRows: 10_000 },
+      { onProgress: ({ rows, bytesTotal }) => seen.push(rows, bytesTotal ?? 0) },
+    );
     const total = 2_018_388;
     expect(seen).toEqual([10_000, total, 20_000, total, 30_000, total, 40_000, total, result.rows, total]);
   });
@@ -96,9 +102,16 @@ describe('a load', () => {
 
   it('fails with PDL_SCRATCH_FULL where there is no room, and goes on when there is', async () => {
     const scratch = await makeScratch({ sizeBytesMax: 2 * pieceBytes });
-    await expect(load(fileOf(vega('flights-3m.parquet'), 'bytes'), { blockBytes: '512Ki' }, {}, scratch)).rejects.toMatchObject({ code: 'PDL_SCRATCH_FULL' });
+    await expect(load(fileOf(vega('flights-3m.parquet'), 'bytes'), { blockBytes: '512Ki' }, {}, scratch)).rejects.toMatchObject({
+      code: 'PDL_SCRATCH_FULL',
+    });
     expect(scratch.stream(shardId, 'input')!.blocks).toBeGreaterThan(0);
-    const { result } = await load(fileOf(vega('flights-3m.parquet'), 'bytes'), { blockBytes: '512Ki' }, { onFull: async () => 'ssd' }, scratch);
+    const { result } = await load(
+      fileOf(vega('flights-3m.parquet'), 'bytes'),
+      { blockBytes: '512Ki' },
+      { onFull: async () => 'ssd' },
+      scratch,
+    );
     expect(result.blocks).toBe(Math.ceil(13_493_022 / (512 * 1024)));
     expect(readBytes(scratch).equals(readFileSync(vega('flights-3m.parquet')))).toBe(true);
   });
@@ -110,13 +123,19 @@ describe('a load', () => {
 
   it('says that a file is not there', async () => {
     await expect(load(fileOf(join(tempDir(), 'none.csv'), 'csv'))).rejects.toMatchObject({ code: 'PDL_SOURCE_MISSING' });
-    await expect(load(fileOf(tempDir(), 'csv'))).rejects.toMatchObject({ code: 'PDL_SOURCE_UNREADABLE', message: expect.stringContaining('is not a file') });
+    await expect(load(fileOf(tempDir(), 'csv'))).rejects.toMatchObject({
+      code: 'PDL_SOURCE_UNREADABLE',
+      message: expect.stringContaining('is not a file'),
+    });
   });
 
   it('gives blocks of any size the same rows', async () => {
     const path = join(tempDir(), 'odd.parquet');
-    await duck(`copy (select i::integer as i, i % 3 = 0 as flag, case when i % 5 = 0 then null else 'w' || i end as word, case when i % 4 = 0 then null else i % 2 = 0 end as maybe from range(0, 5000) t(i)) to '${path}' (format parquet, row_group_size 2048)`);
+    await duck(
+      `copy (select i::integer as i, i % 3 = 0 as flag, case when i % 5 = 0 then null else 'w' || i end as word, case when i % 4 = 0 then null else i % 2 = 0 end as maybe from range(0, 5000) t(i)) to '${path}' (format parquet, row_group_size 2048)`,
+    );
     const expected = await duck(`select * from '${path}'`);
-    for (const blockRows of [1000, 7, 2048, 4999, 100_000]) expect(plain((await load(fileOf(path, 'parquet'), { blockRows })).rows)).toEqual(expected);
+    for (const blockRows of [1000, 7, 2048, 4999, 100_000])
+      expect(plain((await load(fileOf(path, 'parquet'), { blockRows })).rows)).toEqual(expected);
   });
 });

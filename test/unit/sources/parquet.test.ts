@@ -31,8 +31,16 @@ const asRead = `select * replace (
 
 describe('parquet', () => {
   it('reads three million flights as DuckDB does', async () => {
-    const { result, scratch, schema } = await load(fileOf(flights, 'parquet'), { columns: { date: 'timestamp[us]', delay: 'int16', distance: 'int16', origin: 'dictionary', destination: 'utf8' } });
-    expect(schema.map(({ type, nullable }) => [type, nullable])).toEqual([['timestamp[us]', false], ['int16', false], ['int16', false], ['dictionary', false], ['utf8', false]]);
+    const { result, scratch, schema } = await load(fileOf(flights, 'parquet'), {
+      columns: { date: 'timestamp[us]', delay: 'int16', distance: 'int16', origin: 'dictionary', destination: 'utf8' },
+    });
+    expect(schema.map(({ type, nullable }) => [type, nullable])).toEqual([
+      ['timestamp[us]', false],
+      ['int16', false],
+      ['int16', false],
+      ['dictionary', false],
+      ['utf8', false],
+    ]);
     expect(result).toMatchObject({ rows: 3_000_000, blocks: Math.ceil(3_000_000 / 65_536), sourceReads: 1 });
     const sums = new Map<string, { flights: number; delay: number; distance: number; minutes: number }>();
     const sampled: string[] = [];
@@ -43,7 +51,10 @@ describe('parquet', () => {
       const column = (name: string): ColumnData => table.get(name)!;
       const [delay, distance, origin] = ['delay', 'distance', 'origin'].map((name) => column(name).values as Int32Array);
       const dates = column('date').values as BigInt64Array;
-      const names = Array.from({ length: column('origin').dictionary!.length }, (_, code) => cellOf({ ...column('origin'), values: Int32Array.of(code) }, 0) as string);
+      const names = Array.from(
+        { length: column('origin').dictionary!.length },
+        (_, code) => cellOf({ ...column('origin'), values: Int32Array.of(code) }, 0) as string,
+      );
       const groups = names.map((name) => sums.get(name) ?? { flights: 0, delay: 0, distance: 0, minutes: 0 });
       for (let i = 0; i < block.rows; i++, row++) {
         const sum = groups[origin![i]!]!;
@@ -60,7 +71,9 @@ describe('parquet', () => {
       `select origin, count(*) as flights, sum(delay)::bigint as delay, sum(distance)::bigint as distance, sum(epoch_us(date) // 60000000 - 16300000)::bigint as minutes from '${flights}' group by all`,
     );
     expect(sums).toEqual(new Map(expected.map(({ origin, ...sum }) => [origin, sum])));
-    const destinations = await duck(`select destination from read_parquet('${flights}', file_row_number = true) where file_row_number % 1000 = 0 order by file_row_number`);
+    const destinations = await duck(
+      `select destination from read_parquet('${flights}', file_row_number = true) where file_row_number % 1000 = 0 order by file_row_number`,
+    );
     expect(sampled).toEqual(destinations.map(({ destination }) => destination));
   });
 
@@ -78,12 +91,30 @@ describe('parquet', () => {
     ['uncompressed', 'V2'],
   ])('reads every type, with nulls, from %s pages of version %s', async (codec, version) => {
     const path = join(tempDir(), 'every.parquet');
-    await duck(`copy (${everyType(5000)}) to '${path}' (format parquet, codec '${codec}', row_group_size 2048, parquet_version ${version})`);
+    await duck(
+      `copy (${everyType(5000)}) to '${path}' (format parquet, codec '${codec}', row_group_size 2048, parquet_version ${version})`,
+    );
     const { rows, schema } = await load(fileOf(path, 'parquet'), { blockRows: 1000 });
     expect(Object.fromEntries(schema.map(({ name, type }) => [name, type]))).toMatchObject({
-      i8: 'int8', i16: 'int16', i32: 'int32', i64: 'int64', u8: 'uint8', u16: 'uint16', u32: 'uint32', u64: 'uint64',
-      f32: 'float32', f64: 'float64', flag: 'bool', words: 'utf8', kind: 'dictionary', day: 'date32', moment: 'timestamp[us]',
-      at_ms: 'timestamp[ms]', at_ns: 'timestamp[us]', price: 'float64', id: 'utf8',
+      i8: 'int8',
+      i16: 'int16',
+      i32: 'int32',
+      i64: 'int64',
+      u8: 'uint8',
+      u16: 'uint16',
+      u32: 'uint32',
+      u64: 'uint64',
+      f32: 'float32',
+      f64: 'float64',
+      flag: 'bool',
+      words: 'utf8',
+      kind: 'dictionary',
+      day: 'date32',
+      moment: 'timestamp[us]',
+      at_ms: 'timestamp[ms]',
+      at_ns: 'timestamp[us]',
+      price: 'float64',
+      id: 'utf8',
     });
     expect(plain(rows)).toEqual(await duck(`${asRead} from '${path}'`));
   });
@@ -92,15 +123,28 @@ describe('parquet', () => {
     const path = join(tempDir(), 'nulls.parquet');
     await duck(`copy (select 1 as whole, null::integer as never, 'a' as text) to '${path}' (format parquet)`);
     const { rows, schema } = await load(fileOf(path, 'parquet'));
-    expect(schema.map(({ name, nullable }) => [name, nullable])).toEqual([['whole', false], ['never', true], ['text', false]]);
+    expect(schema.map(({ name, nullable }) => [name, nullable])).toEqual([
+      ['whole', false],
+      ['never', true],
+      ['text', false],
+    ]);
     expect(rows).toEqual([{ whole: 1, never: null, text: 'a' }]);
   });
 
   it('gives any range of rows, across row groups and blocks', async () => {
     const path = join(tempDir(), 'ranges.parquet');
-    await duck(`copy (select i, 'n' || (i % 9) as name, case when i % 3 = 0 then null else i end as third from range(0, 10000) t(i)) to '${path}' (format parquet, row_group_size 2048)`);
+    await duck(
+      `copy (select i, 'n' || (i % 9) as name, case when i % 3 = 0 then null else i end as third from range(0, 10000) t(i)) to '${path}' (format parquet, row_group_size 2048)`,
+    );
     const all = await duck(`select * from '${path}'`);
-    for (const [from, to] of [[0, 1], [2047, 2049], [100, 9000], [9999, 10_000], [4096, 4096], [0, 10_000]] as const) {
+    for (const [from, to] of [
+      [0, 1],
+      [2047, 2049],
+      [100, 9000],
+      [9999, 10_000],
+      [4096, 4096],
+      [0, 10_000],
+    ] as const) {
       const { rows, result } = await load({ uri: path, format: 'parquet', rows: [from, to] }, { blockRows: 777 });
       expect(plain(rows)).toEqual(all.slice(from, to));
       expect(result.rows).toBe(to - from);
@@ -122,23 +166,36 @@ describe('parquet', () => {
 
   it('does not mind a value that does not fit outside of the range', async () => {
     const path = join(tempDir(), 'outlier.parquet');
-    await duck(`copy (select case when i = 500 then 300 else i % 10 end::bigint as n from range(0, 1000) t(i)) to '${path}' (format parquet)`);
+    await duck(
+      `copy (select case when i = 500 then 300 else i % 10 end::bigint as n from range(0, 1000) t(i)) to '${path}' (format parquet)`,
+    );
     expect((await load({ uri: path, format: 'parquet', rows: [0, 500] }, { columns: { n: 'int8' } })).rows).toHaveLength(500);
-    await expect(load({ uri: path, format: 'parquet', rows: [400, 600] }, { columns: { n: 'int8' } })).rejects.toThrow('row 500 of column "n" is 300');
+    await expect(load({ uri: path, format: 'parquet', rows: [400, 600] }, { columns: { n: 'int8' } })).rejects.toThrow(
+      'row 500 of column "n" is 300',
+    );
   });
 
   it('refuses a declared type that a column cannot become, and says which it can', async () => {
-    await expect(load(fileOf(flights, 'parquet'), { columns: { origin: 'int32' } })).rejects.toMatchObject({ code: 'PDL_COLUMN_TYPE', hint: expect.stringContaining('utf8') });
+    await expect(load(fileOf(flights, 'parquet'), { columns: { origin: 'int32' } })).rejects.toMatchObject({
+      code: 'PDL_COLUMN_TYPE',
+      hint: expect.stringContaining('utf8'),
+    });
   });
 
   it('refuses a column that is not there and names those that are', async () => {
-    await expect(load(fileOf(flights, 'parquet'), { columns: ['dely'] })).rejects.toMatchObject({ code: 'PDL_SOURCE_UNREADABLE', message: expect.stringContaining('date, delay, distance') });
+    await expect(load(fileOf(flights, 'parquet'), { columns: ['dely'] })).rejects.toMatchObject({
+      code: 'PDL_SOURCE_UNREADABLE',
+      message: expect.stringContaining('date, delay, distance'),
+    });
   });
 
   it('refuses nested columns by name, and reads the file without them', async () => {
     const path = join(tempDir(), 'nested.parquet');
     await duck(`copy (select 1 as id, [1, 2] as list, {'a': 1} as struct, 2 as last) to '${path}' (format parquet)`);
-    await expect(load(fileOf(path, 'parquet'))).rejects.toMatchObject({ code: 'PDL_FORMAT_UNSUPPORTED', message: expect.stringContaining('"list"') });
+    await expect(load(fileOf(path, 'parquet'))).rejects.toMatchObject({
+      code: 'PDL_FORMAT_UNSUPPORTED',
+      message: expect.stringContaining('"list"'),
+    });
     expect((await load(fileOf(path, 'parquet'), { columns: ['id', 'last'] })).rows).toEqual([{ id: 1, last: 2 }]);
   });
 
@@ -146,7 +203,10 @@ describe('parquet', () => {
     const path = join(tempDir(), 'short.parquet');
     copyFileSync(flights, path);
     truncateSync(path, 5_000_000);
-    await expect(load(fileOf(path, 'parquet'))).rejects.toMatchObject({ code: 'PDL_SOURCE_UNREADABLE', message: expect.stringMatching(/expected to end with the 4 bytes "PAR1" at byte 4999996/) });
+    await expect(load(fileOf(path, 'parquet'))).rejects.toMatchObject({
+      code: 'PDL_SOURCE_UNREADABLE',
+      message: expect.stringMatching(/expected to end with the 4 bytes "PAR1" at byte 4999996/),
+    });
     truncateSync(path, 3);
     await expect(load(fileOf(path, 'parquet'))).rejects.toThrow('the smallest has 12');
   });
@@ -156,13 +216,18 @@ describe('parquet', () => {
     const bytes = readFileSync(flights);
     bytes.fill(0xa5, 300_000, 301_000);
     writeFileSync(path, bytes);
-    await expect(load(fileOf(path, 'parquet'))).rejects.toMatchObject({ code: 'PDL_SOURCE_UNREADABLE', message: expect.stringContaining('column "delay" of damaged.parquet, rows 0 to 272727') });
+    await expect(load(fileOf(path, 'parquet'))).rejects.toMatchObject({
+      code: 'PDL_SOURCE_UNREADABLE',
+      message: expect.stringContaining('column "delay" of damaged.parquet, rows 0 to 272727'),
+    });
   });
 
   it('never answers a damaged file with anything but its error or data', async () => {
     const dir = tempDir();
     const path = join(dir, 'small.parquet');
-    await duck(`copy (select i, 'n' || (i % 9) as name, case when i % 3 = 0 then null else i / 2 end as half from range(0, 300) t(i)) to '${path}' (format parquet)`);
+    await duck(
+      `copy (select i, 'n' || (i % 9) as name, case when i % 3 = 0 then null else i / 2 end as half from range(0, 300) t(i)) to '${path}' (format parquet)`,
+    );
     const whole = readFileSync(path);
     for (let trial = 0; trial < 150; trial++) {
       const bytes = Buffer.from(whole);

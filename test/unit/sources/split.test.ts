@@ -12,7 +12,8 @@ async function rowsOf(shards: readonly SplitShard[], input: Record<string, unkno
   for (const { source } of shards) for (const row of plain((await load(source, input)).rows)) rows.push(row);
   return rows;
 }
-const rangesOf = (shards: readonly SplitShard[]) => shards.map(({ source }) => ('uri' in source ? (source.bytes ?? source.rows) : undefined));
+const rangesOf = (shards: readonly SplitShard[]) =>
+  shards.map(({ source }) => ('uri' in source ? (source.bytes ?? source.rows) : undefined));
 
 const field = fc.oneof(
   fc.string({ maxLength: 6 }),
@@ -33,7 +34,8 @@ describe('split by records', () => {
         async (records, newline, endsWithNewline, hasEmptyLines, chunk) => {
           const path = join(dir, 'data.csv');
           const between = hasEmptyLines ? newline + newline : newline;
-          const text = ['a,b', ...records.map((record) => record.map(encode).join(','))].join(between) + (endsWithNewline ? newline : '');
+          const text =
+            ['a,b', ...records.map((record) => record.map(encode).join(','))].join(between) + (endsWithNewline ? newline : '');
           writeFileSync(path, text);
           const columns = { a: 'utf8', b: 'utf8' };
           const shards = await split({ source: path, format: 'csv', chunk, columns });
@@ -83,7 +85,11 @@ describe('split by records', () => {
   });
 
   it('reads real files in parts as in one', async () => {
-    for (const [file, format] of [['birdstrikes.csv', 'csv'], ['zipcodes.csv', 'csv'], ['flights-200k.arrow', 'arrow']] as const) {
+    for (const [file, format] of [
+      ['birdstrikes.csv', 'csv'],
+      ['zipcodes.csv', 'csv'],
+      ['flights-200k.arrow', 'arrow'],
+    ] as const) {
       const whole = await rowsOf(await split({ source: vega(file), format }));
       const shards = await split({ source: vega(file), format, chunk: { rows: 33_333 } });
       expect(await rowsOf(shards), file).toEqual(whole);
@@ -94,9 +100,21 @@ describe('split by records', () => {
 
 describe('split by rows', () => {
   it('cuts parquet from its footer alone', async () => {
-    const shards = await split({ source: 'npm:vega-datasets/data/flights-3m.parquet', format: 'parquet', chunk: { rows: 1_000_000 } });
-    expect(shards.map(({ key }) => key)).toEqual(['flights-3m.parquet#000000', 'flights-3m.parquet#000001', 'flights-3m.parquet#000002']);
-    expect(rangesOf(shards)).toEqual([[0, 1_000_000], [1_000_000, 2_000_000], [2_000_000, 3_000_000]]);
+    const shards = await split({
+      source: 'npm:vega-datasets/data/flights-3m.parquet',
+      format: 'parquet',
+      chunk: { rows: 1_000_000 },
+    });
+    expect(shards.map(({ key }) => key)).toEqual([
+      'flights-3m.parquet#000000',
+      'flights-3m.parquet#000001',
+      'flights-3m.parquet#000002',
+    ]);
+    expect(rangesOf(shards)).toEqual([
+      [0, 1_000_000],
+      [1_000_000, 2_000_000],
+      [2_000_000, 3_000_000],
+    ]);
     const byBytes = await split({ source: vega('flights-3m.parquet'), format: 'parquet', chunk: { bytes: '5M' } });
     expect((rangesOf(byBytes) as [number, number][]).at(-1)![1]).toBe(3_000_000);
     expect(byBytes).toHaveLength(3);
@@ -104,7 +122,9 @@ describe('split by rows', () => {
 
   it('reads parquet in parts as DuckDB reads it whole', async () => {
     const path = join(tempDir(), 'parts.parquet');
-    await duck(`copy (select i, 'n' || (i % 9) as name from range(0, 7000) t(i)) to '${path}' (format parquet, row_group_size 2048)`);
+    await duck(
+      `copy (select i, 'n' || (i % 9) as name from range(0, 7000) t(i)) to '${path}' (format parquet, row_group_size 2048)`,
+    );
     const shards = await split({ source: path, format: 'parquet', chunk: { rows: 999 } });
     expect(shards).toHaveLength(8);
     expect(await rowsOf(shards)).toEqual(await duck(`select * from '${path}'`));
@@ -140,7 +160,10 @@ describe('split by rows', () => {
   });
 
   it('refuses a chunk that does not go with the format', async () => {
-    await expect(split({ source: vega('7zip.png'), chunk: { rows: 2 } })).rejects.toMatchObject({ code: 'PDL_MANIFEST_INVALID', place: 'spec.input.chunk' });
+    await expect(split({ source: vega('7zip.png'), chunk: { rows: 2 } })).rejects.toMatchObject({
+      code: 'PDL_MANIFEST_INVALID',
+      place: 'spec.input.chunk',
+    });
   });
 });
 
@@ -153,7 +176,8 @@ describe('sources of a manifest', () => {
     }
     return dir;
   }
-  const keys = async (source: unknown, dir: string, format = 'csv') => (await split({ source, format }, dir)).map(({ key }) => key);
+  const keys = async (source: unknown, dir: string, format = 'csv') =>
+    (await split({ source, format }, dir)).map(({ key }) => key);
 
   it('means files, folders and patterns, sorted, with keys relative to what they have in common', async () => {
     const dir = tree();
@@ -198,17 +222,27 @@ describe('sources of a manifest', () => {
     ['a/*.parquet', 'matches no file'],
     ['npm:no-such-package/x.csv', 'is in no node_modules'],
   ])('says that %s means nothing', async (source, message) => {
-    await expect(keys(source, tree())).rejects.toMatchObject({ code: 'PDL_SOURCE_MISSING', message: expect.stringContaining(`\`${source}\` ${message}`) });
+    await expect(keys(source, tree())).rejects.toMatchObject({
+      code: 'PDL_SOURCE_MISSING',
+      message: expect.stringContaining(`\`${source}\` ${message}`),
+    });
   });
 
   it('says why a folder holds nothing of the format', async () => {
     const dir = tree();
-    await expect(keys('b', dir, 'parquet')).rejects.toMatchObject({ code: 'PDL_SOURCE_MISSING', message: expect.stringContaining('no file has a name of format parquet'), hint: expect.stringContaining('pattern') });
+    await expect(keys('b', dir, 'parquet')).rejects.toMatchObject({
+      code: 'PDL_SOURCE_MISSING',
+      message: expect.stringContaining('no file has a name of format parquet'),
+      hint: expect.stringContaining('pattern'),
+    });
   });
 
   it('finds files of installed packages, from wherever the manifest lies', async () => {
     const [shard] = await split({ source: 'npm:vega-datasets/data/airports.csv', format: 'csv' }, tempDir());
-    expect(shard).toMatchObject({ key: 'airports.csv', source: { uri: join(packageRoot, 'node_modules/vega-datasets/data/airports.csv') } });
+    expect(shard).toMatchObject({
+      key: 'airports.csv',
+      source: { uri: join(packageRoot, 'node_modules/vega-datasets/data/airports.csv') },
+    });
   });
 
   it('refuses to load a source that is not what it was when it was split', async () => {
@@ -216,6 +250,9 @@ describe('sources of a manifest', () => {
     writeFileSync(path, 'n\n1\n2\n');
     const [shard] = await split({ source: path, format: 'csv', chunk: { rows: 1 } });
     utimesSync(path, 1, 1);
-    await expect(load(shard!.source)).rejects.toMatchObject({ code: 'PDL_SOURCE_UNREADABLE', message: expect.stringContaining('has changed since it was submitted') });
+    await expect(load(shard!.source)).rejects.toMatchObject({
+      code: 'PDL_SOURCE_UNREADABLE',
+      message: expect.stringContaining('has changed since it was submitted'),
+    });
   });
 });

@@ -11,14 +11,17 @@ const guess = (...texts: string[]): string => {
 describe('numbers as text', () => {
   it('are read as Number reads them, to the last bit', () => {
     fc.assert(
-      fc.property(fc.tuple(fc.boolean(), fc.stringMatching(/^\d{0,10}$/), fc.boolean(), fc.stringMatching(/^\d{0,8}$/)), ([isNegative, whole, hasPoint, fraction]) => {
-        const text = `${isNegative ? '-' : ''}${whole}${hasPoint ? `.${fraction}` : ''}`;
-        const value = parseSmallDecimal(Buffer.from(`x${text}y`), 1, 1 + text.length);
-        if (value !== undefined) expect(Object.is(value, Number(text))).toBe(true);
-        else expect(/\d/.test(text) && text.replace(/\D/g, '').length <= 15).toBe(false);
-        const integer = parseSmallInteger(Buffer.from(text), 0, text.length);
-        if (integer !== undefined) expect(Object.is(integer, Number(text))).toBe(true);
-      }),
+      fc.property(
+        fc.tuple(fc.boolean(), fc.stringMatching(/^\d{0,10}$/), fc.boolean(), fc.stringMatching(/^\d{0,8}$/)),
+        ([isNegative, whole, hasPoint, fraction]) => {
+          const text = `${isNegative ? '-' : ''}${whole}${hasPoint ? `.${fraction}` : ''}`;
+          const value = parseSmallDecimal(Buffer.from(`x${text}y`), 1, 1 + text.length);
+          if (value !== undefined) expect(Object.is(value, Number(text))).toBe(true);
+          else expect(/\d/.test(text) && text.replace(/\D/g, '').length <= 15).toBe(false);
+          const integer = parseSmallInteger(Buffer.from(text), 0, text.length);
+          if (integer !== undefined) expect(Object.is(integer, Number(text))).toBe(true);
+        },
+      ),
       { numRuns: 3000 },
     );
   });
@@ -41,9 +44,12 @@ describe('times as text', () => {
     expect(isoMicroseconds(text)).toBe(BigInt(micros));
   });
 
-  it.each(['2001-02-30', '2001-13-01', '2001-00-10', '2001-1-1', '01/02/2001', '2001-01-01T25:00', 'today', ''])('%j is none', (text) => {
-    expect(isoMicroseconds(text)).toBeUndefined();
-  });
+  it.each(['2001-02-30', '2001-13-01', '2001-00-10', '2001-1-1', '01/02/2001', '2001-01-01T25:00', 'today', ''])(
+    '%j is none',
+    (text) => {
+      expect(isoMicroseconds(text)).toBeUndefined();
+    },
+  );
 });
 
 describe('the type of a column of texts', () => {
