@@ -23,6 +23,8 @@ export interface StageSummary {
 export interface RunSummary {
   pipeline: string;
   workDir: string;
+  /** How the scratch was read: in place, or copied. */
+  reads: 'mmap' | 'pread';
   elapsedMs: number;
   /** Ctrl-C: shards that are pending are gone on with by `--resume`. */
   interrupted: boolean;
@@ -77,6 +79,7 @@ export class SummaryBuilder {
   build(of: {
     pipeline: string;
     workDir: string;
+    reads: RunSummary['reads'];
     elapsedMs: number;
     interrupted: boolean;
     counts: RunSnapshot['counts'];
@@ -86,6 +89,7 @@ export class SummaryBuilder {
     return {
       pipeline: of.pipeline,
       workDir: of.workDir,
+      reads: of.reads,
       elapsedMs: of.elapsedMs,
       interrupted: of.interrupted,
       shards: of.counts,

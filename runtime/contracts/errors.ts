@@ -187,7 +187,6 @@ export const errorCatalogue = {
   ),
   PDL_QUEUE_FULL: entry(429, 'later', 'The queue is full', 'Wait as long as Retry-After says and submit again.'),
   PDL_JOURNAL: entry(500, 'later', 'The journal could not be written', 'Check the disk of the work directory.'),
-  PDL_PAUSED: entry(409, 'later', 'The pipeline is paused', 'Resume it.'),
   // --- results ------------------------------------------------------------------------------
   PDL_RESULT_DIR: entry(
     422,

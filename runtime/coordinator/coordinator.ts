@@ -17,7 +17,7 @@ import { limits as defaultLimits } from '../contracts/limits.js';
 import type { Complete, Fail, Heartbeat, LineHello, ShardAtEpoch, SwapRequest } from '../contracts/line-api.js';
 import type { Pipeline } from '../contracts/manifest.js';
 import type { Shard, Submission, SubmitAnswer } from '../contracts/shard.js';
-import { noMetrics, type CoordinatorGauges, type CoordinatorMetrics } from '../contracts/telemetry.js';
+import { noMetrics, type CoordinatorMetrics } from '../contracts/telemetry.js';
 import type { Counts, EventQuery, Explanation, LineView, ListRequest, PipelineView, ShardPage } from '../contracts/views.js';
 import type { Changed, Ending, Journal, Moment, PipelineRecord } from '../journal/journal.js';
 import { nearest } from '../config/nearest.js';
@@ -26,6 +26,7 @@ import { silentLogger, type Logger } from '../platform/logger.js';
 import { EventStreams } from './event-stream.js';
 import { explain } from './explain.js';
 import { LineDesk, type HeartbeatAnswer, type LeaseAnswer, type LeaseRequest, type LineWelcome } from './line-desk.js';
+import { gaugesOf } from './gauges.js';
 import { rulesOf } from './rules.js';
 import { answerOf, sortSubmissions } from './submissions.js';
 import { Timekeeper } from './timekeeper.js';
@@ -106,7 +107,7 @@ export class Coordinator {
       }),
     );
     if (this.#driver !== undefined) this.#unsubscribe.push(this.#driver.subscribe((event) => void this.#heedDriver(event)));
-    this.#metrics.observe(() => this.#gauges());
+    this.#metrics.observe(() => gaugesOf([...this.#records.keys()], this.#journal, this.#desk));
   }
 
   async recover(): Promise<void> {
@@ -375,24 +376,6 @@ export class Coordinator {
         );
       });
     }
-  }
-
-  async #gauges(): Promise<CoordinatorGauges> {
-    const pipelines = await Promise.all(
-      [...this.#records.keys()].map(async (pipeline) => {
-        const lines = this.#desk.viewsOf(pipeline);
-        const sum = (of: (line: LineView) => number | undefined): number =>
-          lines.reduce((total, line) => total + (of(line) ?? 0), 0);
-        return {
-          pipeline,
-          counts: await this.#journal.counts(pipeline),
-          lines: lines.filter((line) => line.state !== 'silent').length,
-          scratchUsedBytes: sum((line) => line.scratch?.usedBytes),
-          scratchSizeBytes: sum((line) => line.scratch?.sizeBytesMax),
-        };
-      }),
-    );
-    return { pipelines, leaseWaiters: this.#desk.waiters.size };
   }
 
   /** Leases, back-offs and time limits that are over; answers when something is due next, by the clock. */

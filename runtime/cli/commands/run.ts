@@ -12,6 +12,7 @@ import type { Pipeline, PipelineManifest } from '../../contracts/manifest.js';
 import type { Submission } from '../../contracts/shard.js';
 import type { Journal } from '../../journal/journal.js';
 import { addressFileName } from '../../local/places.js';
+import { defaultReads } from '../../scratch/native.js';
 import { splitInput } from '../../sources/split.js';
 import { createLogger } from '../../telemetry/logger.js';
 import { startEmbedded, type Embedded } from '../embedded.js';
@@ -168,7 +169,7 @@ async function summarise(
   const builder = new SummaryBuilder();
   const { counts } = await client.pipeline(name);
   for await (const listed of client.listAll(name)) builder.add(await client.get(listed.id));
-  return builder.build({ pipeline: name, workDir: places.workDir, elapsedMs, interrupted, counts });
+  return builder.build({ reads: defaultReads().reads, pipeline: name, workDir: places.workDir, elapsedMs, interrupted, counts });
 }
 
 /** Before anything is touched: a stage that is not there is a slip of the pen. */
@@ -195,6 +196,9 @@ async function sayStart({ client, places }: Embedded, pipeline: Pipeline, lines:
   const todo = counted(counts.pending + counts.running, 'shard');
   const through = `${counted(pipeline.stages.length, 'stage')} on ${counted(lines, 'line')}`;
   io.err.write(`${pipeline.name}: ${todo} through ${through}${done}; work directory ${fromHere(places.workDir)}\n`);
+  const { reads, reason } = defaultReads();
+  const how = reads === 'mmap' ? 'read in place, by memory map' : `copied when it is read: ${reason}`;
+  io.err.write(`scratch in ${places.scratchMedium === 'memory' ? 'memory' : 'a folder on disk'}, ${how}\n`);
 }
 
 async function stopping(embedded: Embedded, io: RunIo): Promise<void> {

@@ -150,7 +150,7 @@ export class PodLine {
     const builder = new SummaryBuilder();
     for (const shard of shards) builder.add(shard);
     const counts = { pending: 0, running: 0, completed: shards.length, failed: 0, cancelled: 0 };
-    return builder.build({ pipeline: this.pipeline.name, workDir: '', elapsedMs, interrupted: false, counts });
+    return builder.build({ pipeline: this.pipeline.name, workDir: '', reads: 'mmap', elapsedMs, interrupted: false, counts });
   }
 
   pod(): Promise<Pod> {

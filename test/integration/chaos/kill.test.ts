@@ -18,7 +18,7 @@ import { Bench, type PodlineProcess, type Role } from '../../support/podline.js'
 import { Random } from '../../simulation/random.js';
 
 const trials = Number(process.env['PODLINE_KILL_TRIALS'] ?? 12);
-const seed = Number(process.env['PODLINE_SEED'] ?? Date.now() % 1_000_000);
+const seed = Number(process.env['PODLINE_SEED'] ?? 1);
 const only = process.env['PODLINE_KILL_TRIAL'];
 
 /** What is killed, and what goes with it. */

@@ -58,7 +58,7 @@ describe('a line of two slots', () => {
 describe('branches and waiting stages', () => {
   /** A stage that ends only when the other one has begun: two that do not run side by side never end. */
   const meet = (other: string): string => `reached(ctx);
-    while (!readFileSync(dir + '/reached', 'utf8').includes('${other} ')) await new Promise((go) => setTimeout(go, 5));`;
+    while (!readFileSync(dir + '/reached', 'utf8').includes('${other} ')) await new Promise((go) => setImmediate(go));`;
   const meeting = (name: string, other: string): string =>
     adding(name, 1, meet(other)).replace('import { appendFileSync,', 'import { appendFileSync, readFileSync,');
 

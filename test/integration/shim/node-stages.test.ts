@@ -228,7 +228,7 @@ describe('a shim that is killed', () => {
     const stage = await moduleOf(
       `{ output: { pid: 'int32' }, async block(b, ctx) {
         const { existsSync } = await import('node:fs');
-        while (b.index >= 10 && !existsSync(${JSON.stringify(go)})) await new Promise((r) => setTimeout(r, 1));
+        while (b.index >= 10 && !existsSync(${JSON.stringify(go)})) await new Promise((r) => setImmediate(r));
         return { columns: { pid: new Int32Array(b.rows).fill(process.pid) } };
       } }`,
       { workers },

@@ -22,7 +22,7 @@ describe('an error', () => {
   });
 
   it('stays what it is, and anything else becomes one with its cause', () => {
-    const error = new PodlineError('PDL_PAUSED', 'paused');
+    const error = new PodlineError('PDL_QUEUE_FULL', 'full');
     expect(PodlineError.from(error, 'PDL_INTERNAL')).toBe(error);
     const cause = new TypeError('odd');
     expect(PodlineError.from(cause, 'PDL_STAGE_LOAD', { place: 'x' })).toMatchObject({
