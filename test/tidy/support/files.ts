@@ -23,7 +23,8 @@ const folders = [
   '.ci',
 ];
 const written = new Set(['.ts', '.js', '.mjs', '.cjs', '.md', '.yaml', '.yml', '.json', '.sh', '.py', '.c', '.html', '']);
-const made = /(^|\/)(node_modules|dist|\.podline|prebuilds|build|coverage|__pycache__)(\/|$)|^(examples|benchmarks)\/(.*\/)?results(\/|$)/;
+const made =
+  /(^|\/)(node_modules|dist|\.podline|prebuilds|build|coverage|__pycache__)(\/|$)|^(examples|benchmarks)\/(.*\/)?results(\/|$)/;
 
 let all: SourceFile[] | undefined;
 
