@@ -287,6 +287,11 @@ export class Agent {
     this.#heartbeats.note(type, shardId, data);
   }
 
+  /** Tells what waits for the next heartbeat. */
+  sayRest(): Promise<void> {
+    return this.#heartbeats.sayRest();
+  }
+
   /** After each heartbeat, heard or not: time has passed. */
   beaten(): void {
     this.dispatch({ type: 'tick' });

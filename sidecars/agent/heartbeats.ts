@@ -40,13 +40,13 @@ export class Heartbeats {
     clearTimeout(this.#timer);
   }
 
-  /** What has not been said yet, once: the line is about to go. */
+  /** What has not been said yet, now: before the line goes, or before what it led to is told. */
   async sayRest(): Promise<void> {
     const { agent } = this;
     const events = this.#events.splice(0);
     if (events.length === 0) return;
     await agent.options.client.heartbeat({ ...agent.view(), events }).catch((thrown: unknown) => {
-      agent.options.logger.warn({ err: PodlineError.from(thrown).message }, 'the last heartbeat was not heard');
+      agent.options.logger.warn({ err: PodlineError.from(thrown).message }, 'events were not heard');
     });
   }
 

@@ -186,6 +186,8 @@ export class ShardWork {
       peakBytes / Math.max(1, this.agent.residents.size),
       await sourceBytesOf(resident.lease),
     );
+    // Of a lone shard the whole story is told before its end; where many flow, it comes with the next heartbeat.
+    if (this.agent.residents.size === 1) await this.agent.sayRest();
     await this.#settle(resident.lease, async () => {
       await this.agent.options.client.complete({
         ...idOf(resident.lease),
