@@ -28,7 +28,19 @@ export function renderSnapshot(snapshot: RunSnapshot, columns: number, colour: b
     snapshot.lines.length > linesShownMax ? [`  … and ${String(snapshot.lines.length - linesShownMax)} more lines`] : [];
   const starting = snapshot.lines.length === 0 ? [paint(colours.dim, '  the lines are starting')] : [];
   const waiting = snapshot.waiting === undefined || starting.length > 0 ? [] : [paint(colours.yellow, `  ${snapshot.waiting}`)];
-  return [head.join(' · '), ...starting, ...body, ...more, ...waiting].map((text) => clip(text, columns));
+  return [head.join(' · '), ...starting, ...body, ...more, ...renderMoved(snapshot), ...waiting].map((text) =>
+    clip(text, columns),
+  );
+}
+
+/** What moved through which medium; those that nothing went through are left out. */
+function renderMoved({ moved }: RunSnapshot): string[] {
+  const media = (Object.keys(moved) as (keyof typeof moved)[]).filter((medium) => moved[medium].read + moved[medium].written > 0);
+  if (media.length === 0) return [];
+  const parts = media.map(
+    (medium) => `${medium} ${formatBytes(moved[medium].read)} read, ${formatBytes(moved[medium].written)} written`,
+  );
+  return [`  moved  ${parts.join(' · ')}`];
 }
 
 function renderLine(line: LineSnapshot, stages: readonly string[], paint: Paint): string[] {

@@ -1,8 +1,9 @@
 /** Looks at a pipeline until all its shards have ended, and shows what it sees. */
 import type { PodlineClient } from '../api/client.js';
+import { addBytes, noBytes, type BytesByMedium } from '../contracts/block.js';
 import type { Counts } from '../contracts/views.js';
 import type { Pipeline } from '../contracts/manifest.js';
-import type { Shard } from '../contracts/shard.js';
+import { bytesByMediumSchema, type Shard } from '../contracts/shard.js';
 import { LiveView } from './live-view.js';
 import { endedOf, totalOf, type RunSnapshot } from './snapshot.js';
 import { talkativeShardsMax, Teller } from './teller.js';
@@ -46,7 +47,8 @@ export async function watchUntilDone(options: WatchOptions): Promise<Counts> {
         return counts;
       }
       if (live !== undefined || teller?.isQuiet === true) {
-        const snapshot = await look(options, counts, performance.now() - startedMs, endedAtStart);
+        const seen = await look(options, counts, performance.now() - startedMs, endedAtStart);
+        const snapshot = { ...seen, moved: listener.moved };
         live?.draw(snapshot);
         teller?.standing(snapshot);
       }
@@ -63,7 +65,7 @@ async function look(
   counts: Counts,
   elapsedMs: number,
   endedAtStart: number,
-): Promise<RunSnapshot> {
+): Promise<Omit<RunSnapshot, 'moved'>> {
   const lines = await client.lines();
   const ended = endedOf(counts) - endedAtStart;
   const left = totalOf(counts) - endedOf(counts);
@@ -104,6 +106,7 @@ async function fewShards({ client, pipeline }: WatchOptions): Promise<Shard[] | 
 class Listener {
   readonly #stop = new AbortController();
   readonly #heard: Promise<void>;
+  readonly moved: BytesByMedium = noBytes();
   #at: number;
   #until = Number.POSITIVE_INFINITY;
 
@@ -135,6 +138,8 @@ class Listener {
       this.#at = event.id;
       if (event.pipeline === pipeline.name) {
         this.teller?.tell(event);
+        const bytes = bytesByMediumSchema.safeParse(event.data['bytes']);
+        if (bytes.success) addBytes(this.moved, bytes.data);
         if (/^shard\.(completed|failed|cancelled)$/.test(event.type)) {
           this.open.delete(event.shardId ?? '');
           this.alarm.ring();

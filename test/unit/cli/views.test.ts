@@ -6,6 +6,7 @@ import { renderSnapshot } from '../../../runtime/cli/live-view.js';
 import type { RunSnapshot } from '../../../runtime/cli/snapshot.js';
 import { alignTable } from '../../../runtime/cli/table.js';
 import { standingOf, Teller } from '../../../runtime/cli/teller.js';
+import { noBytes } from '../../../runtime/contracts/block.js';
 import type { PodlineEvent } from '../../../runtime/contracts/events.js';
 
 const snapshot: RunSnapshot = {
@@ -14,6 +15,7 @@ const snapshot: RunSnapshot = {
   elapsedMs: 20_000,
   counts: { pending: 5, running: 1, completed: 3, failed: 1, cancelled: 0 },
   leftMs: 40_000,
+  moved: { ...noBytes(), memory: { read: 2 ** 21, written: 2 ** 20 } },
   lines: [
     {
       line: 'flights-0',
@@ -41,6 +43,7 @@ describe('the live view', () => {
       'flights  ████████░░░░░░░░░░░░  3 of 10 shards · 1 failed · 20 s · about 40 s left',
       '  flights-0  [clean ▶] [join …]  memory 1 MiB of 1 GiB',
       '    a-1  clean 40%  join',
+      '  moved  memory 2 MiB read, 1 MiB written',
     ]);
   });
 
@@ -55,7 +58,7 @@ describe('the live view', () => {
     const [line] = snapshot.lines;
     if (line === undefined) throw new Error('the snapshot has a line');
     const shards = [{ shardId: 'a-1', epoch: 1, phase: 'stages' as const, stagesDone: ['s0', 's1'], running: [] }];
-    expect(renderSnapshot({ ...snapshot, stages, lines: [{ ...line, shards }] }, 200, false).at(-1)).toBe(
+    expect(renderSnapshot({ ...snapshot, stages, lines: [{ ...line, shards }] }, 200, false)).toContain(
       '    a-1  2 of 128 stages',
     );
   });
