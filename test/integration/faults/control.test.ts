@@ -1,7 +1,11 @@
 /** Hands on a run while it goes: cancel, pause and resume over HTTP, time limits, a stage that is added. */
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import type { PodlineClient } from '../../../runtime/api/client.js';
+import { readManifest } from '../../../runtime/config/manifest.js';
+import { resolvePipeline } from '../../../runtime/config/pipeline.js';
 import type { Pipeline } from '../../../runtime/contracts/manifest.js';
+import { readArrowBlocks } from '../../../runtime/scratch/arrow/file-reader.js';
 import { Bench, until, type PodlineProcess } from '../../support/podline.js';
 import { adding, csvInput, deeds, impatient, openGate, reached, rowsCsv, testEnv } from '../../support/deeds.js';
 
@@ -110,4 +114,32 @@ it('a stage that is added while a shard is on the line is carried out on it', as
   ]);
   expect(first?.epoch).toBe(1);
   expect(first?.result?.files.map(({ name }) => name)).toEqual(['three.arrow', 'two.arrow']);
+});
+
+it('a new version of a stage is shipped under load: what is done stays, what follows runs the new one, nothing is begun anew', async () => {
+  const { bench, run, client } = await atTheGate();
+  const id = await running(client);
+  bench.file('two.mjs', adding('two', 5));
+  const { manifest, baseDir } = await readManifest(bench.manifest);
+  const shipped = await resolvePipeline(manifest, { baseDir, stagesDir: bench.places.stagesDir, revision: 0 });
+  const { revision } = await client.applyPipeline(shipped);
+  await until(async () => (await client.lines()).every((line) => line.revision === revision));
+  openGate(bench);
+  expect(await run.ended, run.stderr).toMatchObject({ code: 0 });
+  const { shards } = await bench.journal();
+  expect(shards.map(({ state, epoch, attempts }) => [state, epoch, attempts])).toEqual(
+    Array.from({ length: 4 }, () => ['completed', 1, 0]),
+  );
+  expect(shards.find((shard) => shard.id === id)?.report?.stages.map(({ stage, runs }) => [stage, runs])).toEqual([
+    ['one', 1],
+    ['two', 1],
+  ]);
+  for (const { result } of shards) {
+    const table = readArrowBlocks(join(result?.dir ?? '', 'two.arrow'));
+    const { rows, columns } = table.read(0);
+    const [amounts, twos] = ['amount', 'two'].map((name) => [...((columns.get(name)?.values ?? []) as Int32Array)]);
+    table.close();
+    expect(rows).toBe(100);
+    expect(twos).toEqual(amounts?.map((amount) => amount + 5));
+  }
 });

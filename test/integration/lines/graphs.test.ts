@@ -55,6 +55,35 @@ describe('a line of two slots', () => {
   }, 300_000);
 });
 
+describe('a line of one slot', () => {
+  /** A stage that fails where another one is at work. */
+  const alone = `writeFileSync(dir + '/at-work', '', { flag: 'wx' });
+    for (let turn = 0; turn < 20; turn++) await new Promise((go) => setImmediate(go));
+    rmSync(dir + '/at-work');`;
+  const lonely = (name: string): string =>
+    adding(name, 1, alone).replace('import { appendFileSync,', 'import { appendFileSync, rmSync, writeFileSync,');
+
+  it('works sequentially: no two stages of any shards overlap, and a swap is paid for several shards', async () => {
+    const bench = Bench.make();
+    const shards = 8;
+    bench.file('rows.csv', rowsCsv(shards * 50));
+    for (const name of ['first', 'second']) bench.file(`${name}.mjs`, lonely(name));
+    bench.pipeline('lonely', {
+      input: csvInput(50),
+      slots: 1,
+      residents: 4,
+      retries: { limit: 0 },
+      stages: [
+        { name: 'first', uses: './first.mjs', workers: 1, retries: 0 },
+        { name: 'second', after: ['first'], uses: './second.mjs', workers: 1, retries: 0 },
+      ],
+    });
+    const summary = await bench.run({ env: testEnv(bench) });
+    expect(summary.shards).toMatchObject({ completed: shards, failed: 0 });
+    expect(summary.swaps).toBeLessThan(shards * 2);
+  });
+});
+
 describe('branches and waiting stages', () => {
   /** A stage that ends only when the other one has begun: two that do not run side by side never end. */
   const meet = (other: string): string => `reached(ctx);
