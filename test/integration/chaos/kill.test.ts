@@ -127,7 +127,8 @@ async function survives(random: Random, plan: readonly Victim[]): Promise<void> 
     checkEndings(shards, events);
     checkWork(shards, events, stops);
     checkCalls(callsIn(join(bench.dir, 'trace')), kills, stops);
-    expect(existsSync(bench.places.scratchRoot) && readdirSync(bench.places.scratchRoot)).toEqual([]);
+    // A run that was killed after it had told its end could not clean up any more.
+    if (code === 0) expect(existsSync(bench.places.scratchRoot) && readdirSync(bench.places.scratchRoot)).toEqual([]);
   } catch (thrown) {
     console.error(storyOf(events, stops), bench.logs(2_000));
     throw thrown;
