@@ -40,8 +40,8 @@ interface LineMemory {
 interface SlotMemory {
   step: string | undefined;
   restartCount: number;
-  /** A swap was ordered and the restart that it brings has not been seen. */
-  restartDue: boolean;
+  /** Swaps that were ordered and whose restart has not been seen. */
+  restartsDue: number;
   /** The step whose failure was told. */
   toldStep: string | undefined;
 }
@@ -176,20 +176,22 @@ export class KruiseDriver implements LineDriver {
     const container = pod.containers.find(({ name }) => name === slotContainer(slot));
     if (step !== seen.step) {
       seen.step = step;
-      seen.restartDue = true;
+      // Two orders may follow each other before the first restart is seen; the kubelet then restarts twice, or once for both.
+      seen.restartsDue = Math.min(seen.restartsDue + 1, 2);
     }
     if (container !== undefined && container.restartCount > seen.restartCount) {
-      if (!seen.restartDue) {
+      const unasked = container.restartCount - seen.restartCount - seen.restartsDue;
+      if (unasked > 0) {
         const reason =
           container.ended === undefined
             ? 'the container was started again'
             : `${container.ended.reason} (exit code ${String(container.ended.exitCode)})`;
         this.#tell({ type: 'slotEnded', pipeline, line: pod.name, slot, reason });
       }
+      seen.restartsDue = Math.max(0, -unasked);
       seen.restartCount = container.restartCount;
-      seen.restartDue = false;
     }
-    const fault = containerFault(pod, slotContainer(slot), !seen.restartDue);
+    const fault = containerFault(pod, slotContainer(slot), seen.restartsDue === 0);
     if (fault !== undefined && step !== undefined && step !== '' && seen.toldStep !== step) {
       seen.toldStep = step;
       this.#tell({ type: 'swapFailed', pipeline, line: pod.name, slot, step, error: fault.toWire() });
@@ -207,5 +209,5 @@ export class KruiseDriver implements LineDriver {
 
 function firstSight(pod: PodView, slot: number): SlotMemory {
   const container = pod.containers.find(({ name }) => name === slotContainer(slot));
-  return { step: wantedStep(pod, slot), restartCount: container?.restartCount ?? 0, restartDue: false, toldStep: undefined };
+  return { step: wantedStep(pod, slot), restartCount: container?.restartCount ?? 0, restartsDue: 0, toldStep: undefined };
 }

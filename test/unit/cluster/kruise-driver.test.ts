@@ -104,6 +104,18 @@ describe('the kruise driver', () => {
     });
   });
 
+  it('takes the restarts of two swaps that follow each other closely for theirs', async () => {
+    kube.put({ name: 'flights-0', containers: slots() });
+    await driver.swap(order('clean', 's1'));
+    await driver.swap(order('score', 's2'));
+    const restarted = (restartCount: number) => slots({ restartCount, ended: { reason: 'Completed', exitCode: 0 } });
+    kube.put({ name: 'flights-0', containers: restarted(1) });
+    kube.put({ name: 'flights-0', containers: restarted(2) });
+    expect(events.filter(({ type }) => type === 'slotEnded')).toEqual([]);
+    kube.put({ name: 'flights-0', containers: restarted(3) });
+    expect(events.filter(({ type }) => type === 'slotEnded')).toHaveLength(1);
+  });
+
   it('tells once that a swap cannot be carried out, with the reason, and again for another step', async () => {
     kube.put({ name: 'flights-0', containers: slots() });
     const failing = slots({ waiting: { reason: 'ImagePullBackOff', message: 'no such manifest' } });
