@@ -9,7 +9,7 @@ export interface Bar {
 }
 
 const rowHeight = 34;
-const labelWidth = 300;
+const labelWidth = 380;
 const barWidth = 430;
 const top = 56;
 const escape = (text: string): string => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');

@@ -17,7 +17,9 @@ export function quantile(values: readonly number[], share: number): number {
   const below = sorted[Math.floor(place)];
   const above = sorted[Math.ceil(place)];
   if (below === undefined || above === undefined) return Number.NaN;
-  return below === above ? below : below + (above - below) * (place - Math.floor(place));
+  const part = place - Math.floor(place);
+  // Weighed apart, since a difference may overflow; held between its neighbours, since a sum is rounded.
+  return Math.min(above, Math.max(below, below * (1 - part) + above * part));
 }
 
 /** Numbers in [0, 1) that depend on the seed alone: an xorshift generator. */
