@@ -47,12 +47,16 @@ export default defineStage({
 });
 `;
 
+const waitingAt = (gate: string): string => `reached(ctx);
+    while (!existsSync(dir + '/${gate}') && !ctx.signal.aborted) await new Promise((go) => setTimeout(go, 5));
+    ctx.signal.throwIfAborted();`;
+
 /** What stages may do first. `…Odd`: only for the shard whose key ends with 1. */
 export const deeds = {
   /** Says that it is there, and waits until the test opens the gate or the run is cancelled. */
-  gate: `reached(ctx);
-    while (!existsSync(dir + '/gate') && !ctx.signal.aborted) await new Promise((go) => setTimeout(go, 5));
-    ctx.signal.throwIfAborted();`,
+  gate: waitingAt('gate'),
+  /** The same for a stage behind it. */
+  secondGate: waitingAt('second-gate'),
   throwOddWhileBroken: `if (isOdd(ctx) && !existsSync(dir + '/mended')) throw new Error('the wheel came off');`,
   hangOdd: `if (isOdd(ctx)) for (;;);`,
   leakOdd: `if (isOdd(ctx)) { const kept = []; for (;;) kept.push(new Array(10_000).fill(kept.length + 0.5)); }`,
@@ -69,6 +73,6 @@ export const reached = (bench: Bench): string[] => {
   return existsSync(path) ? readFileSync(path, 'utf8').trimEnd().split('\n') : [];
 };
 
-export const openGate = (bench: Bench): void => {
-  bench.file('gate', '');
+export const openGate = (bench: Bench, gate: 'gate' | 'second-gate' = 'gate'): void => {
+  bench.file(gate, '');
 };
