@@ -104,22 +104,22 @@ function clip(text: string, columns: number): string {
   return text;
 }
 
+/** The first lines, where there is no room for all. */
+const fit = (lines: string[], rows: number): string[] =>
+  lines.length <= rows ? lines : [...lines.slice(0, Math.max(0, rows - 1)), '  …'];
+
 export class LiveView {
   #drawn = 0;
 
   constructor(private readonly out: NodeJS.WriteStream) {}
 
+  /** Never more lines than the terminal has: what has scrolled away cannot be drawn again. */
   draw(snapshot: RunSnapshot): void {
-    const lines = renderSnapshot(snapshot, this.out.columns, this.out.hasColors());
+    const { columns, rows } = this.out;
+    const lines = fit(renderSnapshot(snapshot, columns, this.out.hasColors()), rows - 1);
     this.#clear();
     this.out.write(`${lines.join('\n')}\n`);
     this.#drawn = lines.length;
-  }
-
-  /** Something that stays, above the view. */
-  say(text: string): void {
-    this.#clear();
-    this.out.write(`${text}\n`);
   }
 
   close(): void {

@@ -81,6 +81,8 @@ const probes = {
   python3: programs('install Python 3', python),
   'python3+pyarrow': pythonWith('pyarrow'),
   'redis-server': programs('apt-get install redis-server', 'redis-server'),
+  /** A terminal to draw on. */
+  script: programs('apt-get install bsdutils', 'script', 'stty'),
   /** A C compiler, to build the native part. */
   cc: programs('install gcc', 'gcc'),
 } satisfies Record<string, Probe>;
