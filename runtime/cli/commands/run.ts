@@ -131,8 +131,10 @@ async function retryEnded({ client }: Embedded, name: string): Promise<void> {
   }
 }
 
-async function resumeAll({ client }: Embedded, name: string, stage: string): Promise<void> {
-  for await (const shard of client.listAll(name)) if (shard.state !== 'running') await client.resumeFrom(shard.id, stage);
+async function resumeAll({ client, coordinator }: Embedded, name: string, stage: string): Promise<void> {
+  // What a killed run left running runs nowhere: no line has been started yet.
+  await coordinator.releaseAbsent([]);
+  for await (const shard of client.listAll(name)) await client.resumeFrom(shard.id, stage);
 }
 
 /** Submissions are sent in batches: one durable transaction for each. */

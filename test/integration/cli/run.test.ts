@@ -133,6 +133,28 @@ describe('podline run', () => {
 });
 
 describe('podline resume', () => {
+  it('runs a stage again on every shard of a run that was killed, those in work included', async () => {
+    const gate = join(folder.dir, 'small', 'gate');
+    const running = startCli(['run', pipeline.manifest, '--work-dir', 'work', '--param', `gate=${gate}`], { cwd: folder.dir });
+    await running.said(/loaded 1 row/);
+    running.child.kill('SIGKILL');
+    await running.ended;
+    writeFileSync(gate, '');
+    const resumed = await cli(
+      ['resume', pipeline.manifest, '--work-dir', 'work', '--param', `gate=${gate}`, '--from', 'sum', '--json'],
+      {
+        cwd: folder.dir,
+      },
+    );
+    expect(resumed.code, resumed.stderr).toBe(0);
+    expect(summaryOf(resumed.stdout).shards.completed).toBe(3);
+    for (const { shardId } of summaryOf(resumed.stdout).results) {
+      const { report } = JSON.parse((await of('get', shardId, '--json')).stdout) as Shard;
+      expect(report?.stages.find(({ stage }) => stage === 'sum')?.why).toContain('asked to resume from here');
+    }
+    expect(folder.leftovers()).toEqual([]);
+  });
+
   it('runs a stage again on every shard, and then has nothing left to do', async () => {
     const first = summaryOf((await run('--json')).stdout);
     const { code, stdout } = await cli(['resume', pipeline.manifest, '--work-dir', 'work', '--from', 'sum', '--json'], {
