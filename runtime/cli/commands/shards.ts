@@ -188,25 +188,34 @@ export async function logs(shardId: string | undefined, options: { workDir: stri
   const dir = join(resolve(options.workDir), 'logs');
   const files = await readdir(dir);
   const found: { time: string; source: string; line: string }[] = [];
-  for (const file of files.filter((name) => name.endsWith('.log')).sort()) {
+  for (const file of files.filter((name) => name.endsWith('.log'))) {
+    const source = file.slice(0, -'.log'.length);
+    let time = '';
     for await (const line of createInterface({ input: createReadStream(join(dir, file)), crlfDelay: Number.POSITIVE_INFINITY })) {
+      // What bears no time, as lines of a stack, belongs to the line before it.
+      time = timeOf(line) ?? time;
       if (shardId !== undefined && !line.includes(shardId)) continue;
-      found.push({ time: timeOf(line), source: file.slice(0, -'.log'.length), line });
-      // The newest lines are what somebody looks for.
-      if (found.length > logLinesMax) found.shift();
+      found.push({ time, source, line });
+      if (found.length >= 2 * logLinesMax) keepNewest(found);
     }
   }
-  for (const { source, line } of found.sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : 0))) {
-    io.out.write(options.json ? `${line}\n` : `${source}  ${readable(line)}\n`);
-  }
+  keepNewest(found);
+  for (const { source, line } of found) io.out.write(options.json ? `${line}\n` : `${source}  ${readable(line)}\n`);
   return exitCodes.done;
 }
 
 const logLinesMax = 10_000;
+
+/** Sorts by time, and leaves the newest: they are what somebody looks for, and memory is bounded. */
+function keepNewest(lines: { time: string }[]): void {
+  lines.sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : 0));
+  lines.splice(0, Math.max(0, lines.length - logLinesMax));
+}
+
 /** Fields that the first column says already. */
 const inSourceColumn = new Set(['pid', 'name', 'line']);
 
-const timeOf = (line: string): string => /"time":"([^"]+)"/.exec(line)?.[1] ?? '';
+const timeOf = (line: string): string | undefined => /"time":"([^"]+)"/.exec(line)?.[1];
 
 function readable(line: string): string {
   try {
