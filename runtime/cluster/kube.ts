@@ -106,6 +106,12 @@ class ClientNodeKube implements Kube {
     const list = () => this.#core.listNamespacedPod({ namespace, labelSelector: selector });
     const informer = makeInformer(this.config, `/api/v1/namespaces/${namespace}/pods`, list, selector);
     let again: NodeJS.Timeout | undefined;
+    // While the API server is away the start itself fails: it is tried until it does not.
+    const openAgain = (): void => {
+      again = setTimeout(() => {
+        if (!this.#closed) void informer.start().catch(openAgain);
+      }, watchAgainMs);
+    };
     informer.on('add', (pod) => {
       watch.changed(viewOf(pod));
     });
@@ -118,9 +124,7 @@ class ClientNodeKube implements Kube {
     informer.on('error', (error: unknown) => {
       if (this.#closed) return;
       logger.warn({ err: String(error) }, 'the watch of the pods broke; it is opened again');
-      again = setTimeout(() => {
-        if (!this.#closed) void informer.start().catch(() => undefined);
-      }, watchAgainMs);
+      openAgain();
     });
     this.#closers.push(async () => {
       clearTimeout(again);
