@@ -24,10 +24,3 @@ export async function hashOfFolder(folder: string): Promise<string> {
   if (files.length === 0) throw new Error(`${folder} holds no result`);
   return resultHash(files);
 }
-
-/** A runner is void when one of its hashes is not the reference. */
-export function voidRunners(hashes: ReadonlyMap<string, readonly string[]>, reference: string): Set<string> {
-  return new Set(
-    [...hashes].filter(([, own]) => own.length === 0 || own.some((hash) => hash !== reference)).map(([runner]) => runner),
-  );
-}

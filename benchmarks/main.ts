@@ -1,91 +1,146 @@
 /** `npm run bench`: options in, tables out; results as JSON, Markdown and pictures under `.podline/bench/`. */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { existsSync, rmSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { packageRoot } from '../runtime/platform/entries.js';
-import { bench, runnerNames, type BenchOptions } from './bench.js';
+import { bench, partNames } from './bench.js';
+import { goalsOf } from './goals.js';
+import type { BenchOptions, Place } from './options.js';
+import { peers as allPeers } from './peers/index.js';
 import { picturesOf } from './pictures.js';
-import { markdownOf, rowsOf } from './report.js';
+import { goalTable, markdownOf } from './report.js';
+import type { BenchResults } from './results.js';
+import { rowsOf } from './rows.js';
 
 interface Flags {
   repeats?: number;
-  rows?: number;
-  small?: number;
   seed: number;
+  scale: number;
   only?: string[];
+  peers?: string[];
   out: string;
-  quick: boolean;
   record: boolean;
+  full: boolean;
 }
 
 const whole = (text: string): number => {
   const value = Number(text);
-  if (!Number.isInteger(value) || value < 0) throw new InvalidArgumentError('It must be a whole number.');
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('It must be a whole number above 0.');
   return value;
 };
+const factor = (text: string): number => {
+  const value = Number(text);
+  if (!(value > 0 && value <= 1)) throw new InvalidArgumentError('It must be above 0, and at most 1.');
+  return value;
+};
+const names =
+  (known: readonly string[]) =>
+  (text: string): string[] => {
+    const wanted = text.split(',').filter((name) => name !== '');
+    const stray = wanted.filter((name) => !known.includes(name));
+    if (stray.length > 0) throw new InvalidArgumentError(`There is no ${stray.join(', ')}; there are ${known.join(', ')}.`);
+    return wanted;
+  };
+const peerNames = allPeers.map(({ name }) => name);
 
 const flags = new Command('bench')
-  .description('The flights pipeline on Podline, over HTTP and over Redis, in one run.')
-  .option('--repeats <n>', 'measurements of each runner (default: 7; quick: 3)', whole)
-  .option('--rows <n>', 'rows of the source (default: all 3,000,000; quick: 500,000)', whole)
-  .option('--small <n>', 'small shards for each runner and round (default: 50; quick: 10)', whole)
-  .option('--seed <n>', 'of the order of measurements', whole, 1)
-  .option('--only <name...>', `of ${runnerNames.join(', ')}; the first is always there`)
+  .description('Podline beside what one would otherwise use, all in one run.')
+  .option('--record', 'the whole of it: 7 repeats; writes benchmarks/RESULTS.md, results.json and pictures/', false)
+  .option('--full', 'with shards of 4 GiB and 127 stages too', false)
+  .option('--repeats <n>', 'measurements of each runner (default: 3; with --record: 7)', whole)
+  .option('--only <parts>', `some of ${partNames.join(',')}`, names(partNames))
+  .option('--peers <names>', `some of podline,${peerNames.join(',')}; Podline is always there`, names(['podline', ...peerNames]))
+  .option('--seed <n>', 'of the order of measurements and of the sources', whole, 1)
+  .option('--scale <x>', 'multiplies the size of shards, to try something out', factor, 1)
   .option('--out <dir>', 'where results go', join('.podline', 'bench'))
-  .option('--quick', 'fewer rows and repeats', false)
-  .option('--record', 'write benchmarks/RESULTS.md and its pictures too', false)
   .parse()
   .opts<Flags>();
 
-const stray = (flags.only ?? []).filter((name) => !runnerNames.includes(name));
-if (stray.length > 0) {
-  console.error(`there is no runner ${stray.join(', ')}; there are ${runnerNames.join(', ')}`);
-  process.exit(2);
-}
 const interrupted = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
   process.once(signal, () => interrupted.abort(new Error(`ended by ${signal}`)));
 
 const options: BenchOptions = {
-  repeats: Math.max(flags.repeats ?? (flags.quick ? 3 : 7), 1),
-  rows: flags.rows ?? (flags.quick ? 500_000 : undefined),
-  smallShards: flags.small ?? (flags.quick ? 10 : 50),
-  smallRounds: flags.quick ? 1 : 3,
-  smallRows: 64,
-  signal: interrupted.signal,
-  coldRuns: flags.quick ? 1 : 3,
+  repeats: flags.repeats ?? (flags.record ? 7 : 3),
   seed: flags.seed,
+  record: flags.record,
+  full: flags.full,
+  scale: flags.scale,
   only: flags.only,
-  quick: flags.quick,
+  peers: allPeers.filter(({ name }) => flags.peers === undefined || flags.peers.includes(name)),
+  signal: interrupted.signal,
   say: (line) => console.error(line),
 };
 
 const out = resolve(flags.out);
 await mkdir(out, { recursive: true });
-const dir = await mkdtemp(join(out, 'run-'));
-try {
-  const results = await bench(dir, options);
-  const markdown = markdownOf(results);
-  const pictures = picturesOf(results);
-  await writeFile(join(out, 'results.json'), `${JSON.stringify(results, null, 1)}\n`);
-  await writeFile(join(out, 'results.md'), markdown);
-  for (const [name, svg] of Object.entries(pictures)) await writeFile(join(out, name), svg);
-  if (flags.record) await record(markdown, pictures);
-  console.log(`\n${markdown}`);
-  console.log(`Results as JSON, Markdown and pictures: ${flags.out}`);
-  process.exitCode =
-    rowsOf(results).some(({ isVoid }) => isVoid) || results.runners.some(({ failed }) => failed !== undefined) ? 1 : 0;
-} finally {
-  await rm(dir, { recursive: true, force: true });
+const diskDir = await mkdtemp(join(out, 'run-'));
+const place: Place = {
+  diskDir,
+  memoryDir: existsSync('/dev/shm') ? await mkdtemp('/dev/shm/podline-bench-') : diskDir,
+};
+// Also where something is thrown: shared memory outlives the process.
+process.on('exit', () => {
+  for (const dir of [place.memoryDir, place.diskDir]) rmSync(dir, { recursive: true, force: true });
+});
+
+const results = await bench(place, options).catch((thrown: unknown) => {
+  if (!interrupted.signal.aborted) throw thrown;
+  // Everything that was started is closed by now.
+  console.error(interrupted.signal.reason instanceof Error ? interrupted.signal.reason.message : 'ended');
+  process.exit(130);
+});
+const markdown = markdownOf(results, await notes());
+const pictures = picturesOf(results);
+await write(out, 'results.md', markdown, pictures, results);
+if (flags.record) {
+  const shown = Object.keys(pictures).map((name) => `![${name}](pictures/${name})`);
+  const more = `## Pictures\n\n${shown.join('\n\n')}\n\nRecorded with \`npm run bench -- --record\`; see [README.md](README.md) for what the figures mean.\n`;
+  const folder = join(packageRoot, 'benchmarks');
+  await write(folder, 'RESULTS.md', `${markdown}\n${more}`, pictures, results);
+}
+console.log(`\n${goalTable(results)}\n`);
+const goals = goalsOf(results);
+const isShort = flags.record ? '' : ' This was a short run: --record repeats more.';
+console.log(
+  `${goals.filter(({ holds }) => holds === true).length} of ${goals.length} hold, ${goals.filter(({ holds }) => holds === false).length} do not, ${goals.filter(({ holds }) => holds === undefined).length} were not measured.${isShort}`,
+);
+console.log(`All of it as Markdown, JSON and pictures: ${flags.out}`);
+// A figure that is missed is a finding; a wrong result or a part that broke is a fault.
+process.exitCode = isFaulty(results) ? 1 : 0;
+
+function isFaulty({ comparisons, broken, small, growth }: BenchResults): boolean {
+  return (
+    broken.length > 0 ||
+    comparisons.some(
+      (comparison) =>
+        comparison.runners.some(({ failed }) => failed !== undefined) || rowsOf(comparison).some(({ isVoid }) => isVoid),
+    ) ||
+    (small?.samples.some(({ isVoid }) => isVoid) ?? false) ||
+    (growth?.points.some(({ isVoid }) => isVoid) ?? false)
+  );
 }
 
-async function record(markdown: string, pictures: Readonly<Record<string, string>>): Promise<void> {
-  const folder = join(packageRoot, 'benchmarks');
-  await mkdir(join(folder, 'pictures'), { recursive: true });
-  for (const [name, svg] of Object.entries(pictures)) await writeFile(join(folder, 'pictures', name), svg);
-  const shown = ['wall.svg', 'added-cpu.svg'].map((name) => `![${name}](pictures/${name})`);
-  await writeFile(
-    join(folder, 'RESULTS.md'),
-    `${markdown}\n## Pictures\n\n${shown.join('\n\n')}\n\nRecorded with \`npm run bench -- --record\`; see [README.md](README.md) for what the figures mean.\n`,
-  );
+/** Pages on figures that do not hold: where the time goes, and what was tried. */
+async function notes(): Promise<string[]> {
+  const folder = join(packageRoot, 'benchmarks', 'notes');
+  if (!existsSync(folder)) return [];
+  const files = (await readdir(folder)).filter((name) => name.endsWith('.md')).sort();
+  return Promise.all(files.map((name) => readFile(join(folder, name), 'utf8')));
+}
+
+async function write(
+  folder: string,
+  page: string,
+  markdown: string,
+  pictures: Readonly<Record<string, string>>,
+  results: BenchResults,
+): Promise<void> {
+  const pictureDir = join(folder, 'pictures');
+  await mkdir(pictureDir, { recursive: true });
+  for (const old of await readdir(pictureDir)) if (old.endsWith('.svg')) rmSync(join(pictureDir, old));
+  for (const [name, svg] of Object.entries(pictures)) await writeFile(join(pictureDir, name), svg);
+  await writeFile(join(folder, page), markdown);
+  await writeFile(join(folder, 'results.json'), `${JSON.stringify(results, null, 1)}\n`);
 }

@@ -1,5 +1,11 @@
 /** Everything that a run of the benchmark found: what is written as JSON, and what tables and pictures are made of. */
 import type { BytesByMedium } from '../runtime/contracts/block.js';
+import type { CheckpointFigures } from './checkpoints/main.js';
+import type { ColumnFigures } from './figures/columns.js';
+import type { LoadFigures } from './figures/load.js';
+import type { PipeliningFigures } from './figures/pipelining.js';
+import type { SlowdownFigures } from './figures/slowdown.js';
+import type { ThreadFigures } from './figures/threads.js';
 import type { MachineLimits } from './limits.js';
 import type { StageTold } from './runners/runner.js';
 
@@ -11,28 +17,11 @@ export interface Sample {
   cpuMs: number;
   peakRssBytes: number;
   peakMemoryBytes: number;
+  /** See `JobEnd`. */
+  spanMs?: number | undefined;
   bytes: BytesByMedium;
   stages: StageTold[];
-  hash: string;
-}
-
-/** Small shards, one after another. */
-export interface SmallSample {
-  runner: string;
-  round: number;
-  shards: number;
-  rows: number;
-  cpuMs: number;
-  shardMs: number[];
-  /** By stage, of each shard; Podline only. */
-  handoverMs: Record<string, number[]>;
-  hashes: string[];
-}
-
-export interface ColdSample {
-  round: number;
-  wallMs: number;
-  cpuMs: number;
+  told?: Record<string, number> | undefined;
   hash: string;
 }
 
@@ -41,13 +30,81 @@ export interface RunnerNote {
   title: string;
   /** Until it takes jobs: processes, stages loaded. */
   startMs?: number | undefined;
-  /** Why it is not in the tables. */
+  /** How it is tuned. */
+  settings?: string | undefined;
+  /** It is not made for such work, and why. */
+  doesNot?: string | undefined;
+  /** It would be in the tables if this machine had what it needs. */
   missing?: string | undefined;
+  /** It broke, with these words. */
   failed?: string | undefined;
+  /** Measured fewer times than the others: a short run does not wait for the slow. */
+  repeats?: number | undefined;
+}
+
+/** One workload, all runners beside one another. */
+export interface ComparisonResult {
+  name: string;
+  title: string;
+  /** Of the source of a shard. */
+  shardBytes: number;
+  rows?: number | undefined;
+  stages: number;
+  repeats: number;
+  /** The hash that the result must have, and who says so. */
+  reference: string;
+  referenceBy: string;
+  runners: RunnerNote[];
+  samples: Sample[];
+}
+
+/** Many small shards. */
+export interface SmallResult {
+  shardBytes: number;
+  stages: number;
+  runners: RunnerNote[];
+  samples: SmallSample[];
+}
+
+export interface SmallSample {
+  runner: string;
+  round: number;
+  /** One after another: wall time of each. */
+  shardMs: number[];
+  cpuMsEach: number;
+  /** Of each shard: `spanMs`, and what else the runner told. */
+  spanMs: number[];
+  loadMs: number[];
+  /** Of every stage of every shard; Podline only. */
+  handoverMs: number[];
+  /** Given together, as many at once as the runner takes. */
+  together?: { shards: number; atOnce: number; wallMs: number } | undefined;
+  isVoid: boolean;
+}
+
+/** Cost against size: a runner at one point. */
+export interface GrowthPoint {
+  series: 'bytes' | 'stages' | 'numbers';
+  runner: string;
+  title: string;
+  /** Bytes of the shard's source; rows for `numbers`. */
+  size: number;
+  stages: number;
+  wallMs: number[];
+  spanMs: number[];
+  /** Podline only: of every stage of every shard. */
+  handoverMs: number[];
+  isVoid: boolean;
+}
+
+export interface GrowthResult {
+  points: GrowthPoint[];
+  /** Points that were not measured, and why. */
+  left: string[];
 }
 
 export interface BenchResults {
-  format: 1;
+  format: 2;
   at: string;
   machine: {
     cpu: string;
@@ -59,17 +116,18 @@ export interface BenchResults {
     loadBefore: number[];
     loadAfter: number[];
   };
-  options: { repeats: number; rows: number; seed: number; smallShards: number; smallRows: number; quick: boolean };
+  options: { repeats: number; seed: number; record: boolean; full: boolean; scale: number; only?: string[] | undefined };
   tookMs: number;
   limits: MachineLimits[];
-  runners: RunnerNote[];
-  /** Stages in order: hand-overs are counted by them. */
-  stages: string[];
-  /** The hash of the floor: what all others must give. */
-  reference: { large: string; small: string[]; cold: string };
-  samples: Sample[];
-  small: SmallSample[];
-  cold: ColdSample[];
+  comparisons: ComparisonResult[];
+  small?: SmallResult | undefined;
+  growth?: GrowthResult | undefined;
+  columns?: ColumnFigures | undefined;
+  load?: LoadFigures | undefined;
+  threads?: ThreadFigures | undefined;
+  slowdown?: SlowdownFigures | undefined;
+  pipelining?: PipeliningFigures | undefined;
+  checkpoints?: CheckpointFigures | undefined;
+  /** Parts that broke, with what they said: never silently left out. */
+  broken: { part: string; message: string }[];
 }
-
-export const floorRunner = 'one-process';

@@ -1,9 +1,11 @@
 /** The entry of every process of a baseline: one stage (or the source, or, for the floor, everything) behind one transport. */
 import type { FromStage, StageSetup, ToStage } from './stage-protocol.js';
 import { StageWork } from './stage-work.js';
-import { HttpStage } from './transports/http.js';
+import { HttpTransport } from './transports/http.js';
 import { WholePipeline } from './transports/one.js';
-import { RedisStage } from './transports/redis.js';
+import { RedisStore } from './transports/redis.js';
+import { StoreStage } from './transports/store-stage.js';
+import { StreamStage } from './transports/stream-stage.js';
 
 const say = (message: FromStage): void => {
   process.send?.(message);
@@ -21,7 +23,12 @@ async function setUp(setup: StageSetup): Promise<void> {
     case 'http': {
       const work = new StageWork(setup, setup.stage);
       await work.load();
-      const stage = new HttpStage(work, (done) => say({ type: 'done', done }), fail);
+      const stage = new StreamStage(
+        () => work,
+        new HttpTransport(),
+        (done) => say({ type: 'done', done }),
+        fail,
+      );
       port = await stage.listen();
       take = (message) => {
         if (message.type === 'connect') stage.connect(message.ports);
@@ -32,10 +39,10 @@ async function setUp(setup: StageSetup): Promise<void> {
     case 'redis': {
       const work = new StageWork(setup, setup.stage);
       await work.load();
-      const stage = await RedisStage.open(work, setup.socket ?? '');
+      const stage = new StoreStage(() => work, await RedisStore.open(setup.socket ?? ''));
       take = async (message) => {
         if (message.type === 'job') say({ type: 'done', done: await stage.run(message.job, message.blocks ?? {}) });
-        if (message.type === 'forget') await stage.forget(message.keys);
+        if (message.type === 'forget') await stage.remove(message.keys);
       };
       break;
     }

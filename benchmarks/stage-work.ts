@@ -16,10 +16,11 @@ import { ndjsonCodec } from './codecs/ndjson.js';
 import { recordsCodec } from './codecs/records.js';
 import { StageCode, type StageEnd } from './stage-code.js';
 import type { CodecName, StageDone, StageSetup } from './stage-protocol.js';
-import type { Table } from './table.js';
+import { zipTables, type Table } from './table.js';
+import type { TransportWork } from './transports/transport.js';
 import type { Edge, Job } from './workload.js';
 
-export class StageWork {
+export class StageWork implements TransportWork<Table, Job, StageDone> {
   readonly inputs: Edge[];
   readonly outputs: Edge[];
   #code: StageCode | undefined;
@@ -86,6 +87,10 @@ export class StageWork {
     const end = (await this.#code?.finish()) ?? {};
     if (this.setup.workload.resultStages.includes(this.stage)) await this.#write(job, end);
     return end.table;
+  }
+
+  zip(tables: readonly Table[]): Table {
+    return zipTables(tables);
   }
 
   received(bytes: number): void {

@@ -112,17 +112,6 @@ async function inputSchemaOf(manifest: PipelineManifest, source: ShardSource & {
 const byName = (columns: readonly ColumnSchema[]): ColumnSchema[] =>
   [...new Map(columns.toReversed().map((column) => [column.name, column])).values()].toReversed();
 
-/** Edges that carry the same columns: what is made for one serves all of them. */
-export function groupsOf(edges: readonly Edge[]): Map<string, Edge[]> {
-  const groups = new Map<string, Edge[]>();
-  for (const edge of edges) {
-    const name = groupOf(edge);
-    groups.set(name, [...(groups.get(name) ?? []), edge]);
-  }
-  return groups;
-}
-export const groupOf = ({ columns }: Pick<Edge, 'columns'>): string => columns.map(({ name }) => name).join();
-
 /** Stages behind those that they read. */
 export function inOrder(stages: readonly ResolvedStage[]): ResolvedStage[] {
   const ordered: ResolvedStage[] = [];

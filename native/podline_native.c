@@ -1,14 +1,16 @@
 /*
- * The native part of the scratch: private memory maps of files as ArrayBuffers, and the few file calls that Node
- * lacks. Everything works without it, by pread and plain copies.
+ * The native part of the scratch: memory maps of files as ArrayBuffers, the few file calls that Node lacks, and a checksum at
+ * the speed of memory. Everything works without it, by pread and plain copies.
  *
- * Owns: the list of live mappings. Leaves to others: which file is mapped how far (runtime/scratch/mapping.ts).
+ * Owns: the list of live mappings. Leaves to others: which file is mapped how far (runtime/scratch/segment-views.ts,
+ * open-segment.ts).
  *
  * Invariants
- *  1. A mapping is MAP_PRIVATE: what a reader writes into it is its own copy, and no other process sees it.
+ *  1. A mapping for readers is MAP_PRIVATE: what a reader writes into it is its own copy, and no other process sees it.
  *  2. A mapping is unmapped once: by unmap(), which detaches the ArrayBuffer first, or by the finalizer of a
  *     buffer that was never unmapped. After unmap() no JavaScript can reach the memory.
- *  3. The module keeps no state per thread but through N-API, so that worker threads may load it too.
+ *  3. An ArrayBuffer reaches exactly the bytes that were asked for, not the pages that they lie in.
+ *  4. The module keeps no state per thread but through N-API, so that worker threads may load it too.
  *
  * Needs N-API 8 and a POSIX libc only; system calls without a wrapper in old libcs go through syscall().
  */
@@ -23,9 +25,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_acle.h>
+#include <sys/auxv.h>
+#endif
 
 #ifndef FALLOC_FL_KEEP_SIZE
 #define FALLOC_FL_KEEP_SIZE 0x01
@@ -35,8 +46,12 @@
 #endif
 
 typedef struct mapping {
+  /* What the ArrayBuffer holds. */
   void *address;
   size_t length;
+  /* The pages around it. */
+  void *base;
+  size_t base_length;
   struct mapping *next;
 } mapping;
 
@@ -64,12 +79,26 @@ static napi_value fail(napi_env env, const char *call, int number) {
   return NULL;
 }
 
-/* Takes (address) or, when `owner` is given, exactly that mapping off the list; 0 when it is not on it. */
-static int forget(void *address, size_t length, const mapping *owner) {
+/* The live mapping of exactly these bytes, by what must not be looked up in the record later; 0 when there is none. */
+static int find(const void *address, size_t length, mapping *copy) {
+  int found = 0;
+  pthread_mutex_lock(&mappings_lock);
+  for (mapping *m = mappings; m != NULL && !found; m = m->next) {
+    if (m->address == address && m->length == length) {
+      *copy = *m;
+      found = 1;
+    }
+  }
+  pthread_mutex_unlock(&mappings_lock);
+  return found;
+}
+
+/* Takes the mapping with these pages off the list; 0 when it is not on it (any more). */
+static int forget(const void *base) {
   int found = 0;
   pthread_mutex_lock(&mappings_lock);
   for (mapping **at = &mappings; *at != NULL; at = &(*at)->next) {
-    if (owner != NULL ? *at == owner : ((*at)->address == address && (*at)->length == length)) {
+    if ((*at)->base == base) {
       *at = (*at)->next;
       found = 1;
       break;
@@ -84,7 +113,17 @@ static void finalize(napi_env env, void *data, void *hint) {
   (void)env;
   (void)data;
   mapping *m = hint;
-  if (forget(NULL, 0, m)) munmap(m->address, m->length);
+  int live = 0;
+  pthread_mutex_lock(&mappings_lock);
+  for (mapping **at = &mappings; *at != NULL; at = &(*at)->next) {
+    if (*at == m) {
+      *at = m->next;
+      live = 1;
+      break;
+    }
+  }
+  pthread_mutex_unlock(&mappings_lock);
+  if (live) munmap(m->base, m->base_length);
   free(m);
 }
 
@@ -103,34 +142,51 @@ static int numbers(napi_env env, napi_callback_info info, size_t wanted, napi_va
   return 1;
 }
 
-/* map(fd, offset, length): ArrayBuffer. `offset` is a multiple of the page size; throws with `code`. */
-static napi_value map_file(napi_env env, napi_callback_info info) {
-  napi_value argv[3];
-  double n[3];
-  if (!numbers(env, info, 3, argv, n, 0)) return NULL;
-  size_t length = (size_t)n[2];
+/* Bytes [offset, offset + length) of a file as an ArrayBuffer (invariant 3). */
+static napi_value map_bytes(napi_env env, int fd, off_t offset, size_t length, int flags) {
+  size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  size_t head = (size_t)offset % page;
   mapping *m = malloc(sizeof(*m));
   if (m == NULL) return fail(env, "map", ENOMEM);
+  m->base_length = head + length;
   m->length = length;
-  m->address = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, (int)n[0], (off_t)n[1]);
-  if (m->address == MAP_FAILED) {
+  m->base = mmap(NULL, m->base_length, PROT_READ | PROT_WRITE, flags, fd, offset - (off_t)head);
+  if (m->base == MAP_FAILED) {
     int number = errno;
     free(m);
     return fail(env, "mmap", number);
   }
+  m->address = (char *)m->base + head;
   pthread_mutex_lock(&mappings_lock);
   m->next = mappings;
   mappings = m;
   pthread_mutex_unlock(&mappings_lock);
   napi_value buffer;
   if (napi_create_external_arraybuffer(env, m->address, length, finalize, m, &buffer) != napi_ok) {
-    forget(NULL, 0, m);
-    munmap(m->address, length);
+    forget(m->base);
+    munmap(m->base, m->base_length);
     free(m);
     napi_throw_error(env, "EUNKNOWN", "this Node does not allow external array buffers");
     return NULL;
   }
   return buffer;
+}
+
+/* map(fd, offset, length): ArrayBuffer. Private: for readers (invariant 1). Throws with `code`. */
+static napi_value map_file(napi_env env, napi_callback_info info) {
+  napi_value argv[3];
+  double n[3];
+  if (!numbers(env, info, 3, argv, n, 0)) return NULL;
+  return map_bytes(env, (int)n[0], (off_t)n[1], (size_t)n[2], MAP_PRIVATE | MAP_NORESERVE);
+}
+
+/* mapOutput(fd, offset, length): ArrayBuffer. Shared: what is written is in the file. To be reserved before. Throws with `code`. */
+static napi_value map_output(napi_env env, napi_callback_info info) {
+  napi_value argv[3];
+  double n[3];
+  if (!numbers(env, info, 3, argv, n, 0)) return NULL;
+  /* The pages are there: one call instead of a fault for each of them. */
+  return map_bytes(env, (int)n[0], (off_t)n[1], (size_t)n[2], MAP_SHARED | MAP_POPULATE);
 }
 
 /* unmap(buffer): boolean. Detaches the buffer, then unmaps; false when it is no live mapping (any more). */
@@ -146,20 +202,14 @@ static napi_value unmap_file(napi_env env, napi_callback_info info) {
     napi_throw_type_error(env, "ERR_INVALID_ARG", "expected an ArrayBuffer");
     return NULL;
   }
-  int live = 0;
-  if (address != NULL) {
-    pthread_mutex_lock(&mappings_lock);
-    for (mapping *m = mappings; m != NULL; m = m->next) {
-      if (m->address == address && m->length == length) live = 1;
-    }
-    pthread_mutex_unlock(&mappings_lock);
-    if (live && napi_detach_arraybuffer(env, argv[0]) != napi_ok) {
-      napi_throw_error(env, "EUNKNOWN", "the buffer cannot be detached");
-      return NULL;
-    }
-    /* Detaching may run the finalizer, which then has unmapped already. */
-    if (live && forget(address, length, NULL)) munmap(address, length);
+  mapping m;
+  int live = address != NULL && find(address, length, &m);
+  if (live && napi_detach_arraybuffer(env, argv[0]) != napi_ok) {
+    napi_throw_error(env, "EUNKNOWN", "the buffer cannot be detached");
+    return NULL;
   }
+  /* Detaching may run the finalizer, which then has unmapped and freed the record already. */
+  if (live && forget(m.base)) munmap(m.base, m.base_length);
   napi_get_boolean(env, live != 0, &result);
   return result;
 }
@@ -262,6 +312,139 @@ static napi_value punch_hole(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+/* reserve(fd, offset, length): gives a stretch of a file room of its own; throws with `code` (ENOSPC). */
+static napi_value reserve(napi_env env, napi_callback_info info) {
+  napi_value argv[3];
+  double n[3];
+  if (!numbers(env, info, 3, argv, n, 0)) return NULL;
+  int done;
+  do {
+    done = fallocate((int)n[0], 0, (off_t)n[1], (off_t)n[2]);
+  } while (done < 0 && errno == EINTR);
+  if (done < 0) return fail(env, "fallocate", errno);
+  return NULL;
+}
+
+/* take(fd): boolean. An exclusive lock that goes with the last descriptor or map of this opening of the file; false: another has it. */
+static napi_value take(napi_env env, napi_callback_info info) {
+  napi_value argv[1], result;
+  double n[1];
+  if (!numbers(env, info, 1, argv, n, 0)) return NULL;
+  int done = flock((int)n[0], LOCK_EX | LOCK_NB);
+  if (done < 0 && errno != EWOULDBLOCK) return fail(env, "flock", errno);
+  napi_get_boolean(env, done == 0, &result);
+  return result;
+}
+
+/* ---- CRC-32 with zlib's polynomial, bits reflected. `crc` is the running value, already inverted. ---- */
+
+static uint32_t tables[8][256];
+
+__attribute__((constructor)) static void make_tables(void) {
+  for (uint32_t byte = 0; byte < 256; byte++) {
+    uint32_t crc = byte;
+    for (int bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >> 1) ^ 0xedb88320u : crc >> 1;
+    tables[0][byte] = crc;
+  }
+  for (int table = 1; table < 8; table++) {
+    for (int byte = 0; byte < 256; byte++)
+      tables[table][byte] = (tables[table - 1][byte] >> 8) ^ tables[0][tables[table - 1][byte] & 0xff];
+  }
+}
+
+/* Eight bytes a step, by tables: everywhere. */
+static uint32_t crc_portable(uint32_t crc, const uint8_t *at, size_t length) {
+  for (; length >= 8; length -= 8, at += 8) {
+    uint32_t low, high;
+    memcpy(&low, at, 4);
+    memcpy(&high, at + 4, 4);
+    low ^= crc;
+    crc = tables[7][low & 0xff] ^ tables[6][low >> 8 & 0xff] ^ tables[5][low >> 16 & 0xff] ^ tables[4][low >> 24] ^
+          tables[3][high & 0xff] ^ tables[2][high >> 8 & 0xff] ^ tables[1][high >> 16 & 0xff] ^ tables[0][high >> 24];
+  }
+  for (; length > 0; length--, at++) crc = (crc >> 8) ^ tables[0][(crc ^ *at) & 0xff];
+  return crc;
+}
+
+static uint32_t (*crc_best)(uint32_t, const uint8_t *, size_t) = crc_portable;
+
+#if defined(__x86_64__)
+/* One step of folding: 128 bits carried over the distance that `by` stands for, onto what lies there. */
+__attribute__((target("pclmul,sse4.1"))) static inline __m128i fold(__m128i x, __m128i by, __m128i onto) {
+  return _mm_xor_si128(_mm_xor_si128(_mm_clmulepi64_si128(x, by, 0x00), _mm_clmulepi64_si128(x, by, 0x11)), onto);
+}
+
+/*
+ * Carry-less multiplication: four lanes of 128 bits over 64 bytes a step, then one over 16; what remains is left to the tables, which
+ * reduce it as they do any 16 bytes. The constants are powers of x modulo the polynomial, reflected: x^(512+32), x^(512-32), x^(128+32),
+ * x^(128-32), as in Intel's "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ".
+ */
+__attribute__((target("pclmul,sse4.1"))) static uint32_t crc_pclmul(uint32_t crc, const uint8_t *at, size_t length) {
+  if (length < 64) return crc_portable(crc, at, length);
+  const __m128i by512 = _mm_set_epi64x(0x01c6e41596, 0x0154442bd4), by128 = _mm_set_epi64x(0x00ccaa009e, 0x01751997d0);
+  const __m128i *next = (const __m128i *)at;
+  __m128i a = _mm_xor_si128(_mm_loadu_si128(next), _mm_cvtsi32_si128((int)crc));
+  __m128i b = _mm_loadu_si128(next + 1), c = _mm_loadu_si128(next + 2), d = _mm_loadu_si128(next + 3);
+  next += 4;
+  for (length -= 64; length >= 64; length -= 64, next += 4) {
+    a = fold(a, by512, _mm_loadu_si128(next));
+    b = fold(b, by512, _mm_loadu_si128(next + 1));
+    c = fold(c, by512, _mm_loadu_si128(next + 2));
+    d = fold(d, by512, _mm_loadu_si128(next + 3));
+  }
+  a = fold(fold(fold(a, by128, b), by128, c), by128, d);
+  for (; length >= 16; length -= 16, next++) a = fold(a, by128, _mm_loadu_si128(next));
+  uint8_t rest[16];
+  _mm_storeu_si128((__m128i *)rest, a);
+  return crc_portable(crc_portable(0, rest, 16), (const uint8_t *)next, length);
+}
+
+__attribute__((constructor)) static void choose_crc(void) {
+  unsigned int a, b, c, d;
+  const unsigned int needed = bit_PCLMUL | bit_SSE4_1;
+  if (__get_cpuid(1, &a, &b, &c, &d) && (c & needed) == needed) crc_best = crc_pclmul;
+}
+#elif defined(__aarch64__)
+__attribute__((target("crc"))) static uint32_t crc_arm(uint32_t crc, const uint8_t *at, size_t length) {
+  for (; length >= 32; length -= 32, at += 32) {
+    uint64_t words[4];
+    memcpy(words, at, 32);
+    crc = __crc32d(__crc32d(__crc32d(__crc32d(crc, words[0]), words[1]), words[2]), words[3]);
+  }
+  for (; length > 0; length--, at++) crc = __crc32b(crc, *at);
+  return crc;
+}
+
+#ifndef HWCAP_CRC32
+#define HWCAP_CRC32 (1 << 7)
+#endif
+__attribute__((constructor)) static void choose_crc(void) {
+  if (getauxval(AT_HWCAP) & HWCAP_CRC32) crc_best = crc_arm;
+}
+#endif
+
+static napi_value checksum(napi_env env, napi_callback_info info, uint32_t (*crc)(uint32_t, const uint8_t *, size_t)) {
+  napi_value argv[2], result;
+  size_t argc = 2, length = 0;
+  void *data = NULL;
+  napi_typedarray_type type;
+  uint32_t value = 0;
+  napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
+  if (argc < 1 || napi_get_typedarray_info(env, argv[0], &type, &length, &data, NULL, NULL) != napi_ok || type != napi_uint8_array ||
+      (argc > 1 && napi_get_value_uint32(env, argv[1], &value) != napi_ok)) {
+    napi_throw_type_error(env, "ERR_INVALID_ARG", "expected a Uint8Array and a checksum");
+    return NULL;
+  }
+  napi_create_uint32(env, length == 0 ? value : ~crc(~value, data, length), &result);
+  return result;
+}
+
+/* crc32(bytes, value = 0): number. The fastest way that this processor has. */
+static napi_value crc32_best(napi_env env, napi_callback_info info) { return checksum(env, info, crc_best); }
+
+/* crc32Portable(bytes, value = 0): number. The way that every processor has; to hold the other one against. */
+static napi_value crc32_portable(napi_env env, napi_callback_info info) { return checksum(env, info, crc_portable); }
+
 NAPI_MODULE_INIT() {
   const napi_property_descriptor functions[] = {
       {"map", NULL, map_file, NULL, NULL, NULL, napi_enumerable, NULL},
@@ -269,6 +452,11 @@ NAPI_MODULE_INIT() {
       {"advise", NULL, advise, NULL, NULL, NULL, napi_enumerable, NULL},
       {"copyRange", NULL, copy_range, NULL, NULL, NULL, napi_enumerable, NULL},
       {"punchHole", NULL, punch_hole, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"reserve", NULL, reserve, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"mapOutput", NULL, map_output, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"take", NULL, take, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"crc32", NULL, crc32_best, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"crc32Portable", NULL, crc32_portable, NULL, NULL, NULL, napi_enumerable, NULL},
   };
   napi_define_properties(env, exports, sizeof(functions) / sizeof(functions[0]), functions);
   return exports;

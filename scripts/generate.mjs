@@ -4,11 +4,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { manifestJsonSchema } from '../dist/runtime/config/json-schema.js';
 import { errorCatalogue } from '../dist/runtime/contracts/errors.js';
-import { errorsDocument, schemaDocument } from './documents.mjs';
+import { errorsDocument, manifestDocument, schemaDocument } from './documents.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const documents = {
   'docs/errors.md': errorsDocument(errorCatalogue),
+  'docs/manifest.md': manifestDocument(manifestJsonSchema()),
   'docs/pipeline.schema.json': schemaDocument(manifestJsonSchema()),
 };
 for (const [path, text] of Object.entries(documents)) {

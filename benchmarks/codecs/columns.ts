@@ -118,5 +118,7 @@ function typed(type: ColumnType, { buffer, byteOffset, byteLength }: Uint8Array)
     case 'uint8':
     case 'utf8':
       return new Uint8Array(buffer, byteOffset, byteLength);
+    default:
+      throw new Error(`the baselines carry no ${type}`);
   }
 }

@@ -7,7 +7,7 @@
 import type { ColumnSchema, ColumnType } from '../../runtime/contracts/block.js';
 import type { ColumnData, Utf8Data } from '../../runtime/scratch/types.js';
 import { column as builders } from '../../runtime/stages/builders.js';
-import { columnOf, type NumberArray, type NumberType } from '../../runtime/stages/columns.js';
+import { columnOf, ListColumn, type NumberArray, type NumberType } from '../../runtime/stages/columns.js';
 import type { Table } from '../table.js';
 
 export type Value = number | string | boolean | null;
@@ -16,6 +16,7 @@ export type Row = Record<string, Value>;
 /** Reads one value of one column. */
 export function valueReader(data: ColumnData): (row: number) => Value {
   const column = columnOf(data);
+  if (column instanceof ListColumn) throw new Error(`the baselines carry no ${data.type}`);
   switch (column.type) {
     case 'int64':
     case 'uint64':
@@ -114,14 +115,11 @@ function fillerOf({ name, type, nullable }: ColumnSchema, blockRows: number): Co
         new Float64Array(blockRows),
         (values, rows) => builders.timestampMs.fromMs(values.subarray(0, rows)).toData().values,
       );
-    case 'bool':
-    case 'int64':
-    case 'uint64':
-    case 'timestamp[us]':
-    case 'date32':
-      throw new Error(`the baselines carry no ${type}: column ${name}`);
-    default:
-      return numberFiller({ name, type, nullable }, new arrays[type](blockRows), (values, rows) => values.subarray(0, rows));
+    default: {
+      const array = arrays[type as NumberType] as (typeof arrays)[NumberType] | undefined;
+      if (array === undefined) throw new Error(`the baselines carry no ${type}: column ${name}`);
+      return numberFiller({ name, type, nullable }, new array(blockRows), (values, rows) => values.subarray(0, rows));
+    }
   }
 }
 

@@ -1,14 +1,15 @@
 /** The stages as functions, invoked one after another, the data in Redis between them. */
 import { inputStream } from '../../runtime/contracts/block.js';
 import type { CodecName, StageDone } from '../stage-protocol.js';
-import { keyOf } from '../transports/redis.js';
-import { groupsOf, inOrder, type Edge, type Job, type Workload } from '../workload.js';
+import { keyOf } from '../transports/store-stage.js';
+import { groupsOf } from '../transports/transport.js';
+import { inOrder, type Edge, type Job, type Workload } from '../workload.js';
 import { StageChild } from './child.js';
 import { RedisServer } from './redis-server.js';
 import type { JobEnd, Runner } from './runner.js';
 import { jobEndOf } from './told.js';
 
-class RedisRunner implements Runner {
+export class RedisRunner implements Runner {
   readonly memoryDirs = [];
   #server: RedisServer | undefined;
   #functions = new Map<string, StageChild>();
@@ -75,8 +76,3 @@ class RedisRunner implements Runner {
     this.#functions.get(inputStream)?.tell({ type: 'forget', keys });
   }
 }
-
-export const redisRecords = (workload: Workload): Runner =>
-  new RedisRunner('redis-records', 'Redis, msgpackr records', workload, workload.edges, 'records');
-export const redisColumns = (workload: Workload): Runner =>
-  new RedisRunner('redis-columns', 'Redis, columns, needed ones only (tuned)', workload, workload.tunedEdges, 'columns');

@@ -35,9 +35,12 @@ export interface Call {
   /** How long the other side may take on purpose: a long poll. */
   waitMs?: number | undefined;
   triesMax?: number | undefined;
+  /** Its answer is a stream that stays open: it takes no connection away from the other calls. */
+  lasting?: boolean | undefined;
 }
 
 const problemSchema = wireErrorSchema.partial({ hint: true, retry: true });
+const agentOptions = { keepAliveTimeout: 30_000, headersTimeout: 0, bodyTimeout: 0 };
 const pauses = { initialMs: 50, factor: 2, maxMs: limits.callPauseMaxMs };
 
 /** Waits; an abort ends the wait early and without an error. */
@@ -66,7 +69,9 @@ export function errorOf(status: number, body: string, path: string): PodlineErro
 }
 
 export class HttpCaller {
-  readonly dispatcher = new Agent({ keepAliveTimeout: 30_000, connections: 16, headersTimeout: 0, bodyTimeout: 0 });
+  readonly #dispatcher = new Agent({ ...agentOptions, connections: 16 });
+  /** Of calls that last; the coordinator bounds them. */
+  readonly #lasting = new Agent({ ...agentOptions, connections: 2 * limits.eventStreamsMax });
   readonly url: string;
   readonly #token: string;
   readonly #random: () => number;
@@ -114,7 +119,7 @@ export class HttpCaller {
   ): Promise<Dispatcher.ResponseData> {
     const response = await send(this.url + call.path, {
       method: call.method,
-      dispatcher: this.dispatcher,
+      dispatcher: call.lasting === true ? this.#lasting : this.#dispatcher,
       headers: {
         ...this.headers,
         ...(stream === undefined
@@ -159,7 +164,7 @@ export class HttpCaller {
 
   /** Breaks what is under way. Idempotent. */
   close(): void {
-    if (!this.dispatcher.destroyed) void this.dispatcher.destroy();
+    for (const dispatcher of [this.#dispatcher, this.#lasting]) if (!dispatcher.destroyed) void dispatcher.destroy();
   }
 }
 

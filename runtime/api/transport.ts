@@ -104,7 +104,7 @@ export class HttpTransport implements Transport {
       }
     };
     try {
-      const response = await this.#caller.open({ method: 'POST', path }, stop.signal, {
+      const response = await this.#caller.open({ method: 'POST', path, lasting: true }, stop.signal, {
         body: lines(),
         type: 'application/x-ndjson',
       });
@@ -133,7 +133,7 @@ export class HttpTransport implements Transport {
       const path = `/v1/events?${search.toString()}`;
       try {
         const response = await this.#caller.open(
-          { method: 'GET', path },
+          { method: 'GET', lasting: true, path },
           signal,
           undefined,
           after === undefined ? {} : { 'last-event-id': String(after) },

@@ -1,5 +1,5 @@
 /**
- * The checkpoints of a line: composes copier, folders, writers and restorers into what the agent uses.
+ * The checkpoints of a line: composes savers, folders, writers and restorers into what the agent uses.
  *
  * Owns one writer per shard and place, and the order of their writes. Invariants
  *  1. Writes of one shard to one place never overlap; those of different ones may.
@@ -9,15 +9,18 @@
 import { addBytes, noBytes } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
 import { checkpointPlaces, observeWrite, type CheckpointPlace } from '../line/checkpoint-policy.js';
+import { freedColumns } from '../line/live-columns.js';
 import type { HeldStream, Holding } from '../line/resume.js';
-import { Copier } from './copier.js';
 import type { CheckpointManifest } from './manifest.js';
 import { Restorer } from './restorer.js';
+import { Saver } from './saver.js';
 import { asCheckpointError, missing, placeWords, ShardFolder } from './shard-folder.js';
 import type { Checkpoints, CheckpointsOptions, RestoreRequest, Restored, WriteRequest, Written } from './types.js';
-import { release, ShardWriter, take } from './writer.js';
+import { release, SegmentChanged, ShardWriter, take } from './writer.js';
 
 const writesQueuedMax = 8;
+/** Columns are given back once each, and rarely: that it happens during each of so many tries is a fault. */
+const takesMax = 8;
 
 interface ShardPlace {
   writer: ShardWriter;
@@ -34,7 +37,8 @@ export function openCheckpoints(options: CheckpointsOptions): Checkpoints {
 }
 
 class LineCheckpoints implements Checkpoints {
-  readonly #copier = new Copier();
+  /** A thread for each place, so that a slow volume never keeps the SSD waiting. */
+  readonly #savers = { ssd: new Saver(), volume: new Saver() };
   readonly #places = new Map<string, ShardPlace>();
   readonly #startedMs = new Map<string, number>();
   readonly #bytesPerMs: Partial<Record<CheckpointPlace, number>> = {};
@@ -53,11 +57,21 @@ class LineCheckpoints implements Checkpoints {
         { retry: 'later' },
       );
     }
-    const taken = take(request);
+    let taken = take(request);
     const startedMs = this.options.nowMs();
     at.lastAtMs = startedMs;
     at.queued += 1;
-    const written = at.tail.then(() => at.writer.write(taken, at.corrupt));
+    const written = at.tail.then(async () => {
+      for (let tries = 1; ; tries += 1) {
+        try {
+          return await at.writer.write(taken, at.corrupt);
+        } catch (error) {
+          if (!(error instanceof SegmentChanged) || tries >= takesMax) throw error;
+          release(taken);
+          taken = take(request);
+        }
+      }
+    });
     at.tail = written.then(
       () => undefined,
       () => undefined,
@@ -125,7 +139,6 @@ class LineCheckpoints implements Checkpoints {
         scratch,
         shardId,
         folder: writer.folder,
-        copier: this.#copier,
         manifest: found.manifest,
         manifestName: found.name,
         placed: (segment, file, path) => {
@@ -200,7 +213,7 @@ class LineCheckpoints implements Checkpoints {
   close(): Promise<void> {
     this.#closing ??= (async () => {
       await Promise.all([...this.#places.values()].map((at) => at.tail));
-      await this.#copier.close();
+      await Promise.all(Object.values(this.#savers).map((saver) => saver.close()));
     })();
     return this.#closing;
   }
@@ -215,7 +228,7 @@ class LineCheckpoints implements Checkpoints {
     if (there !== undefined) return there;
     const root = this.#root(place);
     if (root === undefined) throw missing(place, 'volume', 'the line was started without one');
-    const writer = new ShardWriter(new ShardFolder(place, root, pipeline, shardId), this.#copier);
+    const writer = new ShardWriter(new ShardFolder(place, root, pipeline, shardId), this.#savers[place]);
     const made = { writer, tail: Promise.resolve(), queued: 0, lastAtMs: this.options.nowMs(), corrupt: new Set<string>() };
     this.#places.set(key, made);
     return made;
@@ -225,13 +238,17 @@ class LineCheckpoints implements Checkpoints {
 const keyOf = (shardId: string, place: CheckpointPlace): string => `${place} ${shardId}`;
 
 function heldStreams(manifest: CheckpointManifest): HeldStream[] {
-  return manifest.streams.map(({ record, progress, files }) => ({
-    stream: record.stream,
-    lineage: record.lineage,
-    sealed: record.sealed,
-    blocks: record.blocks,
-    rows: record.rows,
-    bytes: Object.values(files).reduce((sum, file) => sum + (manifest.files[file]?.bytes ?? 0), 0),
-    ...(progress === undefined ? {} : { consumed: progress.consumed }),
-  }));
+  return manifest.streams.map(({ record, progress, files, blocks }) => {
+    const freed = freedColumns(blocks);
+    return {
+      stream: record.stream,
+      lineage: record.lineage,
+      sealed: record.sealed,
+      blocks: record.blocks,
+      rows: record.rows,
+      bytes: Object.values(files).reduce((sum, file) => sum + (manifest.files[file]?.bytes ?? 0), 0),
+      ...(progress === undefined ? {} : { consumed: progress.consumed }),
+      ...(freed.length === 0 ? {} : { freed }),
+    };
+  });
 }

@@ -10,18 +10,25 @@ import { z } from 'zod';
 import { columnTypes, type StageProgress } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
 
-export const checkpointFormat = 1;
+/** 2 knows lists, selections and freed columns, which whoever reads only 1 would overlook. */
+export const checkpointFormat = 2;
+const formatsRead = [1, checkpointFormat] as const;
 
 const whole = z.int().nonnegative();
 const bufferRef = z.object({ segment: z.string(), offset: whole, length: whole });
-const columnRef = z.object({
-  name: z.string(),
-  type: z.enum(columnTypes),
+const arrayRef = z.object({
   nullCount: whole,
   validity: bufferRef.optional(),
   offsets: bufferRef.optional(),
   values: bufferRef,
+});
+const columnRef = arrayRef.extend({
+  name: z.string(),
+  type: z.enum(columnTypes),
   dictionary: z.object({ length: whole, offsets: bufferRef, values: bufferRef }).optional(),
+  items: arrayRef.extend({ rows: whole }).optional(),
+  selection: z.object({ rows: whole, indices: bufferRef }).optional(),
+  freed: z.literal(true).optional(),
 });
 const blockRecord = z.object({
   seq: whole,
@@ -49,6 +56,7 @@ const streamRecord = z.object({
   blocks: whole,
   rows: whole,
   bytes: whole,
+  freed: z.array(z.string()).optional(),
 });
 
 /** [offset, length, crc32, 1 when it is a block's extent and 0 when it lies between blocks] */
@@ -77,7 +85,7 @@ const storedStream = z.object({
 export type StoredStream = z.infer<typeof storedStream>;
 
 const checkpointManifest = z.object({
-  format: z.literal(checkpointFormat),
+  format: z.literal(formatsRead),
   pipeline: z.string(),
   shardId: z.string(),
   epoch: whole,

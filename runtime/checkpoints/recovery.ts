@@ -6,7 +6,7 @@
  */
 import { addBytes, noBytes } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
-import type { ResolvedStage } from '../contracts/manifest.js';
+import { freedColumns, type ReadingStage } from '../line/live-columns.js';
 import { knownStreams, planResume, type Holding, type ResumePlan, type StreamDecision } from '../line/resume.js';
 import type { Lineages } from '../line/types.js';
 import type { Logger } from '../platform/logger.js';
@@ -18,7 +18,7 @@ export interface RecoveryRequest {
   epoch: number;
   /** Its name. */
   pipeline: string;
-  stages: readonly Pick<ResolvedStage, 'name' | 'after'>[];
+  stages: readonly ReadingStage[];
   results: Iterable<string>;
   lineages: Lineages;
   /** Holds the shard already (`putShard`). */
@@ -75,6 +75,7 @@ export async function recover(request: RecoveryRequest): Promise<Recovery> {
 export function scratchHolding(scratch: Scratch, shardId: string): Holding {
   const streams = scratch.streams(shardId).map((record) => {
     const consumed = scratch.progress(shardId, record.stream)?.consumed;
+    const freed = freedColumns(scratch.blocks(shardId, record.stream));
     return {
       stream: record.stream,
       lineage: record.lineage,
@@ -83,6 +84,7 @@ export function scratchHolding(scratch: Scratch, shardId: string): Holding {
       rows: record.rows,
       bytes: record.bytes,
       ...(consumed === undefined ? {} : { consumed }),
+      ...(freed.length === 0 ? {} : { freed }),
     };
   });
   return { streams, refused: [] };

@@ -5,19 +5,19 @@
  * Every byte is held against its checksum on the way.
  */
 import { randomBytes } from 'node:crypto';
+import { closeSync, ftruncateSync, openSync } from 'node:fs';
 import { noBytes, type BytesByMedium, type SegmentRecord } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { Scratch } from '../scratch/types.js';
-import type { Copier } from './copier.js';
+import { load } from './load.js';
 import { readProgress, type CheckpointManifest, type StoredStream } from './manifest.js';
-import { placeWords, type ShardFolder } from './shard-folder.js';
+import { isErrno, placeWords, type ShardFolder } from './shard-folder.js';
 import { renameSegments } from './snapshot.js';
 
 export interface RestoreTarget {
   scratch: Scratch;
   shardId: string;
   folder: ShardFolder;
-  copier: Copier;
   manifest: CheckpointManifest;
   manifestName: string;
   /** Told of each segment that is in its place now. */
@@ -76,20 +76,20 @@ export class Restorer {
   }
 
   async #copy(file: string, segment: SegmentRecord, path: string): Promise<void> {
-    const { copier, folder } = this.target;
-    const { pieces, bytes } = this.#file(file);
-    const answer = await copier.run({
-      kind: 'load',
-      source: folder.file(file),
-      target: path,
-      pieces: pieces.map(([offset, length, crc32]) => [offset, length, crc32]),
-    });
-    if (!answer.ok) {
-      if (answer.code === 'ENOSPC')
-        throw new PodlineError('PDL_SCRATCH_FULL', `no room for segment ${segment.id} of a checkpoint: ${answer.message}`);
+    const { folder, manifest } = this.target;
+    const { pieces, bytes, segment: stored } = this.#file(file);
+    makeFile(path, bytes);
+    const sparse = manifest.streams.some(({ record, files }) => files[stored] === file && record.freed !== undefined);
+    try {
+      await load({ source: folder.file(file), target: path, pieces, sparse });
+    } catch (error) {
+      const { message } = PodlineError.from(error);
+      if (isErrno(error, 'ENOSPC'))
+        throw new PodlineError('PDL_SCRATCH_FULL', `no room for segment ${segment.id} of a checkpoint: ${message}`);
       // A file that cannot be read is worth no more than one that is wrong.
-      throw new PodlineError('PDL_CHECKPOINT_CORRUPT', `${placeWords[folder.place]}: ${answer.message}`, {
+      throw new PodlineError('PDL_CHECKPOINT_CORRUPT', `${placeWords[folder.place]}: ${message}`, {
         place: folder.file(file),
+        cause: error,
       });
     }
     this.bytes[folder.place].read += bytes;
@@ -100,5 +100,15 @@ export class Restorer {
     const file = this.target.manifest.files[name];
     if (file === undefined) throw new PodlineError('PDL_CHECKPOINT_CORRUPT', `${this.target.manifestName} names no file ${name}`);
     return file;
+  }
+}
+
+/** A file of so many bytes, none of them written: it is filled up to its holes. */
+function makeFile(path: string, bytes: number): void {
+  const fd = openSync(path, 'w');
+  try {
+    ftruncateSync(fd, bytes);
+  } finally {
+    closeSync(fd);
   }
 }

@@ -29,6 +29,8 @@ const leftoverPattern = /^\.manifest-(\d+)\.\d+\.json\.[0-9a-f]+\.tmp$/;
 
 export class ShardFolder {
   readonly path: string;
+  /** Files that a manifest names, of those written here: they are not read again to see what may be removed. */
+  readonly #named = new Map<string, string[]>();
 
   constructor(
     readonly place: CheckpointPlace,
@@ -108,6 +110,7 @@ export class ShardFolder {
     const last = (await this.manifests()).find(({ epoch }) => epoch === manifest.epoch);
     const name = `manifest-${String(manifest.epoch)}.${String((last?.number ?? 0) + 1)}.json`;
     await writeFileAtomically(this.file(name), encodeManifest(manifest));
+    this.#named.set(name, Object.keys(manifest.files));
     return name;
   }
 
@@ -121,11 +124,11 @@ export class ShardFolder {
     for (const manifest of newestFirst(names)) {
       if (kept.length >= retain) {
         if (manifest.epoch <= epoch) await unlink(this.file(manifest.file));
+        this.#named.delete(manifest.file);
         continue;
       }
       try {
-        const { files } = decodeManifest(await readFile(this.file(manifest.file), 'utf8'), manifest.file);
-        for (const file of Object.keys(files)) named.add(file);
+        for (const file of await this.#filesOf(manifest.file)) named.add(file);
         kept.push(manifest);
       } catch (error) {
         // A torn one is of no use to anyone; one that only cannot be read just now may name any file.
@@ -146,6 +149,10 @@ export class ShardFolder {
   /** The shard is finished: nothing of it stays. */
   async remove(): Promise<void> {
     await rm(this.path, { recursive: true, force: true });
+  }
+
+  async #filesOf(manifest: string): Promise<string[]> {
+    return this.#named.get(manifest) ?? Object.keys(decodeManifest(await readFile(this.file(manifest), 'utf8'), manifest).files);
   }
 
   async #refuseBelowFence(epoch: number): Promise<void> {

@@ -1,5 +1,13 @@
 /** A stream of the scratch as it is committed at one moment, and which stretches of which segments it stands on. */
-import type { BlockExtent, BlockRecord, BufferRef, StageProgress, StreamRecord } from '../contracts/block.js';
+import type {
+  ArrayRef,
+  BlockExtent,
+  BlockRecord,
+  BufferRef,
+  ColumnRef,
+  StageProgress,
+  StreamRecord,
+} from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { Scratch } from '../scratch/types.js';
 import type { Piece } from './manifest.js';
@@ -37,14 +45,12 @@ export function snapshotStream(scratch: Scratch, shardId: string, stream: string
 
 /** Every buffer that a block stands on. */
 export function buffersOf(block: BlockRecord): BufferRef[] {
-  const buffers = block.columns.flatMap((column) => [
-    column.values,
-    column.validity,
-    column.offsets,
-    column.dictionary?.offsets,
-    column.dictionary?.values,
-  ]);
-  return [...buffers, block.payload, block.extent].filter((buffer) => buffer !== undefined);
+  const buffers: BufferRef[] = [];
+  moveBuffers(block, (buffer) => {
+    buffers.push(buffer);
+    return buffer;
+  });
+  return buffers;
 }
 
 /** For each segment that the blocks refer to: up to where. */
@@ -59,29 +65,36 @@ export function stretches(blocks: readonly BlockRecord[]): Map<string, number> {
 }
 
 /** The block with every buffer in the segment that `rename` gives for its own. */
-export function renameSegments(block: BlockRecord, rename: (segment: string) => string): BlockRecord {
-  const move = <T extends BufferRef>(buffer: T): T => ({ ...buffer, segment: rename(buffer.segment) });
+export const renameSegments = (block: BlockRecord, rename: (segment: string) => string): BlockRecord =>
+  moveBuffers(block, (buffer) => ({ ...buffer, segment: rename(buffer.segment) }));
+
+/** The block with every buffer that it names replaced by what `move` makes of it; the one place that knows where they all are. */
+function moveBuffers(block: BlockRecord, move: <T extends BufferRef>(buffer: T) => T): BlockRecord {
+  const array = <T extends ArrayRef>(from: T): T => ({
+    ...from,
+    values: move(from.values),
+    ...(from.validity && { validity: move(from.validity) }),
+    ...(from.offsets && { offsets: move(from.offsets) }),
+  });
+  const column = (from: ColumnRef): ColumnRef => ({
+    ...array(from),
+    ...(from.dictionary && {
+      dictionary: { ...from.dictionary, offsets: move(from.dictionary.offsets), values: move(from.dictionary.values) },
+    }),
+    ...(from.items && { items: array(from.items) }),
+    ...(from.selection && { selection: { ...from.selection, indices: move(from.selection.indices) } }),
+  });
   return {
     ...block,
-    columns: block.columns.map((column) => ({
-      ...column,
-      values: move(column.values),
-      ...(column.validity === undefined ? {} : { validity: move(column.validity) }),
-      ...(column.offsets === undefined ? {} : { offsets: move(column.offsets) }),
-      ...(column.dictionary === undefined
-        ? {}
-        : {
-            dictionary: {
-              length: column.dictionary.length,
-              offsets: move(column.dictionary.offsets),
-              values: move(column.dictionary.values),
-            },
-          }),
-    })),
-    ...(block.payload === undefined ? {} : { payload: move(block.payload) }),
-    ...(block.extent === undefined ? {} : { extent: move(block.extent) }),
+    columns: block.columns.map(column),
+    ...(block.payload && { payload: move(block.payload) }),
+    ...(block.extent && { extent: move(block.extent) }),
   };
 }
+
+/** Up to `to`, or to the end of the extent in which that lies: so that its checksum holds for what is copied. */
+export const wholeExtents = (to: number, extents: readonly BufferRef[]): number =>
+  extents.reduce((end, { offset, length }) => (offset < to && offset + length > end ? offset + length : end), to);
 
 /**
  * Tiles [from, to) with the extents that lie wholly in it; what lies between them comes out with crc32 0 and mark 0, to be

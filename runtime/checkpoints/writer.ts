@@ -8,14 +8,16 @@
  *  1. What a manifest names was synced before the manifest was written.
  *  2. Bytes that the place holds are not copied again: a file grows with its segment, and only the process that made it lets it grow.
  *  3. A file stands for a segment only while it is surely its copy: same inode as when it was copied, or the same checksums.
- *  4. A manifest is complete in itself: what it takes over from the one before has the wanted lineage and is still needed.
+ *  4. What a copy holds is of one moment: if columns were given back meanwhile, it is not used.
+ *  5. A manifest is complete in itself: what it takes over from the one before has the wanted lineage and is still needed.
  */
-import { closeSync, fstatSync, openSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, statSync, type Stats } from 'node:fs';
 import { noBytes, type BlockExtent, type SegmentRecord } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { StreamWritten } from '../line/checkpoint-policy.js';
 import { neededStreams } from '../line/resume.js';
-import type { Copier } from './copier.js';
+import type { Saver } from './saver.js';
+import { pageAbove } from './direct.js';
 import {
   checkpointFormat,
   storeProgress,
@@ -25,8 +27,11 @@ import {
   type StoredStream,
 } from './manifest.js';
 import { asCheckpointError, type ShardFolder } from './shard-folder.js';
-import { snapshotStream, stretches, tile, type StreamSnapshot } from './snapshot.js';
+import { snapshotStream, stretches, tile, wholeExtents, type StreamSnapshot } from './snapshot.js';
 import type { WriteRequest, Written } from './types.js';
+
+/** What `Stats.blocks` counts. */
+const statBlockBytes = 512;
 
 /** A segment as it is to be stored: open, so that it may be dropped or moved meanwhile. */
 interface OpenSegment {
@@ -35,6 +40,12 @@ interface OpenSegment {
   identity: string;
   /** Up to where it is needed. */
   to: number;
+  /** Parts of it were given back (`Scratch.freeColumns`). */
+  sparse: boolean;
+  /** Bytes that its file took then. */
+  allocatedBytes: number;
+  /** Columns of its stream that were given back by then. */
+  freed: readonly string[];
   extents: BlockExtent[];
 }
 
@@ -71,7 +82,11 @@ export function take(request: WriteRequest): Taken {
         else taken.segments.set(id, openSegment(id, to, records));
       }
     }
-    for (const segment of taken.segments.values()) segment.extents = extentsOf(taken, segment.record);
+    for (const segment of taken.segments.values()) {
+      segment.extents = extentsOf(taken, segment.record);
+      segment.to = wholeExtents(segment.to, segment.extents);
+      segment.freed = freedOf(request, segment.record);
+    }
     return taken;
   } catch (error) {
     release(taken);
@@ -89,7 +104,10 @@ function openSegment(id: string, to: number, records: ReadonlyMap<string, Segmen
   if (record === undefined)
     throw new PodlineError('PDL_SCRATCH_CORRUPT', `a block refers to segment ${id}, and there is no such segment`);
   const fd = openSync(record.path, 'r');
-  return { record, fd, identity: identityOf(fd), to, extents: [] };
+  const stat = fstatSync(fd);
+  const allocatedBytes = stat.blocks * statBlockBytes;
+  const sparse = allocatedBytes < pageAbove(record.committedBytes);
+  return { record, fd, identity: identityOf(stat), to, sparse, allocatedBytes, freed: [], extents: [] };
 }
 
 /** The checksums that are known of a segment: those of its stream's blocks, if the stream is still there. */
@@ -99,9 +117,41 @@ function extentsOf({ request, snapshots }: Taken, segment: SegmentRecord): Block
   return blocks.flatMap(({ extent }) => (extent?.segment === segment.id ? [extent] : []));
 }
 
-function identityOf(fd: number): string {
-  const { dev, ino, birthtimeMs } = fstatSync(fd);
-  return `${String(dev)}:${String(ino)}:${String(birthtimeMs)}`;
+const freedOf = ({ scratch, shardId }: WriteRequest, { stream }: SegmentRecord): readonly string[] =>
+  scratch.stream(shardId, stream)?.freed ?? [];
+
+/** Columns were given back since it was taken: a copy that was made meanwhile may hold some of their bytes, and zeros for others. */
+function hasChanged(segment: OpenSegment, request: WriteRequest): boolean {
+  const allocatedBytes = fstatSync(segment.fd).blocks * statBlockBytes;
+  const wasFreed = freedOf(request, segment.record).length > segment.freed.length;
+  return wasFreed || (allocatedBytes < segment.allocatedBytes && allocatedBytes < pageAbove(segment.record.committedBytes));
+}
+
+/** What was taken must be taken anew. */
+export class SegmentChanged extends PodlineError {
+  constructor(segment: string) {
+    super('PDL_INTERNAL', `columns of segment ${segment} were given back while it was copied`, { retry: 'later' });
+  }
+}
+
+const identityOf = ({ dev, ino, birthtimeMs }: Stats): string => `${String(dev)}:${String(ino)}:${String(birthtimeMs)}`;
+
+/**
+ * A stream as a manifest has it. Where a column was given back after its segment was copied, the copy still holds it and its pieces say
+ * so, while the blocks say what the scratch holds: whoever takes the stream in gives the column back again.
+ */
+function describe(
+  { record, blocks, progress }: StreamSnapshot,
+  files: ReadonlyMap<string, string>,
+  request: WriteRequest,
+): StoredStream {
+  return {
+    record,
+    blocks,
+    files: Object.fromEntries([...stretches(blocks).keys()].map((id) => [id, files.get(id) ?? ''])),
+    ...(progress === undefined ? {} : { progress: storeProgress(progress) }),
+    workMs: request.workMs?.[record.stream] ?? 0,
+  };
 }
 
 export class ShardWriter {
@@ -113,17 +163,12 @@ export class ShardWriter {
 
   constructor(
     readonly folder: ShardFolder,
-    private readonly copier: Copier,
+    private readonly saver: Saver,
   ) {}
 
   /** Notes that the scratch's `segment` is a copy of the place's `file`, as a restore made it. */
   restored(segment: string, file: string, stored: StoredFile, path: string): void {
-    const fd = openSync(path, 'r');
-    try {
-      this.#known.set(segment, { ...stored, name: file, mine: false, identity: identityOf(fd) });
-    } finally {
-      closeSync(fd);
-    }
+    this.#known.set(segment, { ...stored, name: file, mine: false, identity: identityOf(statSync(path)) });
   }
 
   async enter(epoch: number): Promise<void> {
@@ -150,12 +195,9 @@ export class ShardWriter {
       this.#last ??= (await this.folder.newest(excluded)).found;
       const bytes = noBytes();
       const carried = this.#carriedOver(taken);
-      const streams = [...carried];
-      for (const snapshot of taken.snapshots) {
-        if (!isNeeded(taken, snapshot.record.stream, streams)) continue;
-        streams.push(await this.#store(snapshot, taken, bytes));
-      }
-      const manifest = this.#manifest(taken, streams);
+      const needed = taken.snapshots.filter(({ record }) => isNeeded(taken, record.stream, carried));
+      const files = await this.#storeSegments(needed, taken, bytes);
+      const manifest = this.#manifest(taken, [...carried, ...needed.map((snapshot) => describe(snapshot, files, taken.request))]);
       if (this.#last === undefined || !saysTheSame(this.#last.manifest, manifest)) {
         this.#last = { name: await this.folder.add(manifest), manifest };
         await this.folder.retain(retain, epoch);
@@ -189,21 +231,23 @@ export class ShardWriter {
     return candidates.filter(({ record }) => isNeeded(taken, record.stream, candidates));
   }
 
-  async #store(snapshot: StreamSnapshot, taken: Taken, bytes: Written['bytes']): Promise<StoredStream> {
-    const { record, blocks, progress } = snapshot;
-    const files: Record<string, string> = {};
-    for (const id of stretches(blocks).keys()) {
+  /** Makes the place hold the segments that the streams stand on, several at once; returns their files, by segment. */
+  async #storeSegments(
+    snapshots: readonly StreamSnapshot[],
+    taken: Taken,
+    bytes: Written['bytes'],
+  ): Promise<Map<string, string>> {
+    const ids = [...new Set(snapshots.flatMap(({ blocks }) => [...stretches(blocks).keys()]))];
+    const files = new Map<string, string>();
+    const storing = ids.map(async (id) => {
       const segment = taken.segments.get(id);
       if (segment === undefined) throw new PodlineError('PDL_INTERNAL', `segment ${id} was not opened`);
-      files[id] = await this.#storeSegment(segment, taken.request, bytes);
-    }
-    return {
-      record,
-      blocks,
-      files,
-      ...(progress === undefined ? {} : { progress: storeProgress(progress) }),
-      workMs: taken.request.workMs?.[record.stream] ?? 0,
-    };
+      files.set(id, await this.#storeSegment(segment, taken.request, bytes));
+    });
+    // All of them are waited for: they read files that are closed when this is over.
+    const failed = (await Promise.allSettled(storing)).find((one) => one.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+    return files;
   }
 
   /** Makes the place hold the segment up to where it is needed; returns the file. */
@@ -219,15 +263,16 @@ export class ShardWriter {
     const name = grown?.name ?? this.folder.nameSegment(id, request.epoch);
     const pieces = tile(from, segment.to, segment.extents);
     const unknown = pieces.filter(([, , , mark]) => mark === 0);
-    const answer = await this.copier.run({
-      kind: 'save',
+    const answer = await this.saver.run({
       sourceFd: segment.fd,
       target: this.folder.file(name),
       from,
       to: segment.to,
+      sparse: segment.sparse,
       sums: unknown.map(([offset, length]) => [offset, length]),
     });
     if (!answer.ok) throw Object.assign(new Error(answer.message), { code: answer.code });
+    if (hasChanged(segment, request)) throw new SegmentChanged(id);
     unknown.forEach((piece, index) => {
       piece[2] = answer.sums[index] ?? 0;
     });

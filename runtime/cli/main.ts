@@ -156,6 +156,14 @@ program
     exitCode = await lint(files, options.json, io);
   });
 program
+  .command('graph')
+  .description('print the graph of a manifest as TypeScript, for the compiler to check the columns between its stages')
+  .argument('<pipeline>', 'manifest')
+  .action(async (file: string) => {
+    const { graph } = await import('./commands/graph.js');
+    exitCode = await graph(file, io);
+  });
+program
   .command('clean')
   .description('give up what a work directory holds; results stay')
   .addOption(workDirOption())

@@ -24,7 +24,7 @@ export interface ResolveOptions {
   revision: number;
 }
 
-/** Throws PDL_STAGE_LOAD (a stage cannot be built or loaded) and PDL_STAGE_COLUMNS (a stage asks for what cannot be there). */
+/** Throws PDL_STAGE_LOAD (a stage cannot be built or loaded) and PDL_STAGE_COLUMNS (stages ask for what cannot be there; all of it is told). */
 export async function resolvePipeline(manifest: PipelineManifest, options: ResolveOptions): Promise<Pipeline> {
   const { spec, metadata } = manifest;
   const bundled = await Promise.all(spec.stages.map((stage) => resolveCode(stage, options)));
@@ -39,9 +39,19 @@ export async function resolvePipeline(manifest: PipelineManifest, options: Resol
     return declares === undefined ? stage : { ...stage, declares };
   });
   const pipeline: Pipeline = { name: metadata.name, revision: options.revision, spec, stages, baseDir: options.baseDir };
-  const [fault] = flowColumns(pipeline).faults;
-  if (fault !== undefined) throw fault;
+  const { faults } = flowColumns(pipeline);
+  if (faults.length > 0) throw together(faults);
   return pipeline;
+}
+
+/** Several faults as one error, which has each of them in its cause. */
+function together(faults: readonly PodlineError[]): PodlineError {
+  const [first, second] = faults;
+  if (first !== undefined && second === undefined) return first;
+  return new PodlineError('PDL_STAGE_COLUMNS', faults.map(({ message }) => message).join('\n'), {
+    place: first?.place,
+    cause: new AggregateError(faults),
+  });
 }
 
 async function resolveCode(stage: StageSpec, options: ResolveOptions): Promise<ResolvedStage> {

@@ -17,8 +17,8 @@
  *  6. The extents of a segment's blocks follow each other from byte 0 without gaps up to `committedBytes`.
  */
 
-/** Physical types of columns, each Arrow's layout of the same name. `dictionary` is int32 codes into utf8 values. */
-export const columnTypes = [
+/** Types of single values, each Arrow's layout of the same name. `dictionary` is int32 codes into utf8 values. */
+export const scalarTypes = [
   'int8',
   'int16',
   'int32',
@@ -36,7 +36,15 @@ export const columnTypes = [
   'timestamp[us]',
   'date32',
 ] as const;
-export type ColumnType = (typeof columnTypes)[number];
+export type ScalarType = (typeof scalarTypes)[number];
+/** What a list may hold: every scalar but dictionaries; lists of lists there are none. */
+export type ItemType = Exclude<ScalarType, 'dictionary'>;
+export type ListType = `list<${ItemType}>`;
+export type ColumnType = ScalarType | ListType;
+
+export const itemTypes = scalarTypes.filter((type): type is ItemType => type !== 'dictionary');
+export const listTypes = itemTypes.map((type): ListType => `list<${type}>`);
+export const columnTypes: readonly ColumnType[] = [...scalarTypes, ...listTypes];
 
 export interface ColumnSchema {
   name: string;
@@ -56,18 +64,31 @@ export interface BufferRef {
   length: number;
 }
 
-export interface ColumnRef {
-  name: string;
-  type: ColumnType;
+/** Where the values of a column, or the items of its lists, lie. */
+export interface ArrayRef {
   nullCount: number;
   /** Bit i set: row i holds a value. Absent: no nulls. */
   validity?: BufferRef | undefined;
-  /** int32 offsets, rows + 1 of them: utf8 only. */
+  /** int32 offsets, rows + 1 of them: utf8 and lists only. */
   offsets?: BufferRef | undefined;
-  /** Values; for utf8 the bytes, for bool bits, for dictionary the int32 codes. */
+  /** Values; for utf8 the bytes, for bool bits, for dictionary the int32 codes; for a list nothing (length 0): its items are an array of their own. */
   values: BufferRef;
+}
+
+export interface ColumnRef extends ArrayRef {
+  name: string;
+  type: ColumnType;
   /** The values that the codes of a dictionary column point into: a utf8 array without nulls. */
   dictionary?: { length: number; offsets: BufferRef; values: BufferRef } | undefined;
+  /** Lists: the items of all rows, one after another; `rows` counts them. */
+  items?: (ArrayRef & { rows: number }) | undefined;
+  /**
+   * The block has only some rows of what is described above: `indices` are their numbers (uint32, as many as the block has rows) in
+   * the order of the block, `rows` is how many there are above. `nullCount` counts those above. Absent: all of them.
+   */
+  selection?: { rows: number; indices: BufferRef } | undefined;
+  /** Nothing that is still to come reads it, and its bytes were given back. Reading it is an error. */
+  freed?: true | undefined;
 }
 
 /** The stretch of a segment that a block's writer wrote for it; what checkpoints copy and checksums cover. */
@@ -128,6 +149,8 @@ export interface StreamRecord {
   rows: number;
   /** Bytes that the stream itself wrote, references not counted. */
   bytes: number;
+  /** Columns of its own whose bytes were given back (`Scratch.freeColumns`). */
+  freed?: string[] | undefined;
 }
 
 /** How far a stage has come in its input; written in the transaction of its output. */

@@ -37,4 +37,6 @@ export const env = {
   outputDir: 'PODLINE_OUTPUT_DIR',
   parameters: 'PODLINE_PARAMETERS',
   shardKey: 'PODLINE_SHARD_KEY',
+  /** In a command: by which it is found and ended when its shim died while starting it. */
+  guard: 'PODLINE_GUARD',
 } as const;

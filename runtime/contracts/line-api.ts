@@ -52,6 +52,8 @@ export const shardProgressSchema = shardAtEpoch.extend({
   phase: z.enum(['queued', 'loading', 'stages', 'delivering', 'ending']),
   stagesDone: z.array(z.string()),
   running: z.array(z.object({ stage: z.string(), slot: z.int(), blocks: z.int(), blocksTotal: z.int(), rows: z.number() })),
+  /** What was written of it to which place, or not yet, and why. */
+  checkpoints: z.array(z.string()).optional(),
 });
 export type ShardProgress = z.infer<typeof shardProgressSchema>;
 export const slotViewSchema = z.object({
@@ -59,6 +61,7 @@ export const slotViewSchema = z.object({
   stage: z.string().optional(),
   phase: z.enum(['empty', 'swapping', 'idle', 'running', 'lost']),
   swaps: z.int(),
+  busyMs: z.number().optional().describe('Time with a run in it, since the agent was started.'),
 });
 export type SlotView = z.infer<typeof slotViewSchema>;
 export const heartbeatSchema = z.object({

@@ -11,7 +11,8 @@ const name = z
   .string()
   .min(1)
   .max(63)
-  .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/, 'must be lower-case letters, digits and dashes, as a DNS label');
+  .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/, 'must be lower-case letters, digits and dashes, as a DNS label')
+  .describe('Lower-case letters, digits and dashes.');
 const durationText = z
   .string()
   .regex(/^\d+(\.\d+)?(ms|s|m|h|d)$/, 'must be a duration such as 250ms, 90s, 10m or 2h')
@@ -26,16 +27,17 @@ const quantityText = z
 /** JSON Schema's own words, the subset that a parameter needs. */
 export const parameterSchema = z
   .strictObject({
-    type: z.enum(['string', 'number', 'integer', 'boolean']),
-    description: z.string().optional(),
-    default: z.union([z.string(), z.number(), z.boolean()]).optional(),
+    type: z.enum(['string', 'number', 'integer', 'boolean']).describe('What its values are.'),
+    description: z.string().optional().describe('For people.'),
+    default: z.union([z.string(), z.number(), z.boolean()]).optional().describe('Without one, the parameter must be given.'),
     enum: z
       .array(z.union([z.string(), z.number()]))
       .min(1)
-      .optional(),
-    minimum: z.number().optional(),
-    maximum: z.number().optional(),
-    pattern: z.string().optional(),
+      .optional()
+      .describe('The only values that it may have.'),
+    minimum: z.number().optional().describe('Of numbers: the smallest.'),
+    maximum: z.number().optional().describe('Of numbers: the largest.'),
+    pattern: z.string().optional().describe('Of strings: a regular expression that they match.'),
   })
   .describe('What one parameter of a shard may be. Without a default it must be given.');
 
@@ -52,13 +54,13 @@ const inputSchema = z
       .describe(
         'Files, glob patterns, folders, http(s):// addresses, `npm:package/path` of an installed package, or an inline payload. Relative paths are relative to the manifest.',
       ),
-    format: z.enum(inputFormats).default('bytes'),
+    format: z.enum(inputFormats).default('bytes').describe('How the source is read: `bytes` as it is, the others into columns.'),
     columns: z
       .union([z.array(z.string().min(1)).min(1), z.record(z.string(), columnDeclaration)])
       .optional()
       .describe('The columns to read; as a map, with the type that each must have.'),
     chunk: z
-      .union([z.strictObject({ rows: z.int().positive() }), z.strictObject({ bytes: quantityText })])
+      .union([z.strictObject({ rows: z.int().positive().describe('Rows of a shard.') }), z.strictObject({ bytes: quantityText })])
       .optional()
       .describe('Split the source into many shards, each record in exactly one.'),
     blockRows: z
@@ -71,10 +73,17 @@ const inputSchema = z
   })
   .prefault({});
 
+const resourcesSchema = z
+  .strictObject({
+    cpu: quantityText.optional().describe('Cores.'),
+    memory: quantityText.optional().describe('Bytes; a stage that takes more fails with PDL_STAGE_MEMORY.'),
+  })
+  .default({});
+
 const stageSchema = z
   .strictObject({
     name,
-    description: z.string().optional(),
+    description: z.string().optional().describe('For people.'),
     after: z
       .array(z.string())
       .optional()
@@ -100,7 +109,12 @@ const stageSchema = z
       .enum(['table', 'bytes', 'files'])
       .default('table')
       .describe('What a command produces. A TypeScript stage says so itself.'),
-    executor: z.enum(['thread', 'process', 'container', 'job']).default('thread'),
+    executor: z
+      .enum(['thread', 'process', 'container', 'job'])
+      .default('thread')
+      .describe(
+        'Where a TypeScript stage runs: in worker threads of its slot, or in a process of its own, whose end harms nothing else. `container` and `job` are a cluster’s.',
+      ),
     bound: z
       .enum(['cpu', 'io'])
       .default('cpu')
@@ -119,8 +133,10 @@ const stageSchema = z
       .max(100)
       .default(2)
       .describe('How often the stage is tried again on the same shard before the shard fails.'),
-    timeout: durationText.optional(),
-    resources: z.strictObject({ cpu: quantityText.optional(), memory: quantityText.optional() }).default({}),
+    timeout: durationText
+      .optional()
+      .describe('A run that takes longer has failed. Counted from the moment at which the inputs of the stage are whole.'),
+    resources: resourcesSchema,
   })
   .refine((stage) => (stage.uses === undefined) !== (stage.command === undefined), {
     error: 'a stage has either `uses` (TypeScript) or `command` (any program), and not both',
@@ -128,7 +144,7 @@ const stageSchema = z
 
 const checkpointCadence = z.union([
   z.enum(['stage', 'never', 'auto']),
-  z.strictObject({ blocks: z.int().positive() }),
+  z.strictObject({ blocks: z.int().positive().describe('After so many new blocks.') }),
   z.strictObject({ every: durationText }),
 ]);
 
@@ -145,22 +161,31 @@ const checkpointsSchema = z
   .prefault({});
 
 export const pipelineSpecSchema = z.strictObject({
-  description: z.string().optional(),
-  parameters: z.record(z.string(), parameterSchema).default({}),
+  description: z.string().optional().describe('For people.'),
+  parameters: z.record(z.string(), parameterSchema).default({}).describe('What the parameters of a shard may be, by name.'),
   input: inputSchema,
   scratch: z
     .strictObject({
-      medium: z.enum(['Memory', 'SSD']).default('Memory'),
+      medium: z.enum(['Memory', 'SSD']).default('Memory').describe('`Memory`: tmpfs. `SSD`: a folder on disk.'),
       size: quantityText.default('1Gi').describe('Bound of what the streams of one line may occupy in the medium.'),
       spill: z.boolean().default(true).describe('Whether streams may move to SSD when the medium is full.'),
     })
     .prefault({}),
-  slots: z.union([z.literal('auto'), z.int().min(1).max(128)]).default('auto'),
+  slots: z
+    .union([z.literal('auto'), z.int().min(1).max(128)])
+    .default('auto')
+    .describe('Stages that a line holds loaded at once; the others take turns.'),
   residents: z
     .union([z.literal('auto'), z.int().min(1).max(256)])
     .default('auto')
     .describe('Shards that a line holds at once, so that one swap is paid for several.'),
-  stages: z.array(stageSchema).min(1).max(512),
+  streaming: z
+    .enum(['auto', 'off'])
+    .default('auto')
+    .describe(
+      '`auto`: a TypeScript stage of the form block, row, bytes or aggregate may begin while the stage before it still works, when its slot is warm and a core is free. `off`: a stage begins when its inputs are whole.',
+    ),
+  stages: z.array(stageSchema).min(1).max(512).describe('The graph.'),
   checkpoints: checkpointsSchema,
   retries: z
     .strictObject({
@@ -172,16 +197,37 @@ export const pipelineSpecSchema = z.strictObject({
         .describe('How often a shard is leased again after it failed, before it becomes a dead letter.'),
       backoff: z
         .strictObject({
-          initial: durationText.default('1s'),
-          factor: z.number().min(1).max(10).default(2),
-          max: durationText.default('60s'),
+          initial: durationText.default('1s').describe('The wait after the first failure.'),
+          factor: z.number().min(1).max(10).default(2).describe('By which it grows with each further one.'),
+          max: durationText.default('60s').describe('The longest wait.'),
         })
         .prefault({}),
     })
     .prefault({}),
-  timeLimits: z.strictObject({ pending: durationText.optional(), running: durationText.optional() }).default({}),
-  resources: z.strictObject({ cpu: quantityText.optional(), memory: quantityText.optional() }).default({}),
-  swap: z.strictObject({ gracePeriodSeconds: z.number().min(0).max(3600).default(0) }).prefault({}),
+  timeLimits: z
+    .strictObject({
+      pending: durationText.optional().describe('A shard that waits longer has failed.'),
+      running: durationText.optional().describe('A shard that has run longer, all its runs together, has failed.'),
+    })
+    .default({}),
+  resources: z
+    .strictObject({
+      cpu: quantityText
+        .optional()
+        .describe('Cores of a line: so many cpu-bound stages run at once; without it, those of the machine.'),
+      memory: quantityText.optional().describe('Of the pod of a line, in a cluster.'),
+    })
+    .default({}),
+  swap: z
+    .strictObject({
+      gracePeriodSeconds: z
+        .number()
+        .min(0)
+        .max(3600)
+        .default(0)
+        .describe('Wait between the end of one stage and the start of the next in a slot.'),
+    })
+    .prefault({}),
   result: z
     .strictObject({
       dir: z.string().min(1).default('./results').describe('Each shard gets a folder in it, named by its key.'),
@@ -199,9 +245,9 @@ export const pipelineSpecSchema = z.strictObject({
 
 export const pipelineSchema = z
   .strictObject({
-    apiVersion: z.literal('podline.dev/v1alpha1'),
-    kind: z.literal('Pipeline'),
-    metadata: z.looseObject({ name, labels: z.record(z.string(), z.string()).optional() }),
+    apiVersion: z.literal('podline.dev/v1alpha1').describe('Of this page.'),
+    kind: z.literal('Pipeline').describe('What the document is.'),
+    metadata: z.looseObject({ name, labels: z.record(z.string(), z.string()).optional().describe('As in Kubernetes.') }),
     spec: pipelineSpecSchema,
   })
   .describe('A Podline pipeline: a graph of stages that come to a shard in shared memory.');
@@ -236,8 +282,12 @@ export interface StageDeclaration {
   input?: Record<string, { type: (typeof columnTypes)[number]; nullable?: boolean | undefined }> | undefined;
   /** Columns that it writes. */
   output?: Record<string, { type: (typeof columnTypes)[number]; nullable?: boolean | undefined }> | undefined;
-  /** Input columns that its output refers to: all, none, or those named. */
+  /** Input columns that its output refers to: all, none, or those named, in that order (`runtime/line/kept.ts`). */
   keep: 'all' | 'none' | string[];
+  /** Kept columns that go on under another name: new name → name in the input. */
+  rename?: Record<string, string> | undefined;
+  /** It reads filtered columns in place, with the selection beside them, instead of gathered ones. */
+  selections?: boolean | undefined;
 }
 
 /** A pipeline as lines get it: resolved, checked, numbered. */

@@ -100,7 +100,15 @@ export const shardReportSchema = z.object({
     sourceReads: z.int(),
     bytes: bytesByMediumSchema,
   }),
-  checkpoints: z.object({ ssd: z.int(), major: z.int(), bytes: bytesByMediumSchema }),
+  checkpoints: z.object({
+    ssd: z.int(),
+    major: z.int(),
+    bytes: bytesByMediumSchema,
+    why: z
+      .array(z.string())
+      .optional()
+      .describe('The last ones, and what was not written, in words with the numbers by which it was decided.'),
+  }),
   resumedFrom: z.enum(['source', 'scratch', 'ssd', 'volume']),
   bytes: bytesByMediumSchema.describe('All of the above together, delivery included.'),
   swaps: z.int(),

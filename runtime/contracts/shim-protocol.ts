@@ -10,6 +10,7 @@
  *    │ ready(step, loadMs) ────────────────►│   loaded and warm: a hand-over is now one message
  *    │◄── start(run) ────────────────────────│   the hand-over
  *    │ progress(run, …)* ──────────────────►│
+ *    │◄── inputGrew(run, stream, blocks)*    │   the stage before it works still: streaming
  *    │ room(run, bytes) ──► ◄── roomAnswer   │   the scratch is full: may I have room?
  *    │ ended(run, outcome) ────────────────►│   everything it says is committed is committed
  *    │        … parked, until start or SIGTERM │
@@ -42,6 +43,12 @@ export interface RunRequest {
   lineage: Lineage;
   /** Blocks of the (combined) input that are committed already: go on behind them. */
   consumed: number;
+  /**
+   * Inputs that are not sealed yet: their blocks are read as they are committed (`inputGrew`), and the run ends behind the last. Only for
+   * stages of the forms block, row, bytes and aggregate, which take their input block by block; a shim that runs commands alone never
+   * gets it.
+   */
+  growing?: string[] | undefined;
 }
 
 export const helloSchema = z.object({
@@ -73,7 +80,10 @@ export const endedSchema = z.object({
   error: wireErrorSchema.optional(),
   /** From the arrival of `start` to the first call of the stage's code. */
   startMs: z.number(),
+  /** From the arrival of `start` to the end, without `waitedMs`. */
   workMs: z.number(),
+  /** Of a run with `growing` inputs: how long it had done all blocks that there were and waited for more. Absent: not at all. */
+  waitedMs: z.number().optional(),
   blocks: z.int(),
   rows: z.number(),
   bytes: bytesByMediumSchema,
@@ -111,5 +121,9 @@ export type AgentToShim =
   | Welcome
   | ({ type: 'start' } & RunRequest)
   | { type: 'cancel'; runId: string; reason: string }
+  /** An input of the run has this many committed blocks now; `sealed`: and will have no more. Only for inputs named in `growing`. */
+  | { type: 'inputGrew'; runId: string; stream: string; blocks: number; sealed: boolean }
+  /** Another run reads this one's stream as it grows: from now on say `progress` after every commit. */
+  | { type: 'followed'; runId: string }
   /** `ssd`: there is room, but on SSD: put the next segment there. */
   | { type: 'roomAnswer'; runId: string; answer: 'memory' | 'ssd' | 'none' };

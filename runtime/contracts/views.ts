@@ -47,6 +47,7 @@ export const lineViewSchema = z.object({
       phase: shardProgressSchema.shape.phase.optional(),
       stagesDone: z.array(z.string()),
       running: shardProgressSchema.shape.running,
+      checkpoints: shardProgressSchema.shape.checkpoints,
     }),
   ),
   scratch: heartbeatSchema.shape.scratch.optional(),

@@ -49,7 +49,9 @@ export function explain(shard: Shard, { paused, lines, waiting }: Circumstances)
         because.push(
           `Stage ${run.stage} is in slot ${String(run.slot)}, at block ${String(run.blocks)} of ${String(run.blocksTotal)}.`,
         );
+      if (line?.waiting !== undefined && line.state !== 'silent') because.push(`The line waits: ${line.waiting}.`);
       if (shard.stagesDone.length > 0) because.push(`Done: ${shard.stagesDone.join(', ')}.`);
+      for (const checkpoint of held?.checkpoints ?? []) because.push(`Checkpoint on ${checkpoint}.`);
       if (shard.epoch > 1)
         because.push(
           `It was leased ${times(shard.epoch)}, because ${shard.attempts > 0 ? `it failed ${times(shard.attempts)}` : 'lines were lost or gave it back'}.`,
@@ -59,6 +61,7 @@ export function explain(shard: Shard, { paused, lines, waiting }: Circumstances)
     case 'completed':
       because.push(`It completed on line ${shard.line ?? '?'}; its result is in ${shard.result?.dir ?? shard.resultDir}.`);
       for (const stage of shard.report?.stages ?? []) because.push(`${stage.stage}: ${stage.outcome}. ${stage.why}`);
+      for (const checkpoint of shard.report?.checkpoints.why ?? []) because.push(`Checkpoint on ${checkpoint}.`);
       break;
     case 'failed':
       because.push(

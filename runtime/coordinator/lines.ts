@@ -121,6 +121,7 @@ export function viewOf(line: Line, leases: readonly HeldLease[], nowMs: number):
         stagesDone: shard?.stagesDone ?? [],
         running: shard?.running ?? [],
         ...(shard === undefined ? {} : { phase: shard.phase }),
+        ...(shard?.checkpoints === undefined ? {} : { checkpoints: shard.checkpoints }),
       };
     }),
     ...(heartbeat === undefined ? {} : { scratch: heartbeat.scratch }),

@@ -12,6 +12,7 @@ import { inputStream, type ColumnSchema, type StreamKind } from '../contracts/bl
 import { PodlineError } from '../contracts/errors.js';
 import type { Pipeline, PipelineSpec, ResolvedStage, StageDeclaration } from '../contracts/manifest.js';
 import { topologicalOrder } from './graph.js';
+import { layColumns, type KeepFault } from './kept.js';
 
 export interface ColumnFlow {
   /** Columns that each stage (and `input`) writes; undefined where they are not known before it has run. */
@@ -20,9 +21,10 @@ export interface ColumnFlow {
   faults: PodlineError[];
 }
 
-/** A column and the stage that wrote it: a stage that keeps a column passes on the very same. */
+/** A column, the stage that wrote it and its name there: a stage that keeps or renames a column passes on the very same. */
 interface Flowing extends ColumnSchema {
   from: string;
+  was: string;
 }
 interface Stream {
   kind: StreamKind;
@@ -50,13 +52,14 @@ export function flowColumns(pipeline: Pick<Pipeline, 'spec' | 'stages'>, inputSc
 
 function inputOf({ input }: PipelineSpec, schema: readonly ColumnSchema[] | undefined): Stream {
   if (input.format === 'bytes') return { kind: 'bytes', columns: [] };
-  if (schema !== undefined) return { kind: 'table', columns: schema.map((column) => ({ ...column, from: inputStream })) };
+  if (schema !== undefined)
+    return { kind: 'table', columns: schema.map((column) => ({ ...column, from: inputStream, was: column.name })) };
   const { columns } = input;
   if (columns === undefined || Array.isArray(columns)) return { kind: 'table', columns: undefined };
   // Whether a column of the source has nulls is not written in the manifest.
   return {
     kind: 'table',
-    columns: Object.entries(columns).map(([name, type]) => ({ name, type, nullable: true, from: inputStream })),
+    columns: Object.entries(columns).map(([name, type]) => ({ name, type, nullable: true, from: inputStream, was: name })),
   };
 }
 
@@ -89,12 +92,14 @@ function zipped(stage: ResolvedStage, inputs: readonly Stream[], faults: Podline
   for (const column of inputs.flatMap(({ columns }) => columns ?? [])) {
     const known = byName.get(column.name);
     if (known === undefined) byName.set(column.name, column);
-    else if (known.from !== column.from) {
+    else if (known.from !== column.from || known.was !== column.was) {
       faults.push(
         refusal(
           stage.name,
-          `both ${known.from} and ${column.from} write a column ${column.name}`,
-          'Write it under another name in one of them.',
+          known.from === column.from
+            ? `${known.was} and ${column.was} of ${column.from} both reach it as ${column.name}`
+            : `both ${known.from} and ${column.from} write a column ${column.name}`,
+          'Give it another name in one of them.',
           column.name,
         ),
       );
@@ -123,7 +128,7 @@ function concatenated(stage: ResolvedStage, inputs: readonly Stream[], faults: P
     inputs.some((input) => input.columns?.some((column) => column.name === name && column.nullable));
   return {
     kind: first?.kind ?? 'table',
-    columns: columns.map((column) => ({ ...column, nullable: nullable(column.name), from: stage.name })),
+    columns: columns.map((column) => ({ ...column, nullable: nullable(column.name), from: stage.name, was: column.name })),
   };
 }
 
@@ -150,34 +155,39 @@ function check(stage: string, declares: StageDeclaration, { kind, columns }: Str
       }),
     );
   }
-  for (const name of Array.isArray(declares.keep) ? declares.keep : []) {
-    if (columns.some((column) => column.name === name)) continue;
+  for (const { at, column, why } of layColumns(
+    declares,
+    columns.map(({ name }) => name),
+  ).faults) {
     faults.push(
-      new PodlineError('PDL_STAGE_COLUMNS', `stage ${stage} keeps the column ${name}; what reaches it has ${list(columns)}`, {
-        place: `${stage}.keep`,
+      new PodlineError('PDL_STAGE_COLUMNS', `stage ${stage} ${keepWords(at, column, why)} what reaches it has ${list(columns)}`, {
+        place: `${stage}.${at}`,
       }),
     );
   }
 }
 
-/** Those kept, in their order, each replaced where the stage writes one of its name; then the new ones. */
+const keepWords = (at: KeepFault['at'], column: string, why: KeepFault['why']): string =>
+  why === 'taken'
+    ? `renames a column to ${column}, which is the name of another;`
+    : `${at === 'keep' ? 'keeps' : 'renames'} the column ${column};`;
+
 function outputOf(stage: ResolvedStage, reaching: Stream | undefined): Stream {
   const { declares, name: from } = stage;
   if (declares === undefined)
     return stage.output === 'table' ? { kind: 'table', columns: undefined } : { kind: stage.output, columns: [] };
-  const { form, keep } = declares;
+  const { form, keep, output = {} } = declares;
   if (form === 'bytes' || form === 'files') return { kind: form, columns: [] };
-  const written = Object.entries(declares.output ?? {}).map(([name, { type, nullable }]) => ({
-    name,
-    type,
-    nullable: nullable === true,
-    from,
-  }));
-  if (keep === 'none') return { kind: 'table', columns: written };
-  if (reaching?.columns === undefined) return { kind: 'table', columns: undefined };
-  const kept = reaching.columns.filter(({ name }) => keep === 'all' || keep.includes(name));
-  const replaced = kept.map((column) => written.find(({ name }) => name === column.name) ?? column);
-  return { kind: 'table', columns: [...replaced, ...written.filter(({ name }) => !kept.some((column) => column.name === name))] };
+  const reached = reaching?.columns;
+  if (reached === undefined && keep !== 'none') return { kind: 'table', columns: undefined };
+  const laid = layColumns(declares, reached?.map(({ name }) => name) ?? []).columns;
+  const columns = laid.flatMap(({ name, from: taken }): Flowing[] => {
+    const own = output[name];
+    if (taken === undefined)
+      return own === undefined ? [] : [{ name, type: own.type, nullable: own.nullable === true, from, was: name }];
+    return (reached ?? []).filter((column) => column.name === taken).map((column) => ({ ...column, name }));
+  });
+  return { kind: 'table', columns };
 }
 
 const kindWords: Record<StreamKind, string> = { table: 'columns', bytes: 'bytes', files: 'files' };

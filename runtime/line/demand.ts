@@ -21,8 +21,14 @@ export function moveStage(state: LineState, resident: ResidentState, stage: stri
   if (from !== undefined) count(state.demand.get(stage), from, -1);
   resident.stages.set(stage, to);
   count(state.demand.get(stage), to, 1);
-  if (to.phase === 'ready' && to.attempt > 1)
-    state.backoffs.push({ shardId: resident.lease.shardId, stage, untilMs: to.notBeforeMs });
+  const untilMs = backsOffUntilMs(to);
+  if (untilMs !== undefined) state.backoffs.push({ shardId: resident.lease.shardId, stage, untilMs });
+}
+
+/** When the back-off of a stage that has failed is over. */
+export function backsOffUntilMs(at: StageState | undefined): number | undefined {
+  if (at?.phase === 'waiting') return at.failed?.notBeforeMs;
+  return at?.phase === 'ready' && at.attempt > 1 ? at.notBeforeMs : undefined;
 }
 
 function count(demand: StageDemand | undefined, at: StageState, by: 1 | -1): void {

@@ -1,7 +1,8 @@
 /** Why a shard or a line does what it does, in words. Reads the state, decides nothing. */
-import { inputStream } from '../contracts/block.js';
+import type { WireError } from '../contracts/errors.js';
 import { allStagesFit, roomForLeases } from './admission.js';
 import { cpuBoundRuns } from './runs.js';
+import { missingInputs } from './streaming.js';
 import type { LineState, ResidentState, StageState } from './types.js';
 
 export interface StageExplanation {
@@ -64,23 +65,27 @@ function explainStage(state: LineState, resident: ResidentState, stage: string, 
     case 'running': {
       const slot = state.slots[at.slot];
       const since = slot?.phase === 'running' ? ` for ${seconds(nowMs - slot.sinceMs)}` : '';
-      return `in slot ${String(at.slot)}${since}${at.attempt > 1 ? `, try ${String(at.attempt)}` : ''}`;
+      const behind = missingInputs(state, resident, stage);
+      const follows = behind.length > 0 ? `, behind ${listed(behind)}` : '';
+      return `in slot ${String(at.slot)}${since}${at.attempt > 1 ? `, try ${String(at.attempt)}` : ''}${follows}`;
     }
-    case 'waiting': {
-      const missing = (state.graph.stages.get(stage)?.after ?? []).filter(
-        (stream) => stream !== inputStream && resident.stages.get(stream)?.phase !== 'done',
-      );
-      return `waits for ${listed(missing)}`;
-    }
+    case 'waiting':
+      return at.failed !== undefined && at.failed.notBeforeMs > nowMs
+        ? explainBackoff(at.failed, nowMs)
+        : `waits for ${listed(missingInputs(state, resident, stage))}`;
     case 'ready':
       return explainReady(state, stage, at, nowMs);
   }
 }
 
+const explainBackoff = (
+  { attempt, notBeforeMs, error }: { attempt: number; notBeforeMs: number; error?: WireError | undefined },
+  nowMs: number,
+): string =>
+  `failed (${error?.message ?? 'unknown'}) and is tried again in ${seconds(notBeforeMs - nowMs)}, for the ${String(attempt)}. time`;
+
 function explainReady(state: LineState, stage: string, at: StageState & { phase: 'ready' }, nowMs: number): string {
-  if (at.notBeforeMs > nowMs) {
-    return `failed (${at.error?.message ?? 'unknown'}) and is tried again in ${seconds(at.notBeforeMs - nowMs)}, for the ${String(at.attempt)}. time`;
-  }
+  if (at.notBeforeMs > nowMs) return explainBackoff(at, nowMs);
   const holding = state.slots.filter((slot) => slot.phase !== 'empty' && slot.stage === stage);
   if (holding.some((slot) => slot.phase === 'idle')) {
     return `has its slot and waits for a core: ${String(cpuBoundRuns(state))} cpu-bound stages run on ${String(state.config.cores)}`;
@@ -118,4 +123,25 @@ function explainAdmission(state: LineState, nowMs: number): string {
   if (roomForLeases(state) < 1) return 'It takes no new shards: the scratch has no room for another.';
   if (state.leaseNotBeforeMs > nowMs) return 'There was no work when it last asked.';
   return allStagesFit(state) ? 'It asks for more.' : 'It takes new shards when the first stage is in a slot again.';
+}
+
+/** What a line that does no work waits for, as part of a sentence; undefined while it works, or has nothing to do. */
+export function whyWaiting(state: LineState, nowMs: number): string | undefined {
+  if (state.slots.some((slot) => slot.phase === 'running')) return undefined;
+  const residents = [...state.residents.values()].filter((resident) => resident.phase !== 'ending');
+  if (residents.length === 0) {
+    if (state.draining) return 'it is drained and takes no new shards';
+    return state.paused ? 'the pipeline is paused' : undefined;
+  }
+  for (const resident of residents) {
+    if (resident.phase !== 'stages') continue;
+    for (const [stage, at] of resident.stages) {
+      if (at.phase === 'ready' || (at.phase === 'waiting' && at.failed !== undefined))
+        return `stage "${stage}" of shard "${resident.lease.key}" ${explainStage(state, resident, stage, at, nowMs)}`;
+    }
+  }
+  const [first] = residents;
+  if (first === undefined) return undefined;
+  const what = { queued: 'has no room in the scratch yet', loading: 'is loaded', delivering: 'is delivered', stages: 'waits' };
+  return `shard "${first.lease.key}" ${what[first.phase as keyof typeof what]}`;
 }

@@ -6,7 +6,7 @@
  * order. The agent and the simulator in `test/simulation` run the same function.
  *
  * Who decides what: `admission.ts` which shards come, `residents.ts` where each stands, `runs.ts` what starts and how
- * runs end, `outlook.ts` and `slots.ts` which stage belongs in which slot, `swaps.ts` what becomes of slots,
+ * runs end, `streaming.ts` what may begin before its inputs are whole, `outlook.ts` and `slots.ts` which stage belongs in which slot, `swaps.ts` what becomes of slots,
  * `revision.ts` what a new graph changes.
  *
  * Invariants
@@ -25,6 +25,7 @@ import { deliverWhatIsDue, settleDelivery, takeLoaded } from './residents.js';
 import { revise } from './revision.js';
 import { endRunCommitted, endRunFailed, startRuns } from './runs.js';
 import { planSwaps } from './slots.js';
+import { noteGrowth } from './streaming.js';
 import {
   expireSlots,
   failWhatCannotBeServed,
@@ -44,6 +45,7 @@ export function initialLine(config: LineConfig, pipeline: LinePipeline, instance
     config,
     revision: pipeline.revision,
     graph: buildGraph(pipeline.stages, pipeline.spec.result.stages),
+    streaming: pipeline.spec.streaming !== 'off',
     slots: Array.from({ length: config.slots }, () => ({ phase: 'empty' as const })),
     residents: new Map(),
     demand: new Map(),
@@ -116,6 +118,9 @@ function take(state: LineState, event: LineEvent, nowMs: number, effects: LineEf
     case 'slotLost':
       loseSlot(state, event.slot, event.error, nowMs, effects);
       return;
+    case 'runGrew':
+      noteGrowth(state, event.slot, event.runId, nowMs);
+      return;
     case 'runCommitted':
       endRunCommitted(state, event.slot, event.runId, nowMs, effects);
       return;
@@ -132,7 +137,7 @@ function take(state: LineState, event: LineEvent, nowMs: number, effects: LineEf
       letGo(state, event.shardId, event.type === 'ended' ? 'the shard has ended' : event.reason, nowMs, effects);
       return;
     case 'revised':
-      revise(state, event.pipeline, event.known, nowMs, effects);
+      revise(state, event.pipeline, event.known, event.incomplete ?? new Set(), nowMs, effects);
       return;
     case 'drain':
       state.draining = true;

@@ -6,7 +6,7 @@ import type { LineState, ResidentState } from './types.js';
 
 /** Bytes in memory for each byte of the source, by format: compressed columns grow, text shrinks or stays. Until it was observed. */
 const growth: Record<InputFormat, number> = { parquet: 8, csv: 1.5, ndjson: 1, arrow: 1, bytes: 1 };
-/** What a stage adds to the input, as a part of it, and of how many stages the output is there at once; while nothing was observed. */
+/** What a stage adds to the input, as a part of it, and of how many stages at most it is counted; while nothing was observed. */
 const eachStageAdds = 0.25;
 const stagesCounted = 6;
 const needBytesMin = 1024 * 1024;
@@ -32,14 +32,14 @@ export interface ShardSize {
   format: InputFormat;
   /** Of the shard's own part of the source; absent where it cannot be known beforehand. */
   sourceBytes?: number | undefined;
-  /** Stages of the pipeline: more of them add more, though columns by reference and released streams keep that small. */
-  stages: number;
+  /** Of how many stages the output is there at once (`outputs-at-once.ts`): columns that nothing reads any more are given back. */
+  outputsAtOnce: number;
 }
 
 /** Bytes of scratch that a shard is assumed to need. */
-export function needOfShard({ format, sourceBytes, stages }: ShardSize, observed: ObservedNeed = nothingObserved): number {
+export function needOfShard({ format, sourceBytes, outputsAtOnce }: ShardSize, observed: ObservedNeed = nothingObserved): number {
   if (sourceBytes === undefined) return Math.max(needBytesMin, Math.ceil(observed.peakBytesMax * margin));
-  const assumed = growth[format] * (1 + Math.min(stages, stagesCounted) * eachStageAdds);
+  const assumed = growth[format] * (1 + Math.min(outputsAtOnce, stagesCounted) * eachStageAdds);
   const perByte = observed.peakPerSourceByteMax > 0 ? observed.peakPerSourceByteMax * margin : assumed;
   return Math.max(needBytesMin, Math.ceil(sourceBytes * perByte));
 }

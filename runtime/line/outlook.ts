@@ -2,8 +2,9 @@
  * What is needed next: for each stage, how soon a shard on the line will be ready for it. The order of stages is known, so
  * this is not a guess of what, only of when.
  */
-import { inputStream } from '../contracts/block.js';
+import { backsOffUntilMs } from './demand.js';
 import { readersOf } from './graph.js';
+import { isAdvancing, missingInputs } from './streaming.js';
 import type { LineState } from './types.js';
 
 /** Distance of a stage's next use. Below `now` + 2 a swap that is begun at once is just in time, or late. */
@@ -76,10 +77,7 @@ function soonStages(state: LineState): Set<string> {
     if (resident?.phase !== 'stages') continue;
     for (const reader of readersOf(state.graph, slot.stage)) {
       if (soon.has(reader) || resident.stages.get(reader)?.phase !== 'waiting') continue;
-      const inputs = state.graph.stages.get(reader)?.after ?? [];
-      const isMade = (stream: string): boolean =>
-        stream === inputStream || ['done', 'running'].includes(resident.stages.get(stream)?.phase ?? '');
-      if (inputs.every(isMade)) soon.add(reader);
+      if (missingInputs(state, resident, reader).every((stream) => isAdvancing(state, resident, stream))) soon.add(reader);
     }
   }
   return soon;
@@ -104,9 +102,10 @@ function countBackoffs(state: LineState, nowMs: number): Map<string, { short: nu
   state.backoffs = state.backoffs.filter(({ shardId, stage, untilMs }) => {
     const resident = state.residents.get(shardId);
     const at = resident?.phase === 'stages' ? resident.stages.get(stage) : undefined;
-    return untilMs > nowMs && at?.phase === 'ready' && at.notBeforeMs === untilMs;
+    return untilMs > nowMs && backsOffUntilMs(at) === untilMs;
   });
-  for (const { stage, untilMs } of state.backoffs) {
+  for (const { shardId, stage, untilMs } of state.backoffs) {
+    if (state.residents.get(shardId)?.stages.get(stage)?.phase !== 'ready') continue;
     const count = counts.get(stage) ?? { short: 0, long: 0 };
     count[untilMs - nowMs <= shortBackoffMs ? 'short' : 'long'] += 1;
     counts.set(stage, count);

@@ -3,7 +3,8 @@
  * with a stream when its last reader has run.
  *
  * Invariants
- *  1. A stage is `ready` or `running` only when all its inputs are sealed; `done` stages never run again under one revision.
+ *  1. A stage is `ready` only when all its inputs are sealed, and `running` besides only when it follows what makes them;
+ *     `done` stages never run again under one revision.
  *  2. A stream is released once, when no stage that must still run reads it and it is no result.
  *  3. A shard is delivered when all its stages are done.
  */
@@ -13,6 +14,7 @@ import { backoffMs } from './backoff.js';
 import { addDemand, moveStage } from './demand.js';
 import { failShard } from './endings.js';
 import { readersOf, withDescendants } from './graph.js';
+import { beginTimeLimit, missingInputs } from './streaming.js';
 import type { KnownStream, LineEffect, LineEvent, LineState, ResidentState, StageState } from './types.js';
 
 /** The shard is in the scratch with these streams: stages stand by what is still to be made. */
@@ -73,7 +75,10 @@ export function stageIsDone(
 ): void {
   moveStage(state, resident, stage, { phase: 'done', how: 'ran' });
   effects.push({ type: 'stageDone', shardId: resident.lease.shardId, stage });
-  for (const reader of readersOf(state.graph, stage)) makeReady(state, resident, reader, nowMs);
+  for (const reader of readersOf(state.graph, stage)) {
+    makeReady(state, resident, reader, nowMs);
+    beginTimeLimit(state, resident, reader, nowMs);
+  }
   for (const stream of state.graph.stages.get(stage)?.after ?? []) releaseIfRead(state, resident, stream, effects);
   releaseIfRead(state, resident, stage, effects);
   deliverIfDone(resident, effects);
@@ -81,10 +86,10 @@ export function stageIsDone(
 
 /** A waiting stage whose inputs are all there may begin. */
 export function makeReady(state: LineState, resident: ResidentState, stage: string, nowMs: number): void {
-  if (resident.stages.get(stage)?.phase !== 'waiting') return;
-  const inputs = state.graph.stages.get(stage)?.after ?? [];
-  if (!inputs.every((stream) => stream === inputStream || resident.stages.get(stream)?.phase === 'done')) return;
-  moveStage(state, resident, stage, { phase: 'ready', sinceMs: nowMs, attempt: 1, notBeforeMs: nowMs });
+  const at = resident.stages.get(stage);
+  if (at?.phase !== 'waiting' || missingInputs(state, resident, stage).length > 0) return;
+  const { attempt, notBeforeMs, error } = at.failed ?? { attempt: 1, notBeforeMs: nowMs, error: undefined };
+  moveStage(state, resident, stage, { phase: 'ready', sinceMs: nowMs, attempt, notBeforeMs, error });
 }
 
 export function releaseIfRead(state: LineState, resident: ResidentState, stream: string, effects: LineEffect[]): void {

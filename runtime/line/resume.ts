@@ -10,12 +10,14 @@
  *  2. A sealed stream goes before a partial one, more progress before less, a nearer place before a farther one.
  *  3. A partial stream is taken only with its progress: how much of the input its blocks stand for.
  *  4. A stream that is made or goes on has all its inputs kept, restored or made; results are always there in the end.
- *  5. Every decision says why; what was found and not used says why too.
+ *  5. A stream that lacks columns which its readers, or those behind them, need now is not taken: they were given back when nothing
+ *     needed them, and a stage was added since.
+ *  6. Every decision says why; what was found and not used says why too.
  */
 import { inputStream, type Lineage } from '../contracts/block.js';
-import type { ResolvedStage } from '../contracts/manifest.js';
 import { topologicalOrder } from './graph.js';
 import { explainDifference } from './lineage.js';
+import { neededColumns, needs, type ReadingStage } from './live-columns.js';
 import type { KnownStream, Lineages } from './types.js';
 
 export type HoldingPlace = 'scratch' | 'ssd' | 'volume';
@@ -32,6 +34,8 @@ export interface HeldStream {
   bytes: number;
   /** Input blocks that it stands for; absent: unknown, and then a partial stream is not used. */
   consumed?: number | undefined;
+  /** Columns of which it has no data any more (`ColumnRef.freed` in any block). */
+  freed?: readonly string[] | undefined;
 }
 
 /** What one place holds of a shard, and what it holds but cannot give. */
@@ -42,7 +46,7 @@ export interface Holding {
 }
 
 export interface ResumeQuestion {
-  stages: readonly Pick<ResolvedStage, 'name' | 'after'>[];
+  stages: readonly ReadingStage[];
   /** Streams that are the result. */
   results: Iterable<string>;
   wanted: Lineages;
@@ -81,13 +85,8 @@ export function planResume(question: ResumeQuestion): ResumePlan {
     for (const why of question.held[place]?.refused ?? []) refused.push({ stream: '', place, why });
   }
 
-  const best = new Map<string, Candidate>();
-  for (const stream of order) {
-    const found = candidates(stream, question, again, refused);
-    const first = found[0];
-    if (first !== undefined) best.set(stream, first);
-  }
-  const needed = neededStreams(question.stages, question.results, (stream) => best.get(stream)?.held.sealed === true);
+  const usable = new Map(order.map((stream) => [stream, candidates(stream, question, again, refused)]));
+  const { best, needed } = chooseWhole(question, usable, refused);
 
   const decisions = order.map((stream): StreamDecision => {
     const taken = best.get(stream);
@@ -103,7 +102,7 @@ export function planResume(question: ResumeQuestion): ResumePlan {
  * stream that is not sealed yet. Checkpoints keep these and no others.
  */
 export function neededStreams(
-  stages: readonly Pick<ResolvedStage, 'name' | 'after'>[],
+  stages: readonly Pick<ReadingStage, 'name' | 'after'>[],
   results: Iterable<string>,
   isSealed: (stream: string) => boolean,
 ): Set<string> {
@@ -116,6 +115,42 @@ export function neededStreams(
     if (!isSealed(stream)) toVisit.push(...(inputs.get(stream) ?? []));
   }
   return needed;
+}
+
+/**
+ * The best copy of each stream that has all columns that are needed of it. Where one lacks some and the next is taken, or none, more may
+ * be needed of the streams before it; so until nothing changes, which is so when all copies are refused at the latest.
+ */
+function chooseWhole(
+  { stages, results: ends }: Pick<ResumeQuestion, 'stages' | 'results'>,
+  usable: ReadonlyMap<string, Candidate[]>,
+  refused: ResumePlan['refused'],
+): { best: Map<string, Candidate>; needed: Set<string> } {
+  const order = topologicalOrder(stages);
+  const results = [...ends];
+  for (;;) {
+    const best = new Map([...usable].flatMap(([stream, [first]]) => (first === undefined ? [] : [[stream, first] as const])));
+    const isSealed = (stream: string): boolean => best.get(stream)?.held.sealed === true;
+    const needed = neededStreams(stages, results, isSealed);
+    const columns = neededColumns(order, results, (stage) => isSealed(stage) || !needed.has(stage));
+    let isWhole = true;
+    for (const [stream, { place, held }] of best) {
+      const lacking = needed.has(stream) ? (held.freed ?? []).filter((column) => needs(columns.get(stream), column)) : [];
+      if (lacking.length === 0) continue;
+      isWhole = false;
+      usable.get(stream)?.shift();
+      const why = `a stage needs ${lacking.join(', ')} now, which had been given back when nothing was to read it any more`;
+      refused.push({ stream, place, why: `${copyOf(stream, place)} is not used: ${why}` });
+    }
+    if (isWhole) return { best, needed };
+  }
+}
+
+/** Whether something that is needed now of the streams in the scratch was given back. */
+export function isSomethingGone(question: Pick<ResumeQuestion, 'stages' | 'results'>, held: readonly HeldStream[]): boolean {
+  const refused: ResumePlan['refused'] = [];
+  chooseWhole(question, new Map(held.map((stream) => [stream.stream, [{ place: 'scratch', held: stream }]])), refused);
+  return refused.length > 0;
 }
 
 /** What the heart is told is there. */

@@ -8,13 +8,15 @@ import { addDemand, countDemand } from './demand.js';
 import { cancelRun, cancelRunsOf } from './endings.js';
 import { buildGraph, readersOf, type Graph } from './graph.js';
 import { deliverIfDone, makeReady, planStages, releaseIfRead } from './residents.js';
-import type { KnownStream, LineEffect, LinePipeline, LineState, ResidentState, StageState } from './types.js';
+import { beginTimeLimit, missingInputs } from './streaming.js';
+import type { KnownStream, LineEffect, LinePipeline, LineState, ResidentState, SlotState, StageState } from './types.js';
 
 /** An older revision than the line's changes nothing. Throws as `buildGraph` does, before anything is changed. */
 export function revise(
   state: LineState,
   pipeline: LinePipeline,
   known: ReadonlyMap<string, readonly KnownStream[]>,
+  incomplete: ReadonlySet<string>,
   nowMs: number,
   effects: LineEffect[],
 ): void {
@@ -22,6 +24,7 @@ export function revise(
   const before = state.graph;
   state.graph = buildGraph(pipeline.stages, pipeline.spec.result.stages);
   state.revision = pipeline.revision;
+  state.streaming = pipeline.spec.streaming !== 'off';
   state.troubles.clear();
   for (const [shardId, resident] of state.residents) {
     if (resident.phase === 'stages') reviseResident(state, before, resident, known.get(shardId) ?? [], nowMs, effects);
@@ -35,8 +38,11 @@ export function revise(
   countDemand(state);
   for (const resident of state.residents.values()) {
     if (resident.phase !== 'stages') continue;
-    for (const stage of state.graph.order) makeReady(state, resident, stage, nowMs);
-    if (isInputMissing(state, resident)) {
+    for (const stage of state.graph.order) {
+      makeReady(state, resident, stage, nowMs);
+      beginTimeLimit(state, resident, stage, nowMs);
+    }
+    if (incomplete.has(resident.lease.shardId) || isInputMissing(state, resident)) {
       addDemand(state, resident, -1);
       resident.phase = 'loading';
       cancelRunsOf(state, resident, 'its shard is loaded again', nowMs, effects);
@@ -62,11 +68,11 @@ function reviseResident(
   const sealed = new Set(known.filter((stream) => stream.sealed).map((stream) => stream.stream));
   const old = resident.stages;
   const goOn = new Map<string, StageState>();
-  for (const [index, slot] of state.slots.entries()) {
-    if (slot.phase !== 'running' || slot.cancelled || slot.shardId !== shardId) continue;
+  for (const { index, slot } of runsOf(state, shardId)) {
     const stage = state.graph.stages.get(slot.stage);
     const at = old.get(slot.stage);
-    const inputsStand = stage?.after.every((stream) => stream === inputStream || sealed.has(stream)) === true;
+    const stands = (stream: string): boolean => stream === inputStream || sealed.has(stream) || goOn.has(stream);
+    const inputsStand = stage?.after.every(stands) === true;
     if (at !== undefined && inputsStand && isSameWork(before.stages.get(slot.stage), stage)) goOn.set(slot.stage, at);
     else cancelRun(state, index, `stage "${slot.stage}" is another one since revision ${String(state.revision)}`, nowMs, effects);
   }
@@ -75,17 +81,20 @@ function reviseResident(
     const was = old.get(stage);
     if (at.phase === 'done' && was?.phase === 'done') resident.stages.set(stage, was);
     if (at.phase !== 'done') resident.released.delete(stage);
+    if (at.phase === 'waiting' && was?.phase === 'waiting' && isSameWork(before.stages.get(stage), state.graph.stages.get(stage)))
+      resident.stages.set(stage, was);
     // Its tries count on: a revision of another stage is no reason to begin again.
     if (at.phase === 'waiting' && was?.phase === 'ready' && isSameWork(before.stages.get(stage), state.graph.stages.get(stage))) {
-      if (inputsAreDone(state, resident, stage)) resident.stages.set(stage, was);
+      if (missingInputs(state, resident, stage).length === 0) resident.stages.set(stage, was);
     }
   }
 }
 
-const inputsAreDone = (state: LineState, resident: ResidentState, stage: string): boolean =>
-  (state.graph.stages.get(stage)?.after ?? []).every(
-    (stream) => stream === inputStream || resident.stages.get(stream)?.phase === 'done',
-  );
+/** The runs of a shard that are wanted so far, leaders before their followers. */
+const runsOf = (state: LineState, shardId: string): { index: number; slot: SlotState & { phase: 'running' } }[] =>
+  state.slots
+    .flatMap((slot, index) => (slot.phase === 'running' && !slot.cancelled && slot.shardId === shardId ? [{ index, slot }] : []))
+    .sort((a, b) => (state.graph.index.get(a.slot.stage) ?? 0) - (state.graph.index.get(b.slot.stage) ?? 0));
 
 /** `input` was released, and a stage that reads it is to run again. */
 const isInputMissing = (state: LineState, resident: ResidentState): boolean =>

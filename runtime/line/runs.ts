@@ -11,13 +11,21 @@ import { backoffMs } from './backoff.js';
 import { moveStage } from './demand.js';
 import { failShard } from './endings.js';
 import { stageIsDone } from './residents.js';
-import type { LineEffect, LineState, ResidentState, SlotState, StageState } from './types.js';
+import { couldFollowSinceMs, missingInputs } from './streaming.js';
+import type { LineEffect, LineState, ResidentState, SlotState } from './types.js';
 
-interface Candidate {
+/** What makes a run of a stage possible. */
+interface Occasion {
+  attempt: number;
+  sinceMs: number;
+  /** Inputs that are not whole: it would follow their makers. */
+  growing: string[];
+}
+
+interface Candidate extends Occasion {
   slot: number;
   stage: string;
   resident: ResidentState;
-  ready: StageState & { phase: 'ready' };
   /** Order of admission, and stages still to go on the longest way. */
   age: number;
   remaining: number;
@@ -30,7 +38,9 @@ export function startRuns(state: LineState, nowMs: number, effects: LineEffect[]
   const byAge = allStagesFit(state);
   candidates.sort(
     (a, b) =>
-      (byAge ? a.age - b.age || b.remaining - a.remaining : b.remaining - a.remaining || a.age - b.age) || a.slot - b.slot,
+      Math.sign(a.growing.length) - Math.sign(b.growing.length) ||
+      (byAge ? a.age - b.age || b.remaining - a.remaining : b.remaining - a.remaining || a.age - b.age) ||
+      a.slot - b.slot,
   );
   let coresFree = state.config.cores - cpuBoundRuns(state);
   for (const candidate of candidates) {
@@ -45,38 +55,70 @@ export function startRuns(state: LineState, nowMs: number, effects: LineEffect[]
 export const cpuBoundRuns = (state: LineState): number =>
   state.slots.filter((slot) => slot.phase === 'running' && state.graph.stages.get(slot.stage)?.bound !== 'io').length;
 
-/** The oldest shards that are ready, one for each idle slot. */
+/** One for each idle slot: the oldest shards that are ready for its stage, and after them those that could follow. */
 function candidatesOf(state: LineState, nowMs: number): Candidate[] {
+  const candidates: Candidate[] = [];
+  for (const [stage, slots] of idleSlots(state)) {
+    const remaining = state.graph.remaining.get(stage) ?? 0;
+    for (const occasionOf of [readyOccasion, followingOccasion]) {
+      let age = 0;
+      for (const resident of state.residents.values()) {
+        const slot = slots[0];
+        if (slot === undefined) break;
+        const occasion = resident.phase === 'stages' ? occasionOf(state, resident, stage, nowMs) : undefined;
+        if (occasion !== undefined && !isStillRunning(state, resident.lease.shardId, stage)) {
+          candidates.push({ slot, stage, resident, ...occasion, age, remaining });
+          slots.shift();
+        }
+        age += 1;
+      }
+    }
+  }
+  return candidates;
+}
+
+/** Slots without work, by a stage that a shard is ready for or may follow into. */
+function idleSlots(state: LineState): Map<string, number[]> {
   const idle = new Map<string, number[]>();
   for (const [index, slot] of state.slots.entries()) {
-    if (slot.phase !== 'idle' || (state.demand.get(slot.stage)?.ready ?? 0) === 0) continue;
+    if (slot.phase !== 'idle') continue;
+    const { ready = 0, waiting = 0 } = state.demand.get(slot.stage) ?? {};
+    if (ready === 0 && (waiting === 0 || !state.streaming)) continue;
     const slots = idle.get(slot.stage);
     if (slots === undefined) idle.set(slot.stage, [index]);
     else slots.push(index);
   }
-  const candidates: Candidate[] = [];
-  for (const [stage, slots] of idle) {
-    const remaining = state.graph.remaining.get(stage) ?? 0;
-    let age = 0;
-    for (const resident of state.residents.values()) {
-      const slot = slots[0];
-      if (slot === undefined) break;
-      const ready = resident.phase === 'stages' ? resident.stages.get(stage) : undefined;
-      if (ready?.phase === 'ready' && ready.notBeforeMs <= nowMs && !isStillRunning(state, resident.lease.shardId, stage)) {
-        candidates.push({ slot, stage, resident, ready, age, remaining });
-        slots.shift();
-      }
-      age += 1;
-    }
-  }
-  return candidates;
+  return idle;
+}
+
+function readyOccasion(_state: LineState, resident: ResidentState, stage: string, nowMs: number): Occasion | undefined {
+  const at = resident.stages.get(stage);
+  if (at?.phase !== 'ready' || at.notBeforeMs > nowMs) return undefined;
+  return { attempt: at.attempt, sinceMs: at.sinceMs, growing: [] };
+}
+
+function followingOccasion(state: LineState, resident: ResidentState, stage: string, nowMs: number): Occasion | undefined {
+  const at = resident.stages.get(stage);
+  if (at?.phase !== 'waiting' || (at.failed?.notBeforeMs ?? nowMs) > nowMs) return undefined;
+  const sinceMs = couldFollowSinceMs(state, resident, stage);
+  if (sinceMs === undefined) return undefined;
+  return {
+    attempt: at.failed?.attempt ?? 1,
+    sinceMs: Math.max(sinceMs, at.failed?.notBeforeMs ?? 0),
+    growing: missingInputs(state, resident, stage),
+  };
 }
 
 /** A cancelled run of the same stage on the same shard has not ended yet. */
 const isStillRunning = (state: LineState, shardId: string, stage: string): boolean =>
   state.slots.some((slot) => slot.phase === 'running' && slot.shardId === shardId && slot.stage === stage);
 
-function start(state: LineState, { slot: index, stage, resident, ready }: Candidate, nowMs: number, effects: LineEffect[]): void {
+function start(
+  state: LineState,
+  { slot: index, stage, resident, attempt, sinceMs, growing }: Candidate,
+  nowMs: number,
+  effects: LineEffect[],
+): void {
   const slot = state.slots[index];
   if (slot?.phase !== 'idle') return;
   state.counter += 1;
@@ -90,12 +132,14 @@ function start(state: LineState, { slot: index, stage, resident, ready }: Candid
     shardId,
     runId,
     sinceMs: nowMs,
-    deadlineMs: timeoutMs === undefined ? undefined : nowMs + timeoutMs,
+    deadlineMs: timeoutMs === undefined || growing.length > 0 ? undefined : nowMs + timeoutMs,
     cancelled: false,
     stale: false,
+    leadsSinceMs: undefined,
   };
-  moveStage(state, resident, stage, { phase: 'running', slot: index, runId, attempt: ready.attempt });
-  effects.push({ type: 'start', slot: index, shardId, stage, runId, attempt: ready.attempt, readySinceMs: ready.sinceMs });
+  moveStage(state, resident, stage, { phase: 'running', slot: index, runId, attempt });
+  const readySinceMs = growing.length > 0 ? Math.max(sinceMs, slot.sinceMs) : sinceMs;
+  effects.push({ type: 'start', slot: index, shardId, stage, runId, attempt, readySinceMs, growing });
 }
 
 export function endRunCommitted(state: LineState, index: number, runId: string, nowMs: number, effects: LineEffect[]): void {
@@ -143,6 +187,7 @@ export function failRun(
     failShard(state, shardId, error, stage, nowMs, effects);
     return;
   }
-  const notBeforeMs = nowMs + backoffMs(state.config.stageBackoff, at.attempt);
-  moveStage(state, resident, stage, { phase: 'ready', sinceMs: nowMs, attempt: at.attempt + 1, notBeforeMs, error });
+  const again = { attempt: at.attempt + 1, notBeforeMs: nowMs + backoffMs(state.config.stageBackoff, at.attempt), error };
+  const isWhole = missingInputs(state, resident, stage).length === 0;
+  moveStage(state, resident, stage, isWhole ? { phase: 'ready', sinceMs: nowMs, ...again } : { phase: 'waiting', failed: again });
 }

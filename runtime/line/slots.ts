@@ -10,7 +10,8 @@
  *  2. A stage that a shard is ready for, or soon will be, is not given up; a stage is put in for another stage's sake only when
  *     it is needed sooner. So each swap is followed by a run before the slot is planned for again, unless its shards went away.
  *  3. For one shard, a stage that it still needs is given up only when nothing that it can use next would be warm otherwise. From
- *     empty slots that makes as many swaps as there are stages, and never more.
+ *     empty slots that makes as many swaps as there are stages, and never more. Over several shards it is the fewest that there can
+ *     be while stages do not overlap; where they follow each other (`streaming.ts`), there are fewer slots to choose from.
  */
 import { allStagesFit } from './admission.js';
 import { outlookOf, use, type Outlook } from './outlook.js';

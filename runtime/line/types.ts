@@ -24,7 +24,7 @@ export interface LineConfig {
 
 /** The part of a `Pipeline` that a line needs; a `Pipeline` is one. */
 export interface LinePipeline extends Pick<Pipeline, 'revision' | 'stages'> {
-  spec: { result: { stages?: string[] | undefined } };
+  spec: { result: { stages?: string[] | undefined }; streaming?: 'auto' | 'off' | undefined };
 }
 
 /** What is already known of a stream when a shard is taken in: from the scratch, or after a restore. */
@@ -42,6 +42,7 @@ export type SlotState =
   /**
    * `cancelled`: the run is no longer wanted; the slot is free when its end is heard of, or killed at `deadlineMs`.
    * `stale`: the process holds the stage of an older revision, and is not used again.
+   * `leadsSinceMs`: since when blocks of it are committed and more are to come, so that a stage that reads them may follow.
    */
   | {
       phase: 'running';
@@ -53,15 +54,17 @@ export type SlotState =
       deadlineMs: number | undefined;
       cancelled: boolean;
       stale: boolean;
+      leadsSinceMs: number | undefined;
     }
   /** The container is away although nobody asked for a swap: it comes back by itself (kubelet, local driver) and says hello. */
   | { phase: 'lost'; stage: string; step: string; sinceMs: number };
 
 export type StageState =
-  /** Its inputs are not there yet. */
-  | { phase: 'waiting' }
-  /** It could begin; `sinceMs` is when its last input was there. `error`: why it is tried again. */
+  /** Its inputs are not whole yet. `failed`: it followed one of them already, in vain. */
+  | { phase: 'waiting'; failed?: { attempt: number; notBeforeMs: number; error: WireError } | undefined }
+  /** Its inputs are whole and it could begin; `sinceMs` is when the last of them was. `error`: why it is tried again. */
   | { phase: 'ready'; sinceMs: number; attempt: number; notBeforeMs: number; error?: WireError | undefined }
+  /** Where inputs are not whole yet, it follows what makes them (`streaming.ts`). */
   | { phase: 'running'; slot: number; runId: string; attempt: number }
   | { phase: 'done'; how: 'ran' | 'restored' | 'skipped' };
 
@@ -103,6 +106,8 @@ export interface LineState {
   config: LineConfig;
   revision: number;
   graph: Graph<ResolvedStage>;
+  /** Stages may follow others. */
+  streaming: boolean;
   slots: SlotState[];
   /** In order of admission. */
   residents: Map<string, ResidentState>;
@@ -146,6 +151,8 @@ export type LineEvent =
   | { type: 'slotUnusable'; slot: number; step: string; error: WireError }
   | { type: 'slotLost'; slot: number; error: WireError }
   | { type: 'swapFailed'; slot: number; step: string; error: WireError }
+  /** Blocks of the run's stream are committed, and more are to come. */
+  | { type: 'runGrew'; slot: number; runId: string }
   /** The stream of the run's stage is sealed, under the lineage that is wanted now. */
   | { type: 'runCommitted'; slot: number; runId: string }
   /** Also how a cancelled run ends. */
@@ -156,8 +163,11 @@ export type LineEvent =
   | { type: 'ended'; shardId: string; epoch?: number | undefined }
   /** `epoch` here and above: of the lease that is over. The shard may have been leased again meanwhile: then the news changes nothing. */
   | { type: 'leaseLost'; shardId: string; reason: string; epoch?: number | undefined }
-  /** `known`: per shard the streams that are valid under the new revision; `input` need not be named. */
-  | { type: 'revised'; pipeline: LinePipeline; known: Map<string, KnownStream[]> }
+  /**
+   * `known`: per shard the streams that are valid under the new revision; `input` need not be named. `incomplete`: shards of which
+   * something that is needed now was given back.
+   */
+  | { type: 'revised'; pipeline: LinePipeline; known: Map<string, KnownStream[]>; incomplete?: Set<string> | undefined }
   /** Take nothing new; at `deadlineMs`, if there is one, give back what is still here. */
   | { type: 'drain'; deadlineMs?: number | undefined }
   | { type: 'paused'; paused: boolean };
@@ -172,7 +182,17 @@ export type LineEffect =
   | { type: 'load'; shardId: string; lease: Lease }
   /** Put a stage into a slot. It replaces an earlier order for the same slot that is not carried out yet. Ends with `slotReady`, `swapFailed` or time. */
   | { type: 'swap'; slot: number; stage: string; step: string; replaces: string | undefined }
-  | { type: 'start'; slot: number; shardId: string; stage: string; runId: string; attempt: number; readySinceMs: number }
+  /** `growing`: inputs that are not whole yet, whose makers work: it follows them. `readySinceMs`: when it could have begun at the earliest. */
+  | {
+      type: 'start';
+      slot: number;
+      shardId: string;
+      stage: string;
+      runId: string;
+      attempt: number;
+      readySinceMs: number;
+      growing: string[];
+    }
   /** `kill`: end the slot's process now (it comes back and says hello); else ask, and expect `runFailed`. */
   | { type: 'cancelRun'; slot: number; runId: string; reason: string; kill: boolean }
   /** A stream is sealed: the policy may want a checkpoint. */

@@ -1,24 +1,64 @@
-/** NDJSON: an object per row and line. Whole numbers of 64 bits are written with all their digits; NaN and infinities, which JSON has not, are null. */
+/**
+ * NDJSON: an object per row and line, from columns to bytes. Whole numbers of 64 bits are written with all their digits; NaN and infinities,
+ * which JSON has not, are null; lists are arrays.
+ */
 import type { ColumnData } from '../scratch/types.js';
-import { cellReader, type Cell } from './cells.js';
-import type { FileSink } from './sink.js';
+import { cellWriter, type CellFormat, type CellWriter } from './cell-writers.js';
+import type { Cell } from './cells.js';
+import type { TextBuffer } from './text-buffer.js';
 
-const rowsAtOnce = 4096;
+const nullWord = Buffer.from('null');
 
 function jsonValue(cell: Cell): string {
   if (typeof cell === 'number') return Number.isFinite(cell) ? String(cell) : 'null';
   return typeof cell === 'string' ? JSON.stringify(cell) : String(cell);
 }
 
-export function writeNdjsonBlock(sink: FileSink, rows: number, columns: ReadonlyMap<string, ColumnData>): void {
-  const cells = [...columns].map(([name, column]) => ({ label: `${JSON.stringify(name)}:`, at: cellReader(column) }));
-  for (let from = 0; from < rows; from += rowsAtOnce) {
-    let text = '';
-    for (let row = from; row < Math.min(rows, from + rowsAtOnce); row += 1) {
-      let line = '{';
-      for (const { label, at } of cells) line += (line === '{' ? '' : ',') + label + jsonValue(at(row));
-      text += `${line}}\n`;
+export const jsonCells: CellFormat = {
+  null: (out) => {
+    out.raw(nullWord);
+  },
+  strange: (out) => {
+    out.raw(nullWord);
+  },
+  text: (out, bytes, from, to) => {
+    out.jsonText(bytes, from, to);
+  },
+  timeQuote: Buffer.from('"'),
+  cell: jsonValue,
+  list: jsonList,
+};
+
+/** `[1,null,3]` */
+export function jsonList(out: TextBuffer, column: ColumnData): CellWriter {
+  const { offsets, items } = column;
+  if (offsets === undefined || items === undefined) return () => undefined;
+  const item = cellWriter(out, items, jsonCells);
+  return (row) => {
+    const from = offsets[row] ?? 0;
+    const to = offsets[row + 1] ?? 0;
+    out.byte(0x5b);
+    for (let i = from; i < to; i++) {
+      if (i > from) out.byte(0x2c);
+      item(i);
     }
-    sink.write(text);
+    out.byte(0x5d);
+  };
+}
+
+export function writeNdjsonBlock(out: TextBuffer, rows: number, columns: ReadonlyMap<string, ColumnData>): void {
+  const cells = [...columns].map(([name, column], index) => ({
+    label: Buffer.from(`${index === 0 ? '{' : ','}${JSON.stringify(name)}:`),
+    write: cellWriter(out, column, jsonCells),
+  }));
+  const end = Buffer.from(cells.length === 0 ? '{}\n' : '}\n');
+  for (let row = 0; row < rows; row++) {
+    for (const { label, write } of cells) {
+      out.raw(label);
+      write(row);
+    }
+    out.raw(end);
+    out.drainIfFull();
   }
+  out.drain();
 }

@@ -1,7 +1,7 @@
 /** Parquet: a row group per block, Snappy, nullable columns optional, the rest required. */
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import type { SchemaElement } from 'hyparquet';
-import type { ColumnSchema, ColumnType } from '../contracts/block.js';
+import type { ColumnSchema, ItemType, ScalarType } from '../contracts/block.js';
 import type { ColumnData } from '../scratch/types.js';
 import { isSet, stringReader, stringsOf } from './cells.js';
 import type { FileSink } from './sink.js';
@@ -29,7 +29,7 @@ export class ParquetTable {
     sink: FileSink,
     private readonly schema: readonly ColumnSchema[],
   ) {
-    const elements: SchemaElement[] = [{ name: 'root', num_children: schema.length }, ...schema.map(schemaElement)];
+    const elements: SchemaElement[] = [{ name: 'root', num_children: schema.length }, ...schema.flatMap(schemaElements)];
     this.#writer = new ParquetWriter({ writer: new SinkWriter(sink), schema: elements, createdBy: 'podline' });
   }
 
@@ -47,7 +47,7 @@ export class ParquetTable {
   }
 }
 
-const physical: Record<ColumnType, Omit<SchemaElement, 'name'>> = {
+const physical: Record<ScalarType, Omit<SchemaElement, 'name'>> = {
   int8: { type: 'INT32', converted_type: 'INT_8' },
   int16: { type: 'INT32', converted_type: 'INT_16' },
   int32: { type: 'INT32' },
@@ -66,11 +66,18 @@ const physical: Record<ColumnType, Omit<SchemaElement, 'name'>> = {
   date32: { type: 'INT32', converted_type: 'DATE' },
 };
 
-const schemaElement = ({ name, type, nullable }: ColumnSchema): SchemaElement => ({
-  name,
-  repetition_type: nullable ? 'OPTIONAL' : 'REQUIRED',
-  ...physical[type],
-});
+function schemaElements({ name, type, nullable }: ColumnSchema): SchemaElement[] {
+  const repetition_type = nullable ? 'OPTIONAL' : 'REQUIRED';
+  if (!isListType(type)) return [{ name, repetition_type, ...physical[type] }];
+  // The three levels that the format prescribes; items may always be null.
+  return [
+    { name, repetition_type, converted_type: 'LIST', logical_type: { type: 'LIST' }, num_children: 1 },
+    { name: 'list', repetition_type: 'REPEATED', num_children: 1 },
+    { name: 'element', repetition_type: 'OPTIONAL', ...physical[type.slice(5, -1) as ItemType] },
+  ];
+}
+
+const isListType = (type: ColumnSchema['type']): type is Exclude<ColumnSchema['type'], ScalarType> => type.startsWith('list<');
 
 type Values = Parameters<ParquetWriter['write']>[0]['columnData'][number]['data'];
 
@@ -83,6 +90,11 @@ function parquetValues(column: ColumnData): Values {
 
 function plainValues(column: ColumnData): Values {
   const { type, rows, values } = column;
+  if (column.items !== undefined) {
+    const items = Array.from(parquetValues(column.items) as ArrayLike<unknown>);
+    const { offsets = new Int32Array(rows + 1) } = column;
+    return Array.from({ length: rows }, (_, row) => items.slice(offsets[row], offsets[row + 1]));
+  }
   if (type === 'utf8') {
     const read = stringReader({ offsets: column.offsets ?? new Int32Array(rows + 1), values: values as Uint8Array });
     return Array.from({ length: rows }, (_, row) => read(row));

@@ -5,6 +5,7 @@ import { ArrowTable, MergedDictionary } from './arrow.js';
 import { csvHeader, writeCsvBlock } from './csv.js';
 import { writeNdjsonBlock } from './ndjson.js';
 import type { FileSink } from './sink.js';
+import { TextBuffer } from './text-buffer.js';
 import type { ResultFormat } from './types.js';
 
 export interface TableFile {
@@ -35,23 +36,30 @@ export async function openTableFile(
     }
     case 'csv':
       sink.write(csvHeader(schema.map(({ name }) => name)));
-      return textTable((rows, columns) => {
-        writeCsvBlock(sink, rows, inOrder(schema, columns));
+      return textTable(sink, (out, rows, columns) => {
+        writeCsvBlock(out, rows, inOrder(schema, columns));
       });
     case 'ndjson':
-      return textTable((rows, columns) => {
-        writeNdjsonBlock(sink, rows, columns);
-      });
+      return textTable(sink, writeNdjsonBlock);
   }
 }
 
-const textTable = (append: (rows: number, columns: ReadonlyMap<string, ColumnData>) => void): TableFile => ({
-  append: (rows, columns) => {
-    append(rows, columns);
-    return Promise.resolve();
-  },
-  finish: () => Promise.resolve(),
-});
+function textTable(
+  sink: FileSink,
+  append: (out: TextBuffer, rows: number, columns: ReadonlyMap<string, ColumnData>) => void,
+): TableFile {
+  const out = new TextBuffer((bytes) => {
+    sink.write(bytes);
+    sink.flush();
+  });
+  return {
+    append: (rows, columns) => {
+      append(out, rows, columns);
+      return Promise.resolve();
+    },
+    finish: () => Promise.resolve(),
+  };
+}
 
 const inOrder = (schema: readonly ColumnSchema[], columns: ReadonlyMap<string, ColumnData>): ColumnData[] =>
   schema.flatMap(({ name }) => columns.get(name) ?? []);

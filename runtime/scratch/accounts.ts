@@ -6,7 +6,7 @@
  *  2. usedBytes never passes the bound; who wants more asks before writing.
  *  3. A segment stays while a block of any stream refers to it (`ref`), or while its writer has not committed to it yet.
  */
-import { alignUp, type RunRecord, type StreamRecord } from '../contracts/block.js';
+import { alignUp } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { IndexTransaction, SegmentEntry, UsageEntry } from './index-store.js';
 
@@ -48,13 +48,16 @@ export function reserve(
 export function forgetSegment(txn: IndexTransaction, shardId: string, segment: SegmentEntry): void {
   reserve(txn, shardId, segment, 0, Number.MAX_SAFE_INTEGER);
   txn.remove('segment', shardId, segment.id);
+  if (segment.hasFreed) for (const { key } of txn.list('freed', [shardId, segment.id])) txn.remove('freed', ...key);
 }
 
 /** Forgets a stream, its blocks and progress. Returns the segments that nothing refers to any more, whose files may go. */
 export function forgetStream(txn: IndexTransaction, shardId: string, stream: string): SegmentEntry[] {
   for (const { key } of txn.list('block', [shardId, stream])) txn.remove('block', ...key);
   txn.remove('stream', shardId, stream);
+  txn.remove('tally', shardId, stream);
   txn.remove('progress', shardId, stream);
+  txn.remove('freeing', shardId, stream);
   const kept = new Set<string>();
   for (const { key } of txn.list('ref', [shardId])) {
     if (key[2] === stream) txn.remove('ref', ...key);
@@ -68,47 +71,4 @@ export function forgetStream(txn: IndexTransaction, shardId: string, stream: str
     freed.push(segment);
   }
   return freed;
-}
-
-/** Throws PDL_RUN_FENCED unless `run` is the current one of the stage, under the shard's present epoch. */
-export function checkRun(txn: Pick<IndexTransaction, 'get'>, shardId: string, stage: string, run: RunRecord): void {
-  const place = `${shardId}/${stage}`;
-  const shard = txn.get('shard', shardId);
-  if (!shard)
-    throw new PodlineError('PDL_RUN_FENCED', `run ${run.runId} of \`${stage}\`: the shard is no longer in the scratch`, {
-      place,
-    });
-  if (run.epoch < shard.epoch) {
-    throw new PodlineError(
-      'PDL_RUN_FENCED',
-      `run ${run.runId} of \`${stage}\` is of epoch ${String(run.epoch)}, the shard is in ${String(shard.epoch)}`,
-      { place },
-    );
-  }
-  const current = txn.get('run', shardId, stage);
-  if (current?.runId !== run.runId) {
-    throw new PodlineError(
-      'PDL_RUN_FENCED',
-      `run ${run.runId} of \`${stage}\` is not the current one, which is ${current?.runId ?? 'none'}`,
-      { place },
-    );
-  }
-}
-
-/** The stream that a writer appends to; throws PDL_RUN_FENCED when it is not as the writer left it. */
-export function checkStream(txn: Pick<IndexTransaction, 'get'>, shardId: string, expected: StreamRecord): StreamRecord {
-  const stream = txn.get('stream', shardId, expected.stream);
-  const fault = !stream
-    ? 'was dropped'
-    : stream.blocks !== expected.blocks || stream.lineage.digest !== expected.lineage.digest
-      ? 'was written by another'
-      : stream.sealed
-        ? 'is sealed'
-        : undefined;
-  if (!stream || fault) {
-    throw new PodlineError('PDL_RUN_FENCED', `stream \`${expected.stream}\` ${fault ?? ''} while a writer had it open`, {
-      place: `${shardId}/${expected.stream}`,
-    });
-  }
-  return stream;
 }

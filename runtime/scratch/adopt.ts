@@ -6,7 +6,7 @@
  */
 import { copyFileSync, mkdirSync, renameSync } from 'node:fs';
 import { dirname } from 'node:path';
-import type { BlockRecord, BufferRef, ColumnRef, ColumnSchema } from '../contracts/block.js';
+import type { ArrayRef, BlockRecord, BufferRef, ColumnRef, ColumnSchema } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
 import { columnTypeInPlace, unsupportedField, walkArrow, type ArrowWalk, type ColumnAt } from './arrow/walk.js';
 import type { SegmentEntry } from './index-store.js';
@@ -20,7 +20,8 @@ export interface Adoption {
   newSegment(): SegmentEntry;
   reserve(segment: SegmentEntry, bytes: number): SegmentEntry;
   forget(segment: SegmentEntry): void;
-  commit(blocks: Omit<BlockRecord, 'seq'>[], segment: SegmentEntry): BlockRecord[];
+  /** `endedAt`: where the file ends by itself. */
+  commit(blocks: Omit<BlockRecord, 'seq'>[], endedAt: number): BlockRecord[];
 }
 
 /** Nothing is changed, and the file stays, when it throws. A file without batches yields no blocks and stays too. */
@@ -39,7 +40,7 @@ export async function adoptArrowFile(path: string, adoption: Adoption): Promise<
     move(path, target);
     if (sizeOf(target) !== walk.bytes)
       throw new PodlineError('PDL_STAGE_OUTPUT', `${path} was changed while it was taken over`, { place: path });
-    return adoption.commit(blocks, { ...reserved, committedBytes: walk.bytes, ended: true });
+    return adoption.commit(blocks, walk.bytes);
   } catch (error) {
     if (sizeOf(path) === undefined && sizeOf(target) !== undefined) move(target, path);
     removeFile(target);
@@ -112,16 +113,20 @@ async function blocksOf(
 
 function columnRef({ name, type }: ColumnSchema, at: ColumnAt, segment: string): ColumnRef {
   const ref = (buffer: { offset: number; length: number }): BufferRef => ({ segment, ...buffer });
+  const array = (of: ColumnAt): ArrayRef => ({
+    nullCount: of.nullCount,
+    ...(of.validity && { validity: ref(of.validity) }),
+    ...(of.offsets && { offsets: ref(of.offsets) }),
+    values: ref(of.values),
+  });
   return {
     name,
     type,
-    nullCount: at.nullCount,
-    ...(at.validity && { validity: ref(at.validity) }),
-    ...(at.offsets && { offsets: ref(at.offsets) }),
-    values: ref(at.values),
+    ...array(at),
     ...(at.dictionary && {
       dictionary: { length: at.dictionary.length, offsets: ref(at.dictionary.offsets), values: ref(at.dictionary.values) },
     }),
+    ...(at.items && { items: { ...array(at.items), rows: at.items.rows } }),
   };
 }
 

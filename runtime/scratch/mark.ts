@@ -8,12 +8,22 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { z } from 'zod';
 import { writeFileAtomically } from '../platform/files.js';
 
 /** Of keys, values and files; another format is not read but begun anew. */
-const format = 1;
-const markSchema = z.object({ format: z.number(), mark: z.string(), bootId: z.string() });
+const format = 2;
+
+interface Mark {
+  format: number;
+  mark: string;
+  bootId: string;
+}
+
+/** By hand: a schema library would be half of what a shim loads when it starts. */
+const isMark = (found: unknown): found is Mark => {
+  const { format: of, mark, bootId: boot } = (found ?? {}) as Record<string, unknown>;
+  return typeof of === 'number' && typeof mark === 'string' && typeof boot === 'string';
+};
 
 /** The mark in `dir`, or why what lies there cannot be gone on with. */
 export function readMark(dir: string): { mark: string } | { fault: string } {
@@ -23,12 +33,8 @@ export function readMark(dir: string): { mark: string } | { fault: string } {
   } catch (error) {
     return { fault: `there is no mark (${(error as NodeJS.ErrnoException).code ?? 'unreadable'})` };
   }
-  let found: z.infer<typeof markSchema>;
-  try {
-    found = markSchema.parse(JSON.parse(text));
-  } catch {
-    return { fault: 'its mark is unreadable' };
-  }
+  const found = parsed(text);
+  if (!isMark(found)) return { fault: 'its mark is unreadable' };
   if (found.format !== format) return { fault: `it is of format ${String(found.format)}, this is ${String(format)}` };
   if (found.bootId !== bootId()) return { fault: 'it was made before this machine was booted' };
   return { mark: found.mark };
@@ -39,6 +45,14 @@ export async function writeMark(dir: string): Promise<string> {
   const mark = randomBytes(12).toString('hex');
   await writeFileAtomically(join(dir, 'mark.json'), JSON.stringify({ format, mark, bootId: bootId() }));
   return mark;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 function bootId(): string {

@@ -21,6 +21,19 @@ export interface NativeFunctions {
   copyRange(fdIn: number, offsetIn: number, fdOut: number, offsetOut: number, length: number): number;
   /** Gives pages back; the size of the file stays. Throws with `code` where the file system cannot. */
   punchHole(fd: number, offset: number, length: number): void;
+  /** Gives a stretch of a file memory or disk of its own, so that writing to it cannot fail for want of room. Throws with `code` (ENOSPC). */
+  reserve(fd: number, offset: number, length: number): void;
+  /**
+   * Shared, writable map of exactly [offset, offset + length) of a file that is open for writing, to be reserved before; `unmap` it. The
+   * buffer reaches no byte beside them.
+   */
+  mapOutput(fd: number, offset: number, length: number): ArrayBuffer;
+  /** Takes the file for whoever has it open, until that descriptor and all maps made with it are gone; false when another has it. */
+  take(fd: number): boolean;
+  /** CRC-32 as zlib computes it, over `bytes`, going on from `value` (0). */
+  readonly crc32: (bytes: Uint8Array, value?: number) => number;
+  /** The same by tables alone, as on a processor without instructions for it. */
+  readonly crc32Portable: (bytes: Uint8Array, value?: number) => number;
 }
 
 export type Native = { functions: NativeFunctions; reason?: undefined } | { functions?: undefined; reason: string };
@@ -52,7 +65,9 @@ function load(): Native {
       continue;
     }
     try {
-      return { functions: require(path) as NativeFunctions };
+      const functions = require(path) as Partial<NativeFunctions>;
+      if (functions.crc32) return { functions: functions as NativeFunctions };
+      reasons.push(`${name} is of another version`);
     } catch (error) {
       reasons.push(`${name} does not load: ${error instanceof Error ? error.message : String(error)}`);
     }

@@ -1,7 +1,8 @@
 /** Columns and payloads of committed blocks of one shard; see `ShardReader` for what they are views of. */
-import type { BlockRecord, BufferRef, ColumnRef } from '../contracts/block.js';
+import type { ArrayRef, BlockRecord, BufferRef, ColumnRef, ColumnType } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
-import { physicalTypes, valueBytes } from './arrow/types.js';
+import { hasOffsets, itemTypeOf, physicalTypes, valueBytes } from './arrow/types.js';
+import { gather } from './gather.js';
 import type { SegmentViews } from './segment-views.js';
 import type { ColumnData, ShardReader, Utf8Data } from './types.js';
 
@@ -36,23 +37,39 @@ export class BlockReader implements ShardReader {
     return table;
   }
 
-  column(ref: ColumnRef, rows: number): ColumnData {
-    const { type, nullCount } = ref;
+  column(ref: ColumnRef, rows: number, how: 'gathered' | 'selected' = 'gathered'): ColumnData {
+    if (ref.freed)
+      throw new PodlineError('PDL_SCRATCH_CORRUPT', `column \`${ref.name}\` was freed: nothing was to read it any more`, {
+        place: ref.values.segment,
+      });
+    const { selection } = ref;
+    const data = this.#read(ref.type, ref, selection?.rows ?? rows);
+    if (ref.dictionary) data.dictionary = this.#dictionary(ref.dictionary);
+    if (!selection) return data;
+    const picked = this.#array(Uint32Array, selection.indices, rows * 4) as Uint32Array;
+    return how === 'selected' ? { ...data, selection: picked } : gather(data, picked);
+  }
+
+  /** An array without its dictionary; lists with their items. */
+  #read(type: ColumnType, ref: ArrayRef & Pick<ColumnRef, 'items'>, rows: number): ColumnData {
+    const { nullCount } = ref;
     const data: ColumnData = { type, rows, nullCount, values: new Uint8Array(0) };
     if (nullCount > 0 && ref.validity) data.validity = this.#bytes(ref.validity, Math.ceil(rows / 8));
-    if (type === 'utf8') {
-      data.offsets = this.#offsets(ref.offsets, rows);
-      data.values = this.#bytes(ref.values, ref.values.length);
-    } else {
-      data.values = this.#array(physicalTypes[type].array, ref.values, valueBytes(type, rows) ?? 0);
-    }
-    if (ref.dictionary) data.dictionary = this.#dictionary(ref.dictionary);
+    if (hasOffsets(type)) data.offsets = this.#offsets(ref.offsets, rows);
+    const item = itemTypeOf(type);
+    if (item && ref.items) data.items = this.#read(item, ref.items, ref.items.rows);
+    else if (type === 'utf8') data.values = this.#bytes(ref.values, ref.values.length);
+    else data.values = this.#array(physicalTypes[type].array, ref.values, valueBytes(type, rows) ?? 0);
     return data;
   }
 
   payload(block: BlockRecord): Uint8Array {
     if (!block.payload) throw new PodlineError('PDL_INTERNAL', `block ${String(block.seq)} is a block of columns, not of bytes`);
     return this.#bytes(block.payload, block.payload.length);
+  }
+
+  settle(): void {
+    this.views.settle();
   }
 
   close(): void {
@@ -65,10 +82,11 @@ export class BlockReader implements ShardReader {
     const key = `${ref.offsets.segment}:${String(ref.offsets.offset)}`;
     let dictionary = this.#dictionaries.get(key);
     if (!dictionary) {
+      // Copied, because it outlives the blocks that share it.
       dictionary = {
         length: ref.length,
-        offsets: this.#offsets(ref.offsets, ref.length),
-        values: this.#bytes(ref.values, ref.values.length),
+        offsets: this.#offsets(ref.offsets, ref.length).slice(),
+        values: this.#bytes(ref.values, ref.values.length).slice(),
       };
       if (this.#dictionaries.size >= dictionariesMax) this.#dictionaries.clear();
       this.#dictionaries.set(key, dictionary);

@@ -52,7 +52,9 @@ export async function placeSegments(placement: Placement): Promise<{ entries: Se
       }
       const entry = reserveSomewhere(placement, segment);
       reserved.push(entry);
-      entries.push({ ...entry, committedBytes: segment.committedBytes, ended: await placeFile(placement, segment, entry) });
+      const { committedBytes } = segment;
+      const ended = await placeFile(placement, segment, entry);
+      entries.push({ ...entry, committedBytes, ...(ended && { endedAt: committedBytes }) });
     }
     return { entries, undo };
   } catch (error) {
@@ -63,7 +65,7 @@ export async function placeSegments(placement: Placement): Promise<{ entries: Se
 
 function reserveSomewhere({ index, sizeBytesMax, shardId }: Placement, segment: SegmentRecord): SegmentEntry {
   const bytes = wholePages(segment.committedBytes + endOfStream.length);
-  const fresh = { id: segment.id, stream: segment.stream, committedBytes: 0, reservedBytes: 0, ended: false };
+  const fresh = { id: segment.id, stream: segment.stream, committedBytes: 0, reservedBytes: 0 };
   return index.transact((txn) => {
     try {
       return reserve(txn, shardId, { ...fresh, place: 'dir' }, bytes, sizeBytesMax);

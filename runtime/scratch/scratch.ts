@@ -14,6 +14,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type {
   BlockRecord,
+  BufferRef,
   RunRecord,
   SegmentRecord,
   ShardRecordInScratch,
@@ -21,18 +22,22 @@ import type {
   StreamRecord,
 } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
-import { checkRun, forgetSegment, forgetStream, noUsage, reserve, wholePages } from './accounts.js';
+import { forgetSegment, forgetStream, noUsage } from './accounts.js';
+import { finishFreeing, freeColumns, noteFreed } from './free.js';
 import { IndexStore, type IndexTransaction } from './index-store.js';
 import { readMark, writeMark } from './mark.js';
 import { defaultReads, loadNative } from './native.js';
+import { Part, type PartPlace } from './part.js';
 import { BlockReader } from './reader.js';
+import { retireSegments } from './retire.js';
 import { placeSegments, type RestoredStream } from './restore.js';
 import { SegmentFiles } from './segment-files.js';
-import { SegmentViews } from './segment-views.js';
+import { SegmentViews, type SegmentPlace } from './segment-views.js';
 import { spillSegment } from './spill.js';
+import { checkRun, checkStream, getStream, listStreams, putStream } from './streams.js';
 import { verifyExtents } from './verify.js';
 import { segmentsOf } from './table-block.js';
-import type { Scratch, ScratchOptions, ScratchUsage, ShardReader, StreamWriter, WriterRequest } from './types.js';
+import type { PartWriter, Scratch, ScratchOptions, ScratchUsage, ShardReader, StreamWriter, WriterRequest } from './types.js';
 import { BlockWriter } from './writer.js';
 
 /** Opens, and as owner creates, the scratch in `options.dir`. As `stage`, throws PDL_SCRATCH_CORRUPT where there is none. */
@@ -43,7 +48,10 @@ export async function openScratch(options: ScratchOptions): Promise<Scratch> {
   const fault = 'fault' in found ? found.fault : IndexStore.faultIn(indexDir);
   if (!('fault' in found) && fault === undefined) {
     const index = new IndexStore(indexDir);
-    if (options.role === 'owner') await files.sweep(index);
+    if (options.role === 'owner') {
+      await files.sweep(index);
+      for (const { key } of index.list('freeing', [])) finishFreeing({ index, files, shardId: key[0] }, key[1]);
+    }
     return new LmdbScratch(options, index, found.mark, files);
   }
   if (options.role === 'stage') {
@@ -64,7 +72,9 @@ class LmdbScratch implements Scratch {
   readonly reads: 'mmap' | 'pread';
   readonly #readers = new Set<BlockReader>();
   readonly #writers = new Set<BlockWriter>();
+  readonly #parts = new Set<Part>();
   #closing: Promise<void> | undefined;
+  #moving: Promise<unknown> = Promise.resolve();
 
   constructor(
     private readonly options: ScratchOptions,
@@ -90,11 +100,11 @@ class LmdbScratch implements Scratch {
   }
 
   streams(shardId: string): StreamRecord[] {
-    return this.index.list('stream', [shardId]).map(valueOf);
+    return listStreams(this.index, shardId);
   }
 
   stream(shardId: string, stream: string): StreamRecord | undefined {
-    return this.index.get('stream', shardId, stream);
+    return getStream(this.index, shardId, stream);
   }
 
   blocks(shardId: string, stream: string, from?: number, to?: number): BlockRecord[] {
@@ -132,7 +142,7 @@ class LmdbScratch implements Scratch {
     await this.#owned((txn) => {
       txn.remove('shard', shardId);
       for (const { value } of txn.list('segment', [shardId])) forgetSegment(txn, shardId, value);
-      for (const family of ['stream', 'block', 'ref', 'run', 'progress'] as const) {
+      for (const family of ['stream', 'tally', 'block', 'ref', 'freeing', 'run', 'progress'] as const) {
         for (const { key } of txn.list(family, [shardId])) txn.remove(family, ...key);
       }
     });
@@ -154,21 +164,24 @@ class LmdbScratch implements Scratch {
     return freed.filter((segment) => segment.place === 'dir').reduce((sum, segment) => sum + segment.reservedBytes, 0);
   }
 
-  async spillStream(shardId: string, stream: string): Promise<number> {
-    this.#checkOwner();
-    const record = this.stream(shardId, stream);
-    if (!record?.sealed)
-      throw new PodlineError(
-        'PDL_INTERNAL',
-        `stream \`${stream}\` of ${shardId} is ${record ? 'still being written' : 'not there'}: it cannot be spilled`,
-      );
-    if (this.options.medium === 'ssd') return 0;
-    let freedBytes = 0;
-    for (const { value } of this.index.list('segment', [shardId])) {
-      if (value.stream === stream && value.place === 'dir')
-        freedBytes += await spillSegment(this.index, this.files, shardId, value);
-    }
-    return freedBytes;
+  freeColumns(shardId: string, stream: string, columns: readonly string[]): Promise<number> {
+    return this.#alone(() => {
+      this.#checkSealed(shardId, stream, 'lose columns');
+      return freeColumns({ index: this.index, files: this.files, shardId }, stream, columns);
+    });
+  }
+
+  spillStream(shardId: string, stream: string): Promise<number> {
+    return this.#alone(async () => {
+      this.#checkSealed(shardId, stream, 'be spilled');
+      if (this.options.medium === 'ssd') return 0;
+      let freedBytes = 0;
+      for (const { value } of this.index.list('segment', [shardId])) {
+        if (value.stream === stream && value.place === 'dir')
+          freedBytes += await spillSegment(this.index, this.files, shardId, value);
+      }
+      return freedBytes;
+    });
   }
 
   async restoreStream(
@@ -211,7 +224,8 @@ class LmdbScratch implements Scratch {
           }
           txn.put('block', block, shardId, stream, block.seq);
         }
-        txn.put('stream', restored.stream, shardId, stream);
+        putStream(txn, shardId, restored.stream);
+        noteFreed(txn, shardId, stream, restored.blocks, placed.entries);
         if (restored.progress) txn.put('progress', restored.progress, shardId, stream);
         return replaced;
       });
@@ -220,6 +234,7 @@ class LmdbScratch implements Scratch {
       placed.undo();
       throw error;
     }
+    finishFreeing({ index, files, shardId }, stream);
   }
 
   async verifyStream(shardId: string, stream: string): Promise<void> {
@@ -239,55 +254,72 @@ class LmdbScratch implements Scratch {
   async openWriter(request: WriterRequest): Promise<StreamWriter> {
     this.#checkOpen();
     const { shardId, stream } = request;
-    const { record, freed } = this.index.transact((txn) => {
+    const opened = this.index.transact((txn) => {
       checkRun(txn, shardId, stream, request.run);
-      const before = txn.get('stream', shardId, stream);
-      if (before && goesOn(before, request) && (before.sealed || request.fresh !== true)) {
-        this.#settle(txn, shardId, stream);
-        return { record: before, freed: [] };
-      }
+      const before = getStream(txn, shardId, stream);
+      if (before && isSameWork(before, request)) return { record: before, freed: [], goesOn: true };
       const replaced = before ? forgetStream(txn, shardId, stream) : [];
       const { kind, schema, lineage } = request;
       const fresh: StreamRecord = { stream, kind, schema, lineage, sealed: false, blocks: 0, rows: 0, bytes: 0 };
-      txn.put('stream', fresh, shardId, stream);
-      return { record: fresh, freed: replaced };
+      putStream(txn, shardId, fresh);
+      return { record: fresh, freed: replaced, goesOn: false };
     });
-    this.files.remove(shardId, freed);
-    const writer = new BlockWriter(this.index, this.files, this.options.sizeBytesMax, request, record, (closed) =>
-      this.#writers.delete(closed),
-    );
+    this.files.remove(shardId, opened.freed);
+    if (opened.goesOn) retireSegments({ index: this.index, files: this.files, shardId }, stream);
+    const place = this.#placeFor(request);
+    const writer = new BlockWriter(place, new Part(place, place.done), opened.record, (closed) => this.#writers.delete(closed));
     this.#writers.add(writer);
     return Promise.resolve(writer);
   }
 
+  openPart(request: WriterRequest): PartWriter {
+    this.#checkOpen();
+    checkRun(this.index, request.shardId, request.stream, request.run);
+    checkStream(this.index, request);
+    const place = this.#placeFor(request);
+    const part = new Part(place, (closed) => {
+      this.#parts.delete(closed);
+      place.done();
+    });
+    this.#parts.add(part);
+    return part;
+  }
+
   openReader(shardId: string): ShardReader {
     this.#checkOpen();
-    const locate = (id: string): { path: string; medium: 'memory' | 'ssd' } | undefined => {
-      const segment = this.index.get('segment', shardId, id);
-      return segment && { path: this.files.path(shardId, segment), medium: this.files.mediumOf(segment) };
-    };
-    const views = new SegmentViews(locate, this.reads === 'mmap' ? loadNative().functions : undefined);
-    const reader = new BlockReader(views, (closed) => this.#readers.delete(closed));
+    const reader = new BlockReader(this.#viewsOf(shardId), (closed) => this.#readers.delete(closed));
     this.#readers.add(reader);
     return reader;
+  }
+
+  #viewsOf(shardId: string): SegmentViews {
+    const locate = (id: string): SegmentPlace | undefined => {
+      const segment = this.index.get('segment', shardId, id);
+      return segment && this.files.record(shardId, segment);
+    };
+    return new SegmentViews(locate, this.reads === 'mmap' ? loadNative().functions : undefined);
+  }
+
+  /** What a part works with; its views are opened at the first use. */
+  #placeFor(request: WriterRequest): PartPlace & { done: () => void } {
+    const { index, files } = this;
+    let views: SegmentViews | undefined;
+    const bytes = ({ segment, offset, length }: BufferRef): Uint8Array => {
+      views ??= this.#viewsOf(request.shardId);
+      const { buffer, byteOffset } = views.view(segment, offset, length);
+      return new Uint8Array(buffer, byteOffset, length);
+    };
+    return { index, files, sizeBytesMax: this.options.sizeBytesMax, request, bytes, done: () => views?.close() };
   }
 
   close(): Promise<void> {
     this.#closing ??= (async () => {
       await Promise.all([...this.#writers].map((writer) => writer.close()));
+      for (const part of [...this.#parts]) part.close();
       for (const reader of [...this.#readers]) reader.close();
       await this.index.close();
     })();
     return this.#closing;
-  }
-
-  /** Gives back what earlier writers of the stream had reserved and not committed; they are fenced by now, or dead. */
-  #settle(txn: IndexTransaction, shardId: string, stream: string): void {
-    for (const { value } of txn.list('segment', [shardId])) {
-      if (value.stream !== stream) continue;
-      const bytes = wholePages(value.committedBytes + (value.ended ? 8 : 0));
-      if (value.reservedBytes > bytes) reserve(txn, shardId, value, bytes, this.options.sizeBytesMax);
-    }
   }
 
   #owned<T>(action: (txn: IndexTransaction) => T): Promise<T> {
@@ -296,6 +328,23 @@ class LmdbScratch implements Scratch {
       this.#checkOwner();
       return this.index.transact(action);
     });
+  }
+
+  /** One after another: what moves the bytes of segments, or takes some away. */
+  #alone<T>(action: () => Promise<T>): Promise<T> {
+    const done = this.#moving.then(action);
+    this.#moving = done.catch(() => undefined);
+    return done;
+  }
+
+  #checkSealed(shardId: string, stream: string, what: string): void {
+    this.#checkOwner();
+    const record = this.stream(shardId, stream);
+    if (!record?.sealed)
+      throw new PodlineError(
+        'PDL_INTERNAL',
+        `stream \`${stream}\` of ${shardId} is ${record ? 'still being written' : 'not there'}: it cannot ${what}`,
+      );
   }
 
   #checkOwner(): void {
@@ -312,7 +361,7 @@ class LmdbScratch implements Scratch {
 const valueOf = <T>({ value }: { value: T }): T => value;
 
 /** Equal lineage and shape: the stream is the same work, begun before. */
-function goesOn(before: StreamRecord, request: WriterRequest): boolean {
+function isSameWork(before: StreamRecord, request: WriterRequest): boolean {
   const shape = (of: { kind: string; schema: StreamRecord['schema'] }): string =>
     JSON.stringify([of.kind, of.schema.map(({ name, type, nullable }) => [name, type, nullable])]);
   return request.fresh !== true && before.lineage.digest === request.lineage.digest && shape(before) === shape(request);

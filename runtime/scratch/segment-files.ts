@@ -29,7 +29,8 @@ export class SegmentFiles {
   }
 
   record(shardId: string, segment: SegmentEntry): SegmentRecord {
-    const { id, stream, committedBytes, ended } = segment;
+    const { id, stream, committedBytes } = segment;
+    const ended = segment.endedAt === committedBytes;
     return { id, stream, path: this.path(shardId, segment), medium: this.mediumOf(segment), committedBytes, ended };
   }
 
@@ -50,7 +51,8 @@ export class SegmentFiles {
     const { size } = fstatSync(fd);
     if (size <= from) return;
     try {
-      loadNative().functions?.punchHole(fd, from, size - from);
+      // To the end of the last page: a hole that ends within it would leave it.
+      loadNative().functions?.punchHole(fd, from, wholePages(size) - from);
     } catch {
       // A file system without holes keeps the pages until the segment goes.
     }

@@ -1,18 +1,16 @@
 /**
- * Bytes of segments in memory: views of a private map, or copies.
+ * Bytes of segments in memory: views of private maps, or copies.
  *
- * Owns: the maps of one reader, from the first look at a segment to `close`. Leaves to others: which bytes are committed;
- * only those may be asked for.
+ * Owns: the maps of one reader, from the first look at a stretch of a segment to `settle` or `close`. A segment is mapped in windows:
+ * V8 counts what is mapped as memory that collecting garbage might free, and collects when some 64 MiB were added.
  *
  * Invariants
- *  1. A map is looked into only where its file has bytes (`validBytes`): beyond the end of a file lies SIGBUS.
- *  2. A map may reach beyond the end of its file, for what is still to come; when that is not far enough, a larger one is made
- *     and the former stays until `close`, because views of it were given out.
- *  3. After `close` the buffers are detached: their views are empty, and making new ones throws.
+ *  1. Only committed bytes are reached: a buffer ends where the segment was committed to when it was mapped.
+ *  2. A map is made only where its file has bytes: beyond the end of a file lies SIGBUS.
+ *  3. A view stays what it is until the next `settle` or `close`; a buffer that is unmapped is detached first: its views are empty then.
  */
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import { PodlineError } from '../contracts/errors.js';
-import { wholePages } from './accounts.js';
 import type { NativeFunctions } from './native.js';
 import { readExactly } from './positioned.js';
 
@@ -23,27 +21,37 @@ export interface View {
 export interface SegmentPlace {
   path: string;
   medium: 'memory' | 'ssd';
+  committedBytes: number;
 }
 
-interface Mapped {
+/** [from, to) of a segment. */
+interface Window {
   buffer: ArrayBuffer;
-  validBytes: number;
-  inode: number;
+  from: number;
+  to: number;
   medium: 'memory' | 'ssd';
+  /** Settles before it was last looked into. */
+  usedAt: number;
 }
 interface Opened {
   fd: number;
-  medium: 'memory' | 'ssd';
+  place: SegmentPlace;
 }
 
-/** Address space that is mapped at least, so that a growing segment is not mapped again for each of its blocks. */
-const mapBytesMin = 4 * 1024 * 1024;
-/** File descriptors that a copying reader keeps open. */
+/** File descriptors that a reader keeps open. */
 const filesOpenMax = 64;
+/** Stretch of a segment that is mapped at once; a buffer that does not lie in one is mapped by itself. */
+const windowBytes = 8 * 1024 * 1024;
+/** Mapped after a `settle`, at most. */
+const mappedBytesMax = 24 * 1024 * 1024;
 
 export class SegmentViews {
-  readonly #mapped = new Map<string, Mapped>();
-  readonly #outgrown: ArrayBuffer[] = [];
+  /** By segment and first byte. */
+  readonly #windows = new Map<string, Map<number, Window>>();
+  /** Windows in whose place larger ones came while they were in use. */
+  #outgrown: Window[] = [];
+  #mappedBytes = 0;
+  #settles = 0;
   readonly #opened = new Map<string, Opened>();
   #closed = false;
   readonly read = { memory: 0, ssd: 0 };
@@ -59,83 +67,116 @@ export class SegmentViews {
     if (this.#closed)
       throw new PodlineError('PDL_SCRATCH_CLOSED', `segment ${segment} was looked into after its reader was closed`);
     if (!this.native || length === 0) return this.#copy(segment, offset, length);
-    let mapped = this.#mapped.get(segment);
-    if (!mapped || offset + length > mapped.validBytes) mapped = this.#map(this.native, segment, offset + length);
-    if (!mapped) return this.#copy(segment, offset, length);
-    this.read[mapped.medium] += length;
-    return { buffer: mapped.buffer, byteOffset: offset };
+    const window = this.#windowOf(this.native, segment, offset, offset + length);
+    if (!window) return this.#copy(segment, offset, length);
+    window.usedAt = this.#settles;
+    this.read[window.medium] += length;
+    return { buffer: window.buffer, byteOffset: offset - window.from };
+  }
+
+  /** Nobody looks at a view any more that was given out before: what is mapped beyond a bound is unmapped, the oldest first. */
+  settle(): void {
+    this.#settles += 1;
+    for (const window of this.#outgrown.splice(0)) this.#unmap(window);
+    if (this.#mappedBytes <= mappedBytesMax) return;
+    const all = [...this.#windows.values()].flatMap((windows) => [...windows.values()]);
+    for (const window of all.sort((a, b) => a.usedAt - b.usedAt)) {
+      if (this.#mappedBytes <= mappedBytesMax) break;
+      this.#unmap(window);
+    }
+    for (const [segment, windows] of this.#windows) {
+      for (const [from, { buffer }] of windows) if (buffer.byteLength === 0) windows.delete(from);
+      if (windows.size === 0) this.#windows.delete(segment);
+    }
   }
 
   /** Idempotent. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    for (const buffer of [...this.#outgrown, ...[...this.#mapped.values()].map((mapped) => mapped.buffer)])
-      this.native?.unmap(buffer);
+    for (const window of this.#outgrown) this.#unmap(window);
+    for (const windows of this.#windows.values()) for (const window of windows.values()) this.#unmap(window);
     for (const { fd } of this.#opened.values()) closeSync(fd);
-    this.#outgrown.length = 0;
-    this.#mapped.clear();
+    this.#outgrown = [];
+    this.#windows.clear();
     this.#opened.clear();
   }
 
-  /** Maps a segment, or sees that its map already reaches far enough; undefined when the system has no more maps to give. */
-  #map(native: NativeFunctions, segment: string, end: number): Mapped | undefined {
-    const { fd, medium } = this.#open(segment);
+  #unmap(window: Window): void {
+    this.#mappedBytes -= window.to - window.from;
+    this.native?.unmap(window.buffer);
+  }
+
+  /** The window that holds [offset, end); undefined when the system has no more maps to give. */
+  #windowOf(native: NativeFunctions, segment: string, offset: number, end: number): Window | undefined {
+    const base = offset - (offset % windowBytes);
+    const from = end <= base + windowBytes ? base : offset;
+    const windows = this.#windows.get(segment);
+    const known = windows?.get(from);
+    if (known && end <= known.to) return known;
+    const window = this.#map(native, segment, from, end, from === base ? base + windowBytes : end);
+    if (!window) return undefined;
+    this.#mappedBytes += window.to - from;
+    if (known) this.#outgrown.push(known);
+    if (windows) windows.set(from, window);
+    else this.#windows.set(segment, new Map([[from, window]]));
+    return window;
+  }
+
+  /** Maps from `from` on what is committed by now, up to `limit`; that reaches to `end` at least. */
+  #map(native: NativeFunctions, segment: string, from: number, end: number, limit: number): Window | undefined {
+    const { fd, place } = this.#file(segment, end);
+    const { committedBytes, medium } = place;
+    const { size } = fstatSync(fd);
+    if (size < committedBytes) throw tooShort(segment, committedBytes, size);
+    const to = Math.min(committedBytes, Math.max(limit, end));
     try {
-      const { size, ino } = fstatSync(fd);
-      if (size < end) throw tooShort(segment, end, size);
-      const before = this.#mapped.get(segment);
-      if (before?.inode === ino && before.buffer.byteLength >= end) {
-        before.validBytes = Math.min(size, before.buffer.byteLength);
-        return before;
-      }
-      const bytes = before ? Math.max(wholePages(size), 2 * before.buffer.byteLength) : Math.max(wholePages(size), mapBytesMin);
-      let buffer: ArrayBuffer;
-      try {
-        buffer = native.map(fd, 0, bytes);
-      } catch {
-        return undefined;
-      }
-      if (before) this.#outgrown.push(before.buffer);
-      const mapped = { buffer, validBytes: size, inode: ino, medium };
-      this.#mapped.set(segment, mapped);
-      return mapped;
-    } finally {
-      closeSync(fd);
+      return { buffer: native.map(fd, from, to - from), from, to, medium, usedAt: this.#settles };
+    } catch {
+      return undefined;
     }
   }
 
   #copy(segment: string, offset: number, length: number): View {
     if (length === 0) return { buffer: new ArrayBuffer(0), byteOffset: 0 };
-    let opened = this.#opened.get(segment);
-    if (opened) {
-      this.#opened.delete(segment);
-    } else {
-      opened = this.#open(segment);
-      for (const [oldest, { fd }] of this.#opened) {
-        if (this.#opened.size < filesOpenMax) break;
-        closeSync(fd);
-        this.#opened.delete(oldest);
-      }
-    }
-    this.#opened.set(segment, opened); // last used, last to be closed
+    const { fd, place } = this.#file(segment, offset + length);
     try {
-      const { buffer } = readExactly(opened.fd, offset, length);
-      this.read[opened.medium] += length;
+      const { buffer } = readExactly(fd, offset, length);
+      this.read[place.medium] += length;
       return { buffer, byteOffset: 0 };
     } catch (error) {
-      if (error instanceof RangeError) throw tooShort(segment, offset + length, fstatSync(opened.fd).size);
+      if (error instanceof RangeError) throw tooShort(segment, offset + length, fstatSync(fd).size);
       throw error;
     }
   }
 
-  #open(segment: string): Opened {
+  /** The open file of a segment that is committed up to `end` at least. */
+  #file(segment: string, end: number): Opened {
+    let opened = this.#opened.get(segment);
+    this.#opened.delete(segment);
+    if (opened && end > opened.place.committedBytes) {
+      closeSync(opened.fd);
+      opened = undefined;
+    }
+    opened ??= this.#open(segment, end);
+    for (const [oldest, { fd }] of this.#opened) {
+      if (this.#opened.size < filesOpenMax) break;
+      closeSync(fd);
+      this.#opened.delete(oldest);
+    }
+    this.#opened.set(segment, opened); // last used, last to be closed
+    return opened;
+  }
+
+  /** Opens a segment that is committed up to `end` at least. */
+  #open(segment: string, end: number): Opened {
     // The segment may be spilled between the look into the index and the opening: then it is looked up again.
     for (let tries = 0; ; tries += 1) {
       const place = this.locate(segment);
       if (!place) throw new PodlineError('PDL_SCRATCH_CORRUPT', `segment ${segment} is not in the scratch any more`);
+      if (place.committedBytes < end) throw tooShort(segment, end, place.committedBytes);
       try {
-        return { fd: openSync(place.path, 'r'), medium: place.medium };
+        return { fd: openSync(place.path, 'r'), place };
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
         if (tries > 0)

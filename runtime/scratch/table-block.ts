@@ -2,13 +2,12 @@
  * One block of a table on its way into a segment: its columns in the order of the stream, checked, and its bytes and references laid out.
  * Nothing is written here; invariants of `writer.ts`.
  */
-import type { BlockRecord, BufferRef, ColumnRef, ColumnSchema, StreamRecord } from '../contracts/block.js';
+import type { ArrayRef, BlockRecord, BufferRef, ColumnRef, ColumnSchema, StreamRecord } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
 import { encodeSchema, type BodyBuffer } from './arrow/encode.js';
-import { checkColumn, layDictionary, layRecordBatch, type PlacedUtf8 } from './arrow/layout.js';
-import { valueBytes } from './arrow/types.js';
-import type { SegmentEntry } from './index-store.js';
+import { bytesOf, checkColumn, layDictionary, layRecordBatch, type PlacedColumn, type PlacedUtf8 } from './arrow/layout.js';
 import type { WrittenDictionary } from './open-segment.js';
+import { rowsHeld, type Selections } from './selection.js';
 import type { ColumnData, ColumnToWrite } from './types.js';
 import { sameDictionary } from './utf8.js';
 
@@ -17,16 +16,19 @@ export interface OrderedColumn {
   schema: ColumnSchema;
   data?: ColumnData | undefined;
   ref?: ColumnRef | undefined;
+  /** Number of the selection that `ref` gets in this block. */
+  selection?: number | undefined;
 }
 export type DataColumn = OrderedColumn & { data: ColumnData };
 export const isData = (column: OrderedColumn): column is DataColumn => column.data !== undefined;
 
 /** The columns in the order of the schema. Throws PDL_STAGE_OUTPUT unless each is there once, of its type, rows and nulls. */
 export function orderColumns(
-  stream: StreamRecord,
+  stream: Pick<StreamRecord, 'stream' | 'schema'>,
   place: string,
   rows: number,
   columns: readonly ColumnToWrite[],
+  selections: Selections,
 ): OrderedColumn[] {
   const given = new Map(columns.map((column) => [column.name, column]));
   const ordered = stream.schema.map((column): OrderedColumn => {
@@ -41,8 +43,7 @@ export function orderColumns(
       checkColumn(place, column, rows, found.data);
       return { schema: column, data: found.data };
     }
-    checkRef(place, column, rows, found.ref);
-    return { schema: column, ref: found.ref };
+    return takeRef(place, column, rows, found.ref, found.select, selections);
   });
   const [extra] = given.keys();
   if (extra !== undefined || columns.length !== stream.schema.length) {
@@ -54,23 +55,25 @@ export function orderColumns(
   return ordered;
 }
 
-/** A block's bytes, to be written at the segment's `committedBytes`, and its columns as they will lie there. */
+/** A block's bytes, to be written at the position that it was laid out for, and its columns as they will lie there. */
 export interface LaidTable {
   pieces: Uint8Array[];
   bytes: number;
-  columns: Map<string, ColumnRef>;
+  columns: ColumnRef[];
   /** By column: those of this block, new or used again. */
   dictionaries: Map<string, WrittenDictionary>;
 }
 
-/** Schema (if the segment is empty), dictionaries that it has not yet, record batch. */
+/** Schema (if the segment is empty), dictionaries that it has not yet, record batch; selections lie in the body of that. */
 export function layTable(
-  segment: SegmentEntry,
+  segment: string,
+  start: number,
   known: ReadonlyMap<string, WrittenDictionary>,
   rows: number,
-  data: readonly DataColumn[],
+  ordered: readonly OrderedColumn[],
+  selections: readonly Uint32Array[],
 ): LaidTable {
-  const start = segment.committedBytes;
+  const data = ordered.filter(isData);
   const pieces: Uint8Array[] = start === 0 ? [encodeSchema(data.map((column) => column.schema))] : [];
   let at = start + (pieces[0]?.length ?? 0);
   const dictionaries = new Map<string, WrittenDictionary>();
@@ -86,59 +89,100 @@ export function layTable(
     dictionaries.set(schema.name, { data: values.dictionary, placed: movedUtf8(laid.placed, at) });
     at += laid.bytes;
   }
-  const values = data.map((column) => column.data);
-  const batch = layRecordBatch(rows, values);
+  const batch = layRecordBatch(
+    rows,
+    data.map((column) => column.data),
+    selections.map(bytesOf),
+  );
   pieces.push(...batch.pieces);
-  const ref = (buffer: BodyBuffer, by = at): BufferRef => ({
-    segment: segment.id,
-    offset: by + buffer.offset,
-    length: buffer.length,
+  const ref = (buffer: BodyBuffer, by = at): BufferRef => ({ segment, offset: by + buffer.offset, length: buffer.length });
+  const array = (placed: PlacedColumn): ArrayRef => ({
+    nullCount: placed.nullCount,
+    ...(placed.validity && { validity: ref(placed.validity) }),
+    ...(placed.offsets && { offsets: ref(placed.offsets) }),
+    values: ref(placed.values),
   });
-  const columns = data.map(({ schema: { name, type } }, index): [string, ColumnRef] => {
-    const placed = batch.placed[index];
+  let next = 0;
+  const columns = ordered.map((column): ColumnRef => {
+    if (!isData(column)) return renamed(column, (number) => ref(batch.placed.beside[number] ?? nothing));
+    const { name, type } = column.schema;
+    const placed = batch.placed.columns[next++];
     if (!placed) throw new PodlineError('PDL_INTERNAL', `column \`${name}\` was not laid out`);
     const dictionary = dictionaries.get(name)?.placed;
-    const column: ColumnRef = { name, type, nullCount: placed.nullCount, values: ref(placed.values) };
-    if (placed.validity) column.validity = ref(placed.validity);
-    if (placed.offsets) column.offsets = ref(placed.offsets);
+    const laid: ColumnRef = { name, type, ...array(placed) };
     if (dictionary) {
-      column.dictionary = { length: dictionary.length, offsets: ref(dictionary.offsets, 0), values: ref(dictionary.values, 0) };
+      laid.dictionary = { length: dictionary.length, offsets: ref(dictionary.offsets, 0), values: ref(dictionary.values, 0) };
     }
-    return [name, column];
+    if (placed.items) laid.items = { ...array(placed.items), rows: placed.items.rows };
+    return laid;
   });
-  return { pieces, bytes: at + batch.bytes - start, columns: new Map(columns), dictionaries };
+  return { pieces, bytes: at + batch.bytes - start, columns, dictionaries };
 }
 
-/** A column taken from elsewhere, under the name that it has in this stream. */
-export function renamed(schema: ColumnSchema, ref: ColumnRef | undefined): ColumnRef {
+const nothing: BodyBuffer = { offset: 0, length: 0 };
+
+/** A column taken from elsewhere, under the name that it has in this stream; `place` says where a selection of the block lies. */
+export function renamed({ schema, ref, selection }: OrderedColumn, place: (selection: number) => BufferRef): ColumnRef {
   if (!ref) throw new PodlineError('PDL_INTERNAL', `column \`${schema.name}\` is neither data nor a reference`);
-  return { ...ref, name: schema.name };
+  if (selection === undefined) return { ...ref, name: schema.name };
+  const rows = ref.selection?.rows ?? rowsHeld(ref.type, ref);
+  return { ...ref, name: schema.name, selection: { rows, indices: place(selection) } };
+}
+
+/** Calls `see` with every buffer that a block refers to; those of no bytes that lie nowhere are left out. */
+export function eachBuffer(block: Omit<BlockRecord, 'seq'>, see: (buffer: BufferRef) => void): void {
+  for (const column of block.columns) {
+    eachBufferOf(column, see);
+    if (column.selection) see(column.selection.indices);
+  }
+  if (block.payload && block.payload.segment !== '') see(block.payload);
+  if (block.extent) see(block.extent);
+}
+
+/** The buffers of a column, without those of its selection, which other columns may share. */
+export function eachBufferOf(column: ColumnRef, see: (buffer: BufferRef) => void): void {
+  const { dictionary, items } = column;
+  for (const array of [column, ...(items ? [items] : [])]) {
+    see(array.values);
+    if (array.validity) see(array.validity);
+    if (array.offsets) see(array.offsets);
+  }
+  if (!dictionary) return;
+  see(dictionary.offsets);
+  see(dictionary.values);
 }
 
 /** Segments that a block refers to. */
 export function segmentsOf(block: Omit<BlockRecord, 'seq'>): Set<string> {
   const segments = new Set<string>();
-  const add = (ref: BufferRef | undefined): void => {
-    if (ref && ref.segment !== '') segments.add(ref.segment);
-  };
-  for (const { values, validity, offsets, dictionary } of block.columns) {
-    for (const ref of [values, validity, offsets, dictionary?.offsets, dictionary?.values]) add(ref);
-  }
-  add(block.payload);
-  add(block.extent);
+  eachBuffer(block, ({ segment }) => segments.add(segment));
   return segments;
 }
 
-function checkRef(place: string, schema: ColumnSchema, rows: number, ref: ColumnRef): void {
+function takeRef(
+  place: string,
+  schema: ColumnSchema,
+  rows: number,
+  ref: ColumnRef,
+  select: Uint32Array | undefined,
+  selections: Selections,
+): OrderedColumn {
   const fault = (what: string): never => {
     throw new PodlineError('PDL_STAGE_OUTPUT', `column \`${schema.name}\`, taken from \`${ref.name}\` by reference, ${what}`, {
       place,
     });
   };
   if (ref.type !== schema.type) fault(`is ${ref.type}, where the stream has ${schema.type}`);
-  if (ref.nullCount > 0 && !schema.nullable) fault(`has ${String(ref.nullCount)} nulls and is not nullable`);
-  const bytes = schema.type === 'utf8' ? (rows === 0 ? 0 : 4 * (rows + 1)) : (valueBytes(schema.type, rows) ?? 0);
-  if (((schema.type === 'utf8' ? ref.offsets : ref.values)?.length ?? 0) < bytes) fault(`has fewer than ${String(rows)} rows`);
+  if (select) {
+    if (select.length !== rows) fault(`selects ${String(select.length)} rows for a block of ${String(rows)}`);
+    return { schema, ref, selection: selections.add(ref, select, schema.nullable, fault) };
+  }
+  if (ref.selection && ref.selection.indices.length !== rows * 4)
+    fault(`has ${String(ref.selection.indices.length / 4)} rows in a block of ${String(rows)}`);
+  if (!ref.selection && rowsHeld(ref.type, ref) < rows) fault(`has fewer than ${String(rows)} rows`);
+  const nulls = ref.nullCount > 0 && !schema.nullable ? selections.nulls(ref) : 0;
+  if (nulls > 0) fault(`has ${String(nulls)} nulls and is not nullable`);
+  return { schema, ref };
 }
 
 const movedUtf8 = (placed: PlacedUtf8, by: number): PlacedUtf8 => ({

@@ -4,6 +4,7 @@
  */
 import type {
   BlockRecord,
+  BufferRef,
   ColumnRef,
   ColumnSchema,
   ColumnType,
@@ -35,10 +36,19 @@ export interface ColumnData {
   offsets?: Int32Array | undefined;
   /** The same object (or equal bytes) in consecutive blocks is written once. */
   dictionary?: Utf8Data | undefined;
+  /** Lists: `offsets` point into it; `values` is empty. */
+  items?: ColumnData | undefined;
+  /** Only from `column(ref, rows, 'selected')`: row i of the block is row `selection[i]` of the arrays. */
+  selection?: Uint32Array | undefined;
 }
 
-/** A column to commit: data to write, or a reference to a column that is committed already. */
-export type ColumnToWrite = { name: string; data: ColumnData } | { name: string; ref: ColumnRef };
+/**
+ * A column to commit: data to write; or a reference to a column that is committed already, under another name perhaps, and of all its
+ * rows or of those named in `select` (row numbers of the block that the reference was read from). Columns of a block that share a
+ * `select` array, and had the same selection before, share what is written for it.
+ */
+export type ColumnToWrite =
+  { name: string; data: ColumnData } | { name: string; ref: ColumnRef; select?: Uint32Array | undefined };
 
 export interface ScratchOptions {
   /** Folder of the line: `index/` (LMDB), `shards/<id>/<segment>`. */
@@ -92,6 +102,11 @@ export interface Scratch {
    * refers to them. Returns the bytes freed.
    */
   dropStream(shardId: string, stream: string): Promise<number>;
+  /**
+   * owner: gives back the bytes of columns that a sealed stream wrote itself and that nothing to come reads, in whole pages; extents and
+   * checksums stay true to what the file holds then (zeros). Without the native part nothing is freed. Returns the bytes freed.
+   */
+  freeColumns(shardId: string, stream: string, columns: readonly string[]): Promise<number>;
   /** owner: moves the segments of a sealed stream to `spillDir`; returns the bytes freed in `dir`. Open readers keep what they mapped. */
   spillStream(shardId: string, stream: string): Promise<number>;
   /**
@@ -112,6 +127,8 @@ export interface Scratch {
    * replaced. Throws PDL_RUN_FENCED.
    */
   openWriter(request: WriterRequest): Promise<StreamWriter>;
+  /** Another thread's share in a stream that `openWriter` was called for with the same request. Throws PDL_RUN_FENCED. */
+  openPart(request: WriterRequest): PartWriter;
   /** A reader over the streams of one shard. */
   openReader(shardId: string): ShardReader;
   /** Idempotent. Buffers of readers that are still open become unusable. */
@@ -129,6 +146,31 @@ export interface WriterRequest {
   fresh?: boolean | undefined;
 }
 
+/** A block whose bytes are written and that is not committed: plain data, which may cross threads. */
+export type WrittenBlock = Omit<BlockRecord, 'seq'> & {
+  /** The segment that its extent lies in, as it is with the block; absent when the block wrote nothing. */
+  segment?: { id: string; committedBytes: number; reservedBytes: number; place: 'dir' | 'spill' } | undefined;
+};
+
+/**
+ * Writes blocks of a stream into segments of its own and commits none: one for each thread of a run. Lays out, reserves, writes and
+ * computes checksums where the data is; `StreamWriter.commitWritten` makes the blocks visible, in the order of the stream. Blocks of one
+ * part are committed in the order in which they were written. Synchronous; throws PDL_SCRATCH_FULL with nothing changed.
+ */
+export interface PartWriter {
+  useMedium(medium: 'memory' | 'ssd'): void;
+  writeTable(rows: number, columns: readonly ColumnToWrite[]): WrittenBlock;
+  /** A payload that came from `allocate` is not copied. */
+  writeBytes(payload: Uint8Array): WrittenBlock;
+  /**
+   * Room for the next payload, `bytes` long, in the scratch itself where the native part is there (else in ordinary memory): what is
+   * written into it is seen by nobody before its block is committed. Valid until that block was written, or the part is closed.
+   */
+  allocate(bytes: number): Uint8Array;
+  /** Gives back what was reserved and not committed. Idempotent. */
+  close(): void;
+}
+
 /** One appender of one stream. Calls must not overlap: the writer serialises them and commits in call order. */
 export interface StreamWriter {
   readonly stream: StreamRecord;
@@ -142,6 +184,10 @@ export interface StreamWriter {
    */
   appendTable(rows: number, columns: ColumnToWrite[], progress?: StageProgress): Promise<BlockRecord>;
   appendBytes(payload: Uint8Array, progress?: StageProgress): Promise<BlockRecord>;
+  /** A payload that is committed already in another stream of the shard: by reference, nothing is written. */
+  appendPayloadRef(payload: BufferRef, progress?: StageProgress): Promise<BlockRecord>;
+  /** Blocks that parts of this stream have written, in one transaction with the progress after the last of them. */
+  commitWritten(blocks: readonly WrittenBlock[], progress?: StageProgress): Promise<BlockRecord[]>;
   /** kind files: a piece of a named file; pieces of one name follow each other. */
   appendFile(name: string, piece: Uint8Array, progress?: StageProgress): Promise<BlockRecord>;
   /**
@@ -158,15 +204,22 @@ export interface StreamWriter {
 }
 
 /**
- * Reads committed blocks. With `mmap` the arrays are views of a private mapping of the file: no copy, valid until `close()` of the reader;
+ * Reads committed blocks. With `mmap` the arrays are views of a private mapping of the file: no copy, valid until `settle()` or `close()` of the reader;
  * writing to them changes nobody else's data. With `pread` they are copies.
  */
 export interface ShardReader {
   /** All columns, or those named, in the order of the block. */
   table(block: BlockRecord, columns?: readonly string[]): Map<string, ColumnData>;
-  column(ref: ColumnRef, rows: number): ColumnData;
+  /**
+   * `gathered` (default): the rows of the block, one after another; a copy where the column has a selection. `selected`: the arrays as
+   * they lie, without a copy, and the selection beside them; `rows` and `nullCount` are then those of the arrays, and a column without a
+   * selection comes without one. Throws PDL_SCRATCH_CORRUPT where the column was freed.
+   */
+  column(ref: ColumnRef, rows: number, how?: 'gathered' | 'selected'): ColumnData;
   payload(block: BlockRecord): Uint8Array;
   /** Bytes given out so far, by medium. */
   readonly read: { memory: number; ssd: number };
+  /** What was given out before is of no use any more: memory that is mapped for it may be unmapped. Dictionaries stay. */
+  settle(): void;
   close(): void;
 }

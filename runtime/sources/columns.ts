@@ -8,6 +8,7 @@
  *  4. Dictionaries of one column only grow, so the last part's dictionary holds the codes of all parts.
  */
 import type { ColumnSchema, ColumnType } from '../contracts/block.js';
+import { physicalTypes } from '../scratch/arrow/types.js';
 import type { ColumnData, ColumnToWrite } from '../scratch/types.js';
 
 /** Some rows of a table; columns in the order of the reader's schema. */
@@ -28,38 +29,12 @@ export type FixedArray =
   | BigInt64Array
   | BigUint64Array;
 
-/** An array for `rows` values of a type. bool: a byte array of bits; utf8: not fixed, refused. */
+/** An array for `rows` values of a type. bool: a byte array of bits; utf8 and lists: not fixed, refused. */
 export function fixedArray(type: ColumnType, rows: number): FixedArray {
-  switch (type) {
-    case 'int8':
-      return new Int8Array(rows);
-    case 'int16':
-      return new Int16Array(rows);
-    case 'int32':
-    case 'date32':
-    case 'dictionary':
-      return new Int32Array(rows);
-    case 'uint8':
-      return new Uint8Array(rows);
-    case 'uint16':
-      return new Uint16Array(rows);
-    case 'uint32':
-      return new Uint32Array(rows);
-    case 'float32':
-      return new Float32Array(rows);
-    case 'float64':
-      return new Float64Array(rows);
-    case 'int64':
-    case 'timestamp[ms]':
-    case 'timestamp[us]':
-      return new BigInt64Array(rows);
-    case 'uint64':
-      return new BigUint64Array(rows);
-    case 'bool':
-      return new Uint8Array(bitBytes(rows));
-    case 'utf8':
-      throw new RangeError('utf8 has no fixed width');
-  }
+  if (type === 'bool') return new Uint8Array(bitBytes(rows));
+  const { array, width } = physicalTypes[type];
+  if (width === 0) throw new RangeError(`${type} has no fixed width`);
+  return new array(rows);
 }
 
 export const bitBytes = (bits: number): number => (bits + 7) >> 3;
@@ -126,12 +101,14 @@ export function sliceColumn(column: ColumnData, from: number, to: number): Colum
     if (nullCount === 0) validity = undefined;
   }
   const common = { type: column.type, rows, nullCount, validity };
-  if (column.type === 'utf8') {
+  if (column.type === 'utf8' || column.items !== undefined) {
     const offsets = column.offsets ?? new Int32Array(column.rows + 1);
     const base = offsets[from] ?? 0;
     const end = offsets[to] ?? base;
     let cut = offsets.subarray(from, to + 1);
     if (base !== 0) cut = cut.map((offset) => offset - base);
+    if (column.items !== undefined)
+      return { ...common, offsets: cut, values: column.values, items: sliceColumn(column.items, base, end) };
     return { ...common, offsets: cut, values: (column.values as Uint8Array).subarray(base, end) };
   }
   if (column.type === 'bool') return { ...common, values: sliceBits(column.values as Uint8Array, from, to) };
@@ -158,21 +135,21 @@ export function joinColumns(parts: readonly ColumnData[]): ColumnData {
   }
   const common = { type: first.type, rows, nullCount, validity };
   if (first.type === 'utf8') {
-    const bytes = parts.reduce((sum, part) => sum + (part.offsets?.[part.rows] ?? 0), 0);
-    if (bytes > 0x7fffffff) throw new RangeError('more than 2 GiB of text in one block of a column');
-    const values = new Uint8Array(bytes);
-    const offsets = new Int32Array(rows + 1);
-    let row = 0;
+    const offsets = joinOffsets(parts, rows);
+    const values = new Uint8Array(offsets[rows] ?? 0);
     let base = 0;
     for (const part of parts) {
-      const own = part.offsets ?? new Int32Array(part.rows + 1);
-      const length = own[part.rows] ?? 0;
+      const length = part.offsets?.[part.rows] ?? 0;
       values.set((part.values as Uint8Array).subarray(0, length), base);
-      for (let i = 1; i <= part.rows; i++) offsets[row + i] = base + (own[i] ?? 0);
-      row += part.rows;
       base += length;
     }
     return { ...common, offsets, values };
+  }
+  if (first.items !== undefined) {
+    const items = parts.flatMap((part) =>
+      part.items === undefined ? [] : [sliceColumn(part.items, 0, part.offsets?.[part.rows] ?? 0)],
+    );
+    return { ...common, offsets: joinOffsets(parts, rows), values: first.values, items: joinColumns(items) };
   }
   const values = fixedArray(first.type, rows);
   let at = 0;
@@ -183,6 +160,20 @@ export function joinColumns(parts: readonly ColumnData[]): ColumnData {
   }
   const dictionary = parts.at(-1)?.dictionary;
   return dictionary === undefined ? { ...common, values } : { ...common, values, dictionary };
+}
+
+function joinOffsets(parts: readonly ColumnData[], rows: number): Int32Array {
+  const total = parts.reduce((sum, part) => sum + (part.offsets?.[part.rows] ?? 0), 0);
+  if (total > 0x7fffffff) throw new RangeError('more than 2 GiB of text, or items of lists, in one block of a column');
+  const offsets = new Int32Array(rows + 1);
+  let row = 0;
+  let base = 0;
+  for (const { offsets: own = new Int32Array(1), rows: count } of parts) {
+    for (let i = 1; i <= count; i++) offsets[row + i] = base + (own[i] ?? 0);
+    row += count;
+    base += own[count] ?? 0;
+  }
+  return offsets;
 }
 
 export const sliceBatch = (batch: Batch, from: number, to: number): Batch =>

@@ -11,13 +11,14 @@
 import { isUtf8 } from 'node:buffer';
 import type { ColumnSchema, ColumnType } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
+import { itemTypeOf } from '../scratch/arrow/types.js';
 import { columnBuilder } from './builders.js';
 import { limitRows, type Batch } from './columns.js';
 import { FieldList, guessDelimiter, scanRecord } from './csv-records.js';
 import type { SourceReader } from './source-reader.js';
-import type { ColumnWishes, TableReader } from './table-reader.js';
+import { TextRange, type ColumnWishes, type CsvPlan, type TableReader } from './table-reader.js';
 import { inferBytes, TypeGuess } from './text-values.js';
-import { peek, windows } from './windows.js';
+import { notUtf8, peek, windows } from './windows.js';
 
 export interface CsvOptions {
   bytes?: readonly [number, number] | undefined;
@@ -92,24 +93,26 @@ export async function openCsv(
       type: wishes.typeOf(name) ?? guessed[name] ?? 'utf8',
       nullable: true,
     }));
-    const rowsMax = Math.min(blockRows, batchRowsMax, Math.ceil((to - from) / 2) + 1);
-    const [firstRow, endRow] = options.rows ?? [0, Number.POSITIVE_INFINITY];
     const place = options.bytes === undefined ? source.name : `${source.name}, bytes ${String(from)} to ${String(to)}`;
+    refuseLists(schema, place);
+    const plan: CsvPlan = {
+      format: 'csv',
+      from,
+      to,
+      rows: options.rows ?? [0, Number.POSITIVE_INFINITY],
+      schema,
+      rowsMax: Math.min(blockRows, batchRowsMax, Math.ceil((to - from) / 2) + 1),
+      place,
+      delimiter: head.delimiter,
+      width: head.names.length,
+      fields: chosen.map(({ index }) => index),
+      recordsAt: head.recordsAt,
+    };
     return {
       schema,
+      plan,
       batches: (skipRows) =>
-        limitRows(
-          readRecords(
-            peeked.again,
-            head,
-            chosen.map(({ index }) => index),
-            schema,
-            rowsMax,
-            place,
-          ),
-          firstRow + skipRows,
-          endRow,
-        ),
+        limitRows(readCsv(peeked.again, plan, head.recordsAt, new TextRange()), plan.rows[0] + skipRows, plan.rows[1]),
     };
   } catch (thrown) {
     await peeked.close();
@@ -188,21 +191,17 @@ function unreadable(place: string, record: number, thrown: unknown): PodlineErro
   );
 }
 
-async function* readRecords(
+/** Records from byte `recordsAt` of the stream on. */
+export async function* readCsv(
   stream: AsyncIterable<Buffer>,
-  head: CsvHead,
-  indexes: readonly number[],
-  schema: readonly ColumnSchema[],
-  rowsMax: number,
-  place: string,
+  { schema, fields: indexes, delimiter, width, rowsMax, place }: CsvPlan,
+  recordsAt: number,
+  range: TextRange,
 ): AsyncGenerator<Batch> {
   const builders = schema.map(({ name, type }) => columnBuilder(name, type, rowsMax));
   const fields = new FieldList();
-  const width = head.names.length;
   let scratch = Buffer.alloc(256);
-  let skip = head.recordsAt;
   let rows = 0;
-  let record = 0;
   let bytesHeld = 0;
   const take = (): Batch => {
     const batch = { rows, columns: builders.map((builder) => builder.take()) };
@@ -212,23 +211,23 @@ async function* readRecords(
   };
   for await (const window of windows(stream, place)) {
     const { bytes } = window;
-    const start = Math.min(skip, bytes.length);
-    skip -= start;
+    const stopAt = range.stopAt - window.at;
+    const start = Math.min(Math.max(recordsAt - window.at, 0), bytes.length);
     let at = start;
-    for (;;) {
+    while (at < stopAt) {
       let next: number;
       try {
-        next = scanRecord(bytes, at, window.isEnd, head.delimiter, fields);
+        next = scanRecord(bytes, at, window.isEnd, delimiter, fields);
       } catch (thrown) {
-        throw unreadable(place, record + 1, thrown);
+        throw unreadable(place, range.records + 1, thrown);
       }
       if (next < 0) break;
       if (fields.count > 0) {
-        record += 1;
+        range.records += 1;
         if (fields.count !== width) {
           throw unreadable(
             place,
-            record,
+            range.records,
             new SyntaxError(`it has ${String(fields.count)} fields, and the header has ${String(width)}`),
           );
         }
@@ -248,7 +247,7 @@ async function* readRecords(
           } else {
             fits = builder.addText(bytes, from, to);
           }
-          if (!fits) throw misfit(place, record, schema[column], fields.text(bytes, index));
+          if (!fits) throw misfit(place, range.records, schema[column], fields.text(bytes, index));
         }
         rows += 1;
         bytesHeld += next - at;
@@ -257,14 +256,25 @@ async function* readRecords(
       if (rows === rowsMax || bytesHeld > batchBytesMax) yield take();
     }
     window.consumed = at;
-    if (!isUtf8(bytes.subarray(start, at))) {
-      throw new PodlineError('PDL_SOURCE_UNREADABLE', `${place} is not UTF-8 text (before record ${String(record + 1)})`, {
-        place,
-        hint: 'Write it as UTF-8.',
-      });
-    }
+    range.endedAt = window.at + at;
+    if (!isUtf8(bytes.subarray(start, at))) throw notUtf8(place, range.records);
+    if (at >= stopAt) break;
   }
   if (rows > 0) yield take();
+}
+
+function refuseLists(schema: readonly ColumnSchema[], place: string): void {
+  const list = schema.find(({ type }) => itemTypeOf(type) !== undefined);
+  if (list !== undefined) {
+    throw new PodlineError(
+      'PDL_FORMAT_UNSUPPORTED',
+      `column "${list.name}" of ${place} is declared as ${list.type}, and CSV has no lists`,
+      {
+        place: `${place}, column ${list.name}`,
+        hint: 'Read it as utf8, or give the source as NDJSON, Parquet or Arrow.',
+      },
+    );
+  }
 }
 
 function misfit(place: string, record: number, column: ColumnSchema | undefined, value: string): PodlineError {

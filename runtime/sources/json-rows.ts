@@ -6,8 +6,10 @@
  */
 import type { ColumnSchema } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
-import { columnBuilder, type ColumnBuilder } from './builders.js';
+import { columnBuilder } from './builders.js';
+import type { ColumnBuilder } from './column-builder.js';
 import type { Batch } from './columns.js';
+import { token, type JsonTokens, type TokenColumn } from './json-tokens.js';
 import type { ColumnWishes } from './table-reader.js';
 import { TypeGuess } from './text-values.js';
 
@@ -57,7 +59,7 @@ export class JsonRowsBuilder {
   readonly #builders: ColumnBuilder[];
   readonly #known: ReadonlySet<string> | undefined;
   #rows = 0;
-  #taken = 0;
+  #taken: number;
 
   /** `isStrict`: a key that is no column is an error, since the columns were guessed and nothing said to leave it out. */
   constructor(
@@ -65,7 +67,9 @@ export class JsonRowsBuilder {
     rowsMax: number,
     private readonly place: string,
     isStrict: boolean,
+    rowsBefore = 0,
   ) {
+    this.#taken = rowsBefore;
     this.#builders = schema.map(({ name, type }) => columnBuilder(name, type, rowsMax));
     this.#known = isStrict ? new Set(schema.map(({ name }) => name)) : undefined;
   }
@@ -89,6 +93,25 @@ export class JsonRowsBuilder {
     this.#rows += 1;
   }
 
+  /** All lines of `tokens`, whose texts lie in `bytes`; `tokens` begins anew. Throws PDL_COLUMN_TYPE for the first that does not fit. */
+  addTokens(tokens: JsonTokens, bytes: Buffer): void {
+    let { rows } = tokens;
+    if (rows === 0) return;
+    let wrong: { name: string; value: unknown; type: string } | undefined;
+    for (const [index, builder] of this.#builders.entries()) {
+      const name = this.schema[index]?.name ?? '';
+      const column = tokens.column(name);
+      if (column === undefined) continue;
+      const fit = addColumn(builder, column, bytes, rows);
+      if (fit === rows) continue;
+      rows = fit;
+      wrong = { name, value: valueOf(column, bytes, fit), type: builder.type };
+    }
+    this.#rows += rows;
+    if (wrong !== undefined) this.#refuse(wrong.name, wrong.value, `does not fit ${wrong.type}`);
+    tokens.clear();
+  }
+
   take(): Batch {
     const batch = { rows: this.#rows, columns: this.#builders.map((builder) => builder.take()) };
     this.#taken += this.#rows;
@@ -107,5 +130,46 @@ export class JsonRowsBuilder {
         hint: `Mend the data, or declare the columns and their types under \`input.columns\`, e.g. \`${name}: utf8\`.`,
       },
     );
+  }
+}
+
+/** Adds rows up to the first that does not fit; returns how many. */
+function addColumn(builder: ColumnBuilder, tokens: TokenColumn, bytes: Buffer, rows: number): number {
+  const { kinds, starts, ends, numbers, parsed } = tokens;
+  let next = 0;
+  for (let row = builder.addRun(tokens, bytes, 0, rows); row < rows; row = builder.addRun(tokens, bytes, row + 1, rows)) {
+    let fits = true;
+    switch (kinds[row]) {
+      case token.number:
+        fits = builder.addNumber(numbers[row] ?? 0);
+        break;
+      case token.text:
+        fits = builder.addText(bytes, starts[row] ?? 0, ends[row] ?? 0);
+        break;
+      case token.true:
+      case token.false:
+        fits = builder.addBoolean(kinds[row] === token.true);
+        break;
+      case token.parsed:
+        fits = builder.addValue(parsed[next++]);
+        break;
+      default:
+        builder.addNull();
+    }
+    if (!fits) return row;
+  }
+  return rows;
+}
+
+function valueOf({ kinds, starts, ends, numbers, parsed }: TokenColumn, bytes: Buffer, row: number): unknown {
+  switch (kinds[row]) {
+    case token.number:
+      return numbers[row];
+    case token.text:
+      return bytes.toString('utf8', starts[row], ends[row]);
+    case token.parsed:
+      return parsed[kinds.subarray(0, row).filter((kind) => kind === token.parsed).length];
+    default:
+      return kinds[row] === token.true;
   }
 }

@@ -2,13 +2,15 @@
 import { parentPort } from 'node:worker_threads';
 import { PodlineError } from '../contracts/errors.js';
 import { openScratch } from '../scratch/scratch.js';
-import type { Scratch, ScratchOptions } from '../scratch/types.js';
+import type { Scratch, ScratchOptions, WriterRequest } from '../scratch/types.js';
 import { loadSource } from './load.js';
+import { Decoders } from './parallel/decoders.js';
 import type { LoadRequest, ToLoader, FromLoader } from './load-messages.js';
 
 if (parentPort === null) throw new Error('load-thread is a thread entry');
 const port = parentPort;
 const loads = new Map<number, { abort: AbortController; answers: ((answer: 'memory' | 'ssd' | 'none') => void)[] }>();
+const decoders = new Decoders();
 const scratches = new Map<string, Promise<Scratch>>();
 
 /** The thread writes under a run as a stage does; the owner is its parent. */
@@ -23,6 +25,12 @@ function scratchFor(options: ScratchOptions): Promise<Scratch> {
   return open;
 }
 
+const writerRequest = (
+  { shardId, lineage, run }: LoadRequest,
+  kind: WriterRequest['kind'],
+  schema: WriterRequest['schema'],
+): WriterRequest => ({ shardId, stream: 'input', kind, schema, lineage, run });
+
 async function load(id: number, request: LoadRequest): Promise<void> {
   const abort = new AbortController();
   const answers: ((answer: 'memory' | 'ssd' | 'none') => void)[] = [];
@@ -32,15 +40,8 @@ async function load(id: number, request: LoadRequest): Promise<void> {
     const scratch = await scratchFor(request.scratch);
     const result = await loadSource(request.source, {
       input: request.input,
-      openWriter: (kind, schema) =>
-        scratch.openWriter({
-          shardId: request.shardId,
-          stream: 'input',
-          kind,
-          schema,
-          lineage: request.lineage,
-          run: request.run,
-        }),
+      openWriter: (kind, schema) => scratch.openWriter(writerRequest(request, kind, schema)),
+      copyTarget: () => ({ scratch: request.scratch, request: writerRequest(request, 'bytes', []) }),
       onProgress: (progress) => port.postMessage({ type: 'progress', id, progress } satisfies FromLoader),
       onFull: (bytes) =>
         new Promise((answer) => {
@@ -48,6 +49,7 @@ async function load(id: number, request: LoadRequest): Promise<void> {
           port.postMessage({ type: 'full', id, bytes } satisfies FromLoader);
         }),
       signal: abort.signal,
+      decoders,
     });
     message = { type: 'done', id, result };
   } catch (thrown) {
@@ -65,6 +67,7 @@ async function closeWhenIdle(): Promise<void> {
   if (loads.size > 0) return;
   for (const open of scratches.values()) await (await open.catch(() => undefined))?.close();
   scratches.clear();
+  await decoders.close();
   port.close();
 }
 

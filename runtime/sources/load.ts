@@ -7,7 +7,8 @@
  * Invariants
  *  1. A stream that holds blocks already is gone on with behind its last row; nothing of it is written again.
  *  2. A source that is not what it was when it was split is not read: its ranges may cut through records.
- *  3. At most two blocks, and what the format needs at once (a row group, a piece of text), are held in memory.
+ *  3. At most two blocks, and what the format needs at once (a row group, a piece of text), are held in memory; of these, with `decoders`, one
+ *     more than there are threads.
  */
 import { addBytes, noBytes, type BytesByMedium, type ColumnSchema, type StreamKind } from '../contracts/block.js';
 import { isPodlineError, PodlineError } from '../contracts/errors.js';
@@ -19,7 +20,10 @@ import { reblock, toWrite } from './columns.js';
 import { inlineContent } from './inline.js';
 import { openSource } from './open-source.js';
 import { openTable } from './open-table.js';
-import { ReadCounts, type SourceReader } from './source-reader.js';
+import type { Range } from './chunks.js';
+import type { Decoders } from './parallel/decoders.js';
+import type { CopyTarget } from './parallel/messages.js';
+import { gatherBlocks, ReadCounts, type SourceReader } from './source-reader.js';
 
 /** Times in a row that one block may be refused for want of room although room was promised. */
 const roomTriesMax = 64;
@@ -51,6 +55,10 @@ export interface LoadOptions {
   /** The scratch has no room for about so many bytes: where to go on. Default: `none`. */
   onFull?: ((bytes: number) => Promise<'memory' | 'ssd' | 'none'>) | undefined;
   signal?: AbortSignal | undefined;
+  /** Threads that help with large files; without them, this thread alone reads. */
+  decoders?: Decoders | undefined;
+  /** For kind bytes: the stream of `openWriter`, as another thread opens a part of it. */
+  copyTarget?: (() => CopyTarget) | undefined;
 }
 
 /**
@@ -96,7 +104,9 @@ async function loadTable(
   try {
     writer = await options.openWriter('table', table.schema);
     if (!writer.stream.sealed) {
-      for await (const block of reblock(table.batches(writer.stream.rows), input.blockRows)) {
+      const skipRows = writer.stream.rows;
+      const inParallel = 'reader' in content ? options.decoders?.batches(content.reader, table.plan, skipRows) : undefined;
+      for await (const block of reblock(inParallel ?? table.batches(skipRows), input.blockRows)) {
         options.signal?.throwIfAborted();
         const columns = toWrite(table.schema, block);
         const needBytes = block.columns.reduce(
@@ -121,26 +131,43 @@ async function loadBytes(source: ShardSource, reader: SourceReader, options: Loa
   try {
     if (!writer.stream.sealed) {
       // Blocks are of one size, the last aside: the next one begins behind those that are there.
-      const at = Math.min(from + writer.stream.blocks * blockBytes, to);
-      const block = Buffer.alloc(Math.min(blockBytes, to - at));
-      let filled = 0;
-      for await (const piece of reader.stream(at, to)) {
-        for (let used = 0; used < piece.length;) {
-          const copied = piece.copy(block, filled, used);
-          used += copied;
-          filled += copied;
-          if (filled === block.length) {
-            await appendBytes(writer, block, options);
-            filled = 0;
-            tell(writer, reader.counts, source, reader.sizeBytes, options);
-          }
-        }
+      let at = Math.min(from + writer.stream.blocks * blockBytes, to);
+      if (await copyBlocks(writer, source, reader, [at, to], blockBytes, options)) at = to;
+      else at = Math.min(from + writer.stream.blocks * blockBytes, to);
+      const bytes = Math.min(blockBytes, Math.max(to - at, 1));
+      for await (const block of reader.blocks?.(at, to, bytes) ?? gatherBlocks(reader.stream(at, to), bytes)) {
+        await appendBytes(writer, block, options);
+        tell(writer, reader.counts, source, reader.sizeBytes, options);
       }
-      if (filled > 0) await appendBytes(writer, block.subarray(0, filled), options);
     }
     return await finish(writer, [], reader.counts, options);
   } finally {
     await writer.close();
+  }
+}
+
+/** With several threads, as far as there is room. True: to the end. */
+async function copyBlocks(
+  writer: StreamWriter,
+  source: ShardSource,
+  reader: SourceReader,
+  range: Range,
+  blockBytes: number,
+  options: LoadOptions,
+): Promise<boolean> {
+  const target = options.copyTarget?.();
+  const copies = target && options.decoders?.copies(reader, target, range, blockBytes);
+  if (copies === undefined) return false;
+  try {
+    for await (const block of copies) {
+      options.signal?.throwIfAborted();
+      await writer.commitWritten([block]);
+      tell(writer, reader.counts, source, reader.sizeBytes, options);
+    }
+    return true;
+  } catch (thrown) {
+    if (isPodlineError(thrown, 'PDL_SCRATCH_FULL')) return false;
+    throw thrown;
   }
 }
 

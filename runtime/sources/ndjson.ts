@@ -4,11 +4,11 @@ import { PodlineError } from '../contracts/errors.js';
 import { limitRows, type Batch } from './columns.js';
 import { batchBytesMax, batchRowsMax } from './csv.js';
 import { isRow, JsonRowsBuilder, JsonSchema, type JsonRow } from './json-rows.js';
+import { JsonTokens } from './json-tokens.js';
 import type { SourceReader } from './source-reader.js';
-import type { ColumnWishes, TableReader } from './table-reader.js';
+import { TextRange, type ColumnWishes, type NdjsonPlan, type TableReader } from './table-reader.js';
 import { inferBytes } from './text-values.js';
-import { peek, windows } from './windows.js';
-import type { ColumnSchema } from '../contracts/block.js';
+import { notUtf8, peek, windows } from './windows.js';
 
 export interface NdjsonOptions {
   bytes?: readonly [number, number] | undefined;
@@ -16,6 +16,9 @@ export interface NdjsonOptions {
   /** Column names from the splitter, which looked at the head of the source. */
   carriedNames?: readonly string[] | undefined;
 }
+
+/** Lines whose tokens are held before they go into columns: few enough to stay in the processor's cache. */
+const tokenRowsMax = 512;
 
 const lf = 0x0a;
 const cr = 0x0d;
@@ -79,14 +82,21 @@ export async function openNdjson(
   const place = options.bytes === undefined ? source.name : `${source.name}, bytes ${String(from)} to ${String(to)}`;
   const peeked = await peek(source.stream(from, to), inferBytes);
   try {
-    const schema = guessNdjson(peeked.head, peeked.isAll, wishes, place).schema(options.carriedNames);
-    const isStrict = wishes.names === undefined;
-    const rowsMax = Math.min(blockRows, batchRowsMax, Math.ceil((to - from) / 3) + 1);
-    const [firstRow, endRow] = options.rows ?? [0, Number.POSITIVE_INFINITY];
+    const plan: NdjsonPlan = {
+      format: 'ndjson',
+      from,
+      to,
+      rows: options.rows ?? [0, Number.POSITIVE_INFINITY],
+      schema: guessNdjson(peeked.head, peeked.isAll, wishes, place).schema(options.carriedNames),
+      rowsMax: Math.min(blockRows, batchRowsMax, Math.ceil((to - from) / 3) + 1),
+      place,
+      isStrict: wishes.names === undefined,
+    };
     return {
-      schema,
+      schema: plan.schema,
+      plan,
       batches: (skipRows) =>
-        limitRows(readRecords(peeked.again, schema, rowsMax, place, isStrict, from === 0), firstRow + skipRows, endRow),
+        limitRows(readNdjson(peeked.again, plan, from === 0, new TextRange()), plan.rows[0] + skipRows, plan.rows[1]),
     };
   } catch (thrown) {
     await peeked.close();
@@ -94,43 +104,49 @@ export async function openNdjson(
   }
 }
 
-async function* readRecords(
+/** `isStart`: the stream begins with the source, which may begin with a byte order mark. */
+export async function* readNdjson(
   stream: AsyncIterable<Buffer>,
-  schema: readonly ColumnSchema[],
-  rowsMax: number,
-  place: string,
-  isStrict: boolean,
+  { schema, rowsMax, place, isStrict }: NdjsonPlan,
   isStart: boolean,
+  range: TextRange,
 ): AsyncGenerator<Batch> {
-  const builder = new JsonRowsBuilder(schema, rowsMax, place, isStrict);
-  let record = 0;
+  const builder = new JsonRowsBuilder(schema, rowsMax, place, isStrict, range.records);
+  const tokens = new JsonTokens(
+    schema.map(({ name }) => name),
+    Math.min(tokenRowsMax, rowsMax),
+  );
   let bytesHeld = 0;
-  let isFirst = isStart;
   for await (const window of windows(stream, place)) {
     const { bytes } = window;
-    const start = isFirst ? byteOrderMark(bytes) : 0;
-    let at = start;
-    for (;;) {
+    const stopAt = range.stopAt - window.at;
+    let at = isStart && window.at === 0 ? byteOrderMark(bytes) : 0;
+    while (at < stopAt) {
       const next = scanLine(bytes, at, window.isEnd);
       if (next < 0) break;
       if (!isBlank(bytes, at, next)) {
-        builder.add(parse(bytes, at, next, place, ++record));
+        range.records += 1;
+        if (!tokens.take(bytes, at, next)) {
+          builder.addTokens(tokens, bytes);
+          const row = parse(bytes, at, next, place, range.records);
+          builder.add(row);
+          tokens.learn(Object.keys(row));
+        }
         bytesHeld += next - at;
       }
       at = next;
+      if (tokens.rows === tokens.rowsMax || builder.rows + tokens.rows === rowsMax || bytesHeld > batchBytesMax)
+        builder.addTokens(tokens, bytes);
       if (builder.rows === rowsMax || bytesHeld > batchBytesMax) {
         bytesHeld = 0;
         yield builder.take();
       }
     }
-    if (at > start) isFirst = false;
+    builder.addTokens(tokens, bytes);
     window.consumed = at;
-    if (!isUtf8(bytes.subarray(start, at))) {
-      throw new PodlineError('PDL_SOURCE_UNREADABLE', `${place} is not UTF-8 text (before record ${String(record + 1)})`, {
-        place,
-        hint: 'Write it as UTF-8.',
-      });
-    }
+    range.endedAt = window.at + at;
+    if (!isUtf8(bytes.subarray(0, at))) throw notUtf8(place, range.records);
+    if (at >= stopAt) break;
   }
   if (builder.rows > 0) yield builder.take();
 }

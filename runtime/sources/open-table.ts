@@ -55,6 +55,7 @@ export async function openTable(
 
 const closable = (table: TableReader): OpenTable => ({
   schema: table.schema,
+  plan: table.plan,
   batches: (skipRows) => table.batches(skipRows),
   close: async () => undefined,
 });

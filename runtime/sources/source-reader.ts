@@ -35,6 +35,8 @@ export interface SourceReader {
   readAt(from: number, to: number, purpose?: 'content' | 'metadata'): Promise<Buffer>;
   /** The bytes [from, to) in pieces, in order; a piece is valid until the next one is asked for. */
   stream(from: number, to: number): AsyncIterable<Buffer>;
+  /** Where there is something better than gathering pieces: the same in pieces of exactly `bytes`, the last one aside. */
+  blocks?(from: number, to: number, bytes: number): AsyncIterable<Buffer>;
   /** Idempotent. */
   close(): Promise<void>;
 }
@@ -91,6 +93,23 @@ export function shorter(name: string, wanted: number, got: number): PodlineError
   );
 }
 
+/** Blocks out of pieces of any size, each valid until the next one is asked for. */
+export async function* gatherBlocks(pieces: AsyncIterable<Buffer>, bytes: number): AsyncGenerator<Buffer> {
+  const block = Buffer.alloc(bytes);
+  let filled = 0;
+  for await (const piece of pieces) {
+    for (let used = 0; used < piece.length;) {
+      const copied = piece.copy(block, filled, used);
+      used += copied;
+      filled += copied;
+      if (filled < bytes) continue;
+      yield block;
+      filled = 0;
+    }
+  }
+  if (filled > 0) yield block.subarray(0, filled);
+}
+
 /** A file. Reads beside one another are allowed. */
 export class FileSource implements SourceReader {
   readonly name: string;
@@ -139,6 +158,41 @@ export class FileSource implements SourceReader {
       at += got;
       yield piece;
     }
+  }
+
+  /** The next block is read while the caller works on the one that it was given. */
+  async *blocks(from: number, to: number, bytes: number): AsyncGenerator<Buffer> {
+    const buffers = [Buffer.alloc(0), Buffer.alloc(0)];
+    const read = async (at: number, number: number): Promise<Buffer> => {
+      const length = Math.min(bytes, to - at);
+      const had = buffers[number & 1];
+      const buffer = had?.length === length ? had : Buffer.from(new ArrayBuffer(length));
+      buffers[number & 1] = buffer;
+      const got = await this.#fill(buffer, at);
+      this.counts.count('ssd', at, at + got);
+      if (got < length) throw shorter(this.name, to, at + got);
+      return buffer;
+    };
+    let ahead = from < to ? read(from, 0) : undefined;
+    try {
+      for (let at = from, number = 1; ahead !== undefined; number++) {
+        const block: Buffer = await ahead;
+        at += block.length;
+        ahead = at < to ? read(at, number) : undefined;
+        // It is awaited in the next round, or below.
+        ahead?.catch(() => undefined);
+        yield block;
+      }
+    } finally {
+      await ahead?.catch(() => undefined);
+    }
+  }
+
+  /** Exactly as many bytes as there is room for. */
+  async readInto(into: Buffer, from: number): Promise<void> {
+    const got = await this.#fill(into, from);
+    this.counts.count('ssd', from, from + got);
+    if (got < into.length) throw shorter(this.name, from + into.length, from + got);
   }
 
   async #fill(into: Buffer, from: number): Promise<number> {

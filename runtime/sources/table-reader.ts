@@ -11,6 +11,62 @@ export interface TableReader {
    * asked for. Dictionaries are those that a reading without skipping would have given.
    */
   batches(skipRows: number): AsyncIterable<Batch>;
+  /** How several threads may read it beside one another, where the format allows that. */
+  readonly plan?: RangePlan | undefined;
+}
+
+/** What a thread must know to read a part of a table; plain data. */
+export type RangePlan = CsvPlan | NdjsonPlan | ParquetPlan;
+
+/** Records between the bytes `from` and `to` of a source; of these the rows `rows`. */
+interface TextPlan {
+  from: number;
+  to: number;
+  rows: readonly [number, number];
+  schema: ColumnSchema[];
+  /** Of a batch. */
+  rowsMax: number;
+  /** How messages call the source. */
+  place: string;
+}
+
+export interface CsvPlan extends TextPlan {
+  format: 'csv';
+  delimiter: number;
+  /** Fields of a record. */
+  width: number;
+  /** Field of each column. */
+  fields: number[];
+  /** Where the first record lies behind `from`. */
+  recordsAt: number;
+}
+
+export interface NdjsonPlan extends TextPlan {
+  format: 'ndjson';
+  /** A key that is no column is a fault. */
+  isStrict: boolean;
+}
+
+export interface ParquetPlan {
+  format: 'parquet';
+  schema: ColumnSchema[];
+  /** First rows of the row groups, and behind the last the number of rows. */
+  groupStarts: number[];
+  /** Of the chunks that are read, by row group. */
+  groupBytes: number[];
+  rows: readonly [number, number];
+}
+
+/** Where in its stream the reader of a range of text stops, and what it found. */
+export class TextRange {
+  /** Where the record lies behind the last one that was read; in the stream. */
+  endedAt = 0;
+
+  /** Records that begin before `stopAt` are read; `records` were read before. */
+  constructor(
+    readonly stopAt = Number.POSITIVE_INFINITY,
+    public records = 0,
+  ) {}
 }
 
 /** `input.columns`: all, those named, or those named with a type each. */

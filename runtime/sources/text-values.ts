@@ -6,10 +6,12 @@
  *   integers of 32 bits, of 64 bits     → int32, int64; not with leading zeros or more digits: those are codes, as ZIP codes are
  *   other decimal numbers               → float64
  *   all else, dates too, and nothing    → utf8
+ *   arrays of values of one of these    → list of it (NDJSON)
  * Dates, timestamps, dictionaries and narrower numbers are had by declaring them. What later does not fit the inferred
  * type is an error with row, column and value, and never silently another type.
  */
 import type { ColumnType } from '../contracts/block.js';
+import { decimalOf } from './decimal.js';
 
 export const inferBytes = 1024 * 1024;
 
@@ -28,33 +30,51 @@ export function parseSmallInteger(bytes: Uint8Array, from: number, to: number): 
   return isNegative ? -value : value;
 }
 
-const powersOfTen = Float64Array.from({ length: 16 }, (_, exponent) => 10 ** exponent);
+/** As `decimalOf` takes them. */
+const headDigits = 15;
+const tailDigits = 4;
+const decimalsMax = 22;
 
-/**
- * A decimal number of up to 15 digits without exponent, all of bytes[from, to). Mantissa and power of ten are exact doubles then, so
- * that one division gives the nearest double, as `Number` would. Undefined: something else, perhaps a number too.
- */
+/** A decimal number without exponent, all of bytes[from, to), as the nearest double. Undefined: something else, perhaps a number too. */
 export function parseSmallDecimal(bytes: Uint8Array, from: number, to: number): number | undefined {
   let at = from;
   const isNegative = bytes[at] === 0x2d;
   if (isNegative) at += 1;
-  if (at >= to || to - at > 16) return undefined;
+  const start = at;
+  // Most numbers: a few digits, which are 32-bit integers on the way.
   let value = 0;
+  for (let digit; at < to && (digit = (bytes[at] ?? 0) - 0x30) >= 0 && digit <= 9; at++) value = (value * 10 + digit) | 0;
+  if (at === to && at > start && at - start <= 9) return isNegative ? -value : value;
+  return parseDecimal(bytes, start, to, isNegative);
+}
+
+function parseDecimal(bytes: Uint8Array, start: number, to: number, isNegative: boolean): number | undefined {
+  let at = start;
+  let head = 0;
+  let tail = 0;
   let digits = 0;
   let point = -1;
   for (; at < to; at++) {
     const byte = bytes[at] ?? 0;
     if (byte === 0x2e && point < 0) {
-      point = digits;
+      point = at;
       continue;
     }
     const digit = byte - 0x30;
     if (digit < 0 || digit > 9) return undefined;
-    value = value * 10 + digit;
-    digits += 1;
+    if (digits < headDigits) {
+      head = head * 10 + digit;
+      // Zeros in front do not count.
+      if (head > 0) digits += 1;
+    } else {
+      tail = tail * 10 + digit;
+      digits += 1;
+    }
   }
-  if (digits === 0 || digits > 15) return undefined;
-  if (point >= 0) value /= powersOfTen[digits - point] ?? Number.NaN;
+  const decimals = point < 0 ? 0 : to - point - 1;
+  if (to - start === (point < 0 ? 0 : 1) || digits > headDigits + tailDigits || decimals > decimalsMax) return undefined;
+  const value = decimalOf(head, tail, Math.max(digits - headDigits, 0), decimals);
+  if (Number.isNaN(value)) return undefined;
   return isNegative ? -value : value;
 }
 
@@ -77,9 +97,15 @@ function isDay(date: string): boolean {
   return day >= 1 && day <= new Date(Date.UTC(Number(date.slice(0, -6)), month, 0)).getUTCDate();
 }
 
-/** Takes in values of one column and names the narrowest of the inferred types that holds them all. */
+type Guess = 'bool' | 'int32' | 'int64' | 'float64' | 'utf8';
+
+/**
+ * Takes in values of one column and names the narrowest of the inferred types that holds them all. Arrays whose items are all of one
+ * type, or numbers, are lists of it; other arrays, and objects, are text.
+ */
 export class TypeGuess {
-  #type: 'bool' | 'int32' | 'int64' | 'float64' | 'utf8' | undefined;
+  #type: Guess | 'list' | undefined;
+  #items: TypeGuess | undefined;
 
   text(text: string): void {
     if (this.#type === 'utf8') return;
@@ -99,10 +125,18 @@ export class TypeGuess {
               ? 'int64'
               : 'float64',
       );
+    else if (Array.isArray(value)) this.#list(value);
     else this.#widen('utf8');
   }
 
-  #widen(type: 'bool' | 'int32' | 'int64' | 'float64' | 'utf8'): void {
+  #list(values: readonly unknown[]): void {
+    this.#items ??= new TypeGuess();
+    for (const value of values) this.#items.value(value);
+    const isMixed = this.#items.#type === 'utf8' && values.some((value) => value !== null && typeof value !== 'string');
+    this.#widen(isMixed || this.#items.#type === 'list' ? 'utf8' : 'list');
+  }
+
+  #widen(type: Guess | 'list'): void {
     const order = ['int32', 'int64', 'float64'];
     if (this.#type === undefined || this.#type === type) this.#type = type;
     else if (order.includes(this.#type) && order.includes(type))
@@ -111,11 +145,13 @@ export class TypeGuess {
   }
 
   get type(): ColumnType {
-    return this.#type ?? 'utf8';
+    if (this.#type !== 'list') return this.#type ?? 'utf8';
+    const item = this.#items === undefined ? undefined : this.#items.#type;
+    return item === undefined || item === 'list' ? 'list<utf8>' : `list<${item}>`;
   }
 }
 
-function typeOfText(text: string): 'bool' | 'int32' | 'int64' | 'float64' | 'utf8' {
+function typeOfText(text: string): Guess {
   if (/^(true|false)$/i.test(text)) return 'bool';
   if (/^-?(0|[1-9]\d{0,18})$/.test(text)) {
     const value = Number(text);

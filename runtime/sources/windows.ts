@@ -6,6 +6,8 @@ export const recordBytesMax = 64 * 1024 * 1024;
 
 export interface Window {
   readonly bytes: Buffer;
+  /** Where the first of them lies in the stream. */
+  readonly at: number;
   /** Nothing comes behind these bytes. */
   readonly isEnd: boolean;
   /** Set by the reader: how much of `bytes` was whole records. */
@@ -15,9 +17,11 @@ export interface Window {
 /** Bytes of a window are valid until the next one is asked for. Throws PDL_SOURCE_UNREADABLE for a record over `recordBytesMax`. */
 export async function* windows(stream: AsyncIterable<Buffer>, name: string): AsyncGenerator<Window> {
   let carry = Buffer.alloc(0);
+  let at = 0;
   for await (const piece of stream) {
-    const window: Window = { bytes: carry.length === 0 ? piece : Buffer.concat([carry, piece]), isEnd: false, consumed: 0 };
+    const window: Window = { bytes: carry.length === 0 ? piece : Buffer.concat([carry, piece]), at, isEnd: false, consumed: 0 };
     yield window;
+    at += window.consumed;
     carry = Buffer.from(window.bytes.subarray(window.consumed));
     if (carry.length > recordBytesMax) {
       throw new PodlineError('PDL_SOURCE_UNREADABLE', `${name} has a record of more than ${String(recordBytesMax)} bytes`, {
@@ -26,8 +30,14 @@ export async function* windows(stream: AsyncIterable<Buffer>, name: string): Asy
       });
     }
   }
-  yield { bytes: carry, isEnd: true, consumed: carry.length };
+  yield { bytes: carry, at, isEnd: true, consumed: carry.length };
 }
+
+export const notUtf8 = (place: string, records: number): PodlineError =>
+  new PodlineError('PDL_SOURCE_UNREADABLE', `${place} is not UTF-8 text (before record ${String(records + 1)})`, {
+    place,
+    hint: 'Write it as UTF-8.',
+  });
 
 /** The first `bytes` of a stream, and the stream again from its beginning. */
 export async function peek(

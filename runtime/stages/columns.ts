@@ -9,9 +9,12 @@
  *  1. Bits of `validity` and of bool values are least significant first; no `validity` means no nulls.
  *  2. Columns are told apart by `podlineColumn`, not by instanceof: a stage may come with a copy of these classes of its own.
  *  3. A column with `ref` is committed already and unchanged: putting it into an output writes nothing.
+ *  4. What a column has beside its values, a selection among it, is `column.ts`.
  */
-import type { ColumnRef, ColumnType } from '../contracts/block.js';
+import type { ColumnRef, ColumnType, ItemType, ListType } from '../contracts/block.js';
 import type { ColumnData, Utf8Data } from '../scratch/types.js';
+import { Column, type Arrays, type Extras } from './column.js';
+import { ListColumn, type ItemsOf } from './list-column.js';
 
 export interface ArrayOf {
   int8: Int8Array;
@@ -43,7 +46,9 @@ export type ColumnOf<T extends ColumnType, N extends null = never> = T extends N
               ? TimestampColumn<T, N>
               : T extends 'date32'
                 ? DateColumn<N>
-                : never;
+                : T extends `list<${infer I extends ItemType}>`
+                  ? ListColumn<I, N>
+                  : never;
 
 export type AnyColumn =
   | { [T in NumberType]: NumberColumn<T, null> }[NumberType]
@@ -54,9 +59,10 @@ export type AnyColumn =
   | DictionaryColumn<null>
   | TimestampColumn<'timestamp[ms]', null>
   | TimestampColumn<'timestamp[us]', null>
-  | DateColumn<null>;
+  | DateColumn<null>
+  | ListColumn<ItemType, null>;
 
-/** What one row of a column holds in JavaScript. */
+/** What one row of a column of single values holds in JavaScript. */
 export type ScalarOf<T extends ColumnType> = T extends 'int64' | 'uint64'
   ? bigint
   : T extends 'bool'
@@ -65,84 +71,74 @@ export type ScalarOf<T extends ColumnType> = T extends 'int64' | 'uint64'
       ? string
       : number;
 export type Scalar = number | bigint | boolean | string;
+/** What one row holds, lists included. */
+export type ValueOf<T extends ColumnType, N extends null = never> = T extends `list<${infer I extends ItemType}>`
+  ? ItemsOf<I, N>
+  : ScalarOf<T>;
+export type Value = Scalar | ItemsOf<ItemType, null>;
 
-abstract class Column {
-  readonly podlineColumn = 1 as const;
-  abstract readonly type: ColumnType;
-  readonly rows: number;
-  readonly validity: Uint8Array | undefined;
-  /** Where the column is committed, when it is. */
-  readonly ref: ColumnRef | undefined;
-  readonly #nullCount: number;
-
-  constructor(rows: number, nullCount: number, validity: Uint8Array | undefined, ref: ColumnRef | undefined) {
-    this.rows = rows;
-    this.#nullCount = nullCount;
-    this.validity = nullCount === 0 ? undefined : validity;
-    this.ref = ref;
-  }
-
-  get nullCount(): number {
-    return this.#nullCount;
-  }
-
-  isNull(row: number): boolean {
-    const bits = this.validity;
-    return bits !== undefined && ((bits[row >> 3] ?? 0) & (1 << (row & 7))) === 0;
-  }
-
-  /** The column in Arrow's layout, as the scratch takes it. */
-  abstract toData(): ColumnData;
+/** Types whose values are the elements of one typed array. */
+export interface ValuesOf extends ArrayOf {
+  int64: BigInt64Array;
+  uint64: BigUint64Array;
+  'timestamp[ms]': BigInt64Array;
+  'timestamp[us]': BigInt64Array;
+  date32: Int32Array;
 }
+export type ValuesType = keyof ValuesOf;
 
-/** int8 … uint32, float32, float64. */
-export class NumberColumn<T extends NumberType = NumberType, N extends null = never> extends Column {
-  readonly type: T;
-  readonly values: ArrayOf[T];
+/** Columns whose values are the elements of one typed array. */
+abstract class ValuesColumn<A extends ArrayBufferView & { length: number }> extends Column {
+  readonly values: A;
 
-  constructor(type: T, values: ArrayOf[T], nullCount = 0, validity?: Uint8Array, ref?: ColumnRef) {
-    super(values.length, nullCount, validity, ref);
-    this.type = type;
+  constructor(values: A, extras: Extras = {}) {
+    super(values.length, extras);
     this.values = values;
   }
 
-  at(row: number): number | N {
-    return this.isNull(row) ? (null as N) : (this.values[row] ?? Number.NaN);
+  protected arrays(): Arrays {
+    return { values: this.values };
+  }
+}
+
+/** int8 … uint32, float32, float64. */
+export class NumberColumn<T extends NumberType = NumberType, N extends null = never> extends ValuesColumn<ArrayOf[T]> {
+  readonly type: T;
+
+  constructor(type: T, values: ArrayOf[T], extras?: Extras) {
+    super(values, extras);
+    this.type = type;
   }
 
-  toData(): ColumnData {
-    return { type: this.type, rows: this.rows, nullCount: this.nullCount, validity: this.validity, values: this.values };
+  at(row: number): number | N {
+    return this.isNull(row) ? (null as N) : (this.values[this.place(row)] ?? Number.NaN);
   }
 }
 
 /** int64, uint64. `numberAt` spares the bigint where values are below 2^53. */
-export class BigIntColumn<A extends BigInt64Array | BigUint64Array = BigInt64Array, N extends null = never> extends Column {
+export class BigIntColumn<
+  A extends BigInt64Array | BigUint64Array = BigInt64Array,
+  N extends null = never,
+> extends ValuesColumn<A> {
   readonly type: A extends BigInt64Array ? 'int64' : 'uint64';
-  readonly values: A;
 
-  constructor(values: A, nullCount = 0, validity?: Uint8Array, ref?: ColumnRef) {
-    super(values.length, nullCount, validity, ref);
+  constructor(values: A, extras?: Extras) {
+    super(values, extras);
     this.type = (values instanceof BigInt64Array ? 'int64' : 'uint64') as typeof this.type;
-    this.values = values;
   }
 
   at(row: number): bigint | N {
-    return this.isNull(row) ? (null as N) : (this.values[row] ?? 0n);
+    return this.isNull(row) ? (null as N) : (this.values[this.place(row)] ?? 0n);
   }
 
   numberAt(row: number): number | N {
-    return this.isNull(row) ? (null as N) : Number(this.values[row] ?? 0n);
+    return this.isNull(row) ? (null as N) : Number(this.values[this.place(row)] ?? 0n);
   }
 
   /** The whole column as doubles, null rows as NaN; exact below 2^53. */
   toFloat64(): Float64Array {
-    return this.type === 'uint64'
-      ? Float64Array.from(this.values, Number)
-      : int64ToFloat64(this.values as BigInt64Array, 1, this);
-  }
-
-  toData(): ColumnData {
-    return { type: this.type, rows: this.rows, nullCount: this.nullCount, validity: this.validity, values: this.values };
+    if (this.type === 'int64') return int64ToFloat64(this.values as BigInt64Array, 1, this);
+    return Float64Array.from({ length: this.rows }, (_, row) => this.numberAt(row) ?? Number.NaN);
   }
 }
 
@@ -153,19 +149,19 @@ export class BoolColumn<N extends null = never> extends Column {
   constructor(
     readonly bits: Uint8Array,
     rows: number,
-    nullCount = 0,
-    validity?: Uint8Array,
-    ref?: ColumnRef,
+    extras: Extras = {},
   ) {
-    super(rows, nullCount, validity, ref);
+    super(rows, extras);
   }
 
   at(row: number): boolean | N {
-    return this.isNull(row) ? (null as N) : ((this.bits[row >> 3] ?? 0) & (1 << (row & 7))) !== 0;
+    if (this.isNull(row)) return null as N;
+    const at = this.place(row);
+    return ((this.bits[at >> 3] ?? 0) & (1 << (at & 7))) !== 0;
   }
 
-  toData(): ColumnData {
-    return { type: 'bool', rows: this.rows, nullCount: this.nullCount, validity: this.validity, values: this.bits };
+  protected arrays(): Arrays {
+    return { values: this.bits };
   }
 }
 
@@ -177,28 +173,21 @@ export class Utf8Column<N extends null = never> extends Column {
   constructor(
     readonly bytes: Uint8Array,
     readonly offsets: Int32Array,
-    rows: number,
-    nullCount = 0,
-    validity?: Uint8Array,
-    ref?: ColumnRef,
+    rows = offsets.length - 1,
+    extras: Extras = {},
   ) {
-    super(rows, nullCount, validity, ref);
+    super(rows, extras);
     this.#text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   at(row: number): string | N {
-    return this.isNull(row) ? (null as N) : this.#text.toString('utf8', this.offsets[row] ?? 0, this.offsets[row + 1] ?? 0);
+    if (this.isNull(row)) return null as N;
+    const at = this.place(row);
+    return this.#text.toString('utf8', this.offsets[at] ?? 0, this.offsets[at + 1] ?? 0);
   }
 
-  toData(): ColumnData {
-    return {
-      type: 'utf8',
-      rows: this.rows,
-      nullCount: this.nullCount,
-      validity: this.validity,
-      values: this.bytes,
-      offsets: this.offsets,
-    };
+  protected arrays(): Arrays {
+    return { values: this.bytes, offsets: this.offsets };
   }
 }
 
@@ -210,11 +199,9 @@ export class DictionaryColumn<N extends null = never> extends Column {
     readonly codes: Int32Array,
     /** The dictionary as it lies in memory. */
     readonly words: Utf8Data,
-    nullCount = 0,
-    validity?: Uint8Array,
-    ref?: ColumnRef,
+    extras: Extras = {},
   ) {
-    super(codes.length, nullCount, validity, ref);
+    super(codes.length, extras);
   }
 
   /** All values, decoded once per dictionary. */
@@ -223,18 +210,11 @@ export class DictionaryColumn<N extends null = never> extends Column {
   }
 
   at(row: number): string | N {
-    return this.isNull(row) ? (null as N) : (this.dictionary[this.codes[row] ?? 0] ?? '');
+    return this.isNull(row) ? (null as N) : (this.dictionary[this.codes[this.place(row)] ?? 0] ?? '');
   }
 
-  toData(): ColumnData {
-    return {
-      type: 'dictionary',
-      rows: this.rows,
-      nullCount: this.nullCount,
-      validity: this.validity,
-      values: this.codes,
-      dictionary: this.words,
-    };
+  protected arrays(): Arrays {
+    return { values: this.codes, dictionary: this.words };
   }
 }
 
@@ -242,95 +222,84 @@ export class DictionaryColumn<N extends null = never> extends Column {
 export class TimestampColumn<
   T extends 'timestamp[ms]' | 'timestamp[us]' = 'timestamp[ms]',
   N extends null = never,
-> extends Column {
+> extends ValuesColumn<BigInt64Array> {
   readonly type: T;
-  readonly values: BigInt64Array;
   readonly #halves: Int32Array;
   readonly #perMs: number;
 
-  constructor(type: T, values: BigInt64Array, nullCount = 0, validity?: Uint8Array, ref?: ColumnRef) {
-    super(values.length, nullCount, validity, ref);
+  constructor(type: T, values: BigInt64Array, extras?: Extras) {
+    super(values, extras);
     this.type = type;
-    this.values = values;
-    this.#halves = new Int32Array(values.buffer, values.byteOffset, values.length * 2);
+    this.#halves = halvesOf(values);
     this.#perMs = type === 'timestamp[us]' ? 1000 : 1;
   }
 
   /** Read as two 32-bit halves: a bigint for each row would cost ten times as much. */
   at(row: number): number | N {
     if (this.isNull(row)) return null as N;
-    return ((this.#halves[row * 2 + 1] ?? 0) * 4294967296 + ((this.#halves[row * 2] ?? 0) >>> 0)) / this.#perMs;
+    const at = this.place(row) * 2;
+    return ((this.#halves[at + 1] ?? 0) * 4294967296 + ((this.#halves[at] ?? 0) >>> 0)) / this.#perMs;
   }
 
-  /** Milliseconds of every row, null rows as NaN. */
-  toMs(): Float64Array {
-    return int64ToFloat64(this.values, this.#perMs, this);
-  }
-
-  toData(): ColumnData {
-    return { type: this.type, rows: this.rows, nullCount: this.nullCount, validity: this.validity, values: this.values };
+  /** Milliseconds of every row, or of those in between, null rows as NaN. */
+  toMs(from = 0, to = this.rows): Float64Array {
+    return int64ToFloat64(this.values, this.#perMs, this, from, to);
   }
 }
 
 /** Days since 1970-01-01. */
-export class DateColumn<N extends null = never> extends Column {
+export class DateColumn<N extends null = never> extends ValuesColumn<Int32Array> {
   readonly type = 'date32' as const;
 
-  constructor(
-    readonly values: Int32Array,
-    nullCount = 0,
-    validity?: Uint8Array,
-    ref?: ColumnRef,
-  ) {
-    super(values.length, nullCount, validity, ref);
-  }
-
   at(row: number): number | N {
-    return this.isNull(row) ? (null as N) : (this.values[row] ?? 0);
+    return this.isNull(row) ? (null as N) : (this.values[this.place(row)] ?? 0);
   }
 
   /** Milliseconds since 1970 at midnight UTC of the day. */
   msAt(row: number): number | N {
-    return this.isNull(row) ? (null as N) : (this.values[row] ?? 0) * 86_400_000;
-  }
-
-  toData(): ColumnData {
-    return { type: 'date32', rows: this.rows, nullCount: this.nullCount, validity: this.validity, values: this.values };
+    return this.isNull(row) ? (null as N) : (this.values[this.place(row)] ?? 0) * 86_400_000;
   }
 }
+
+export { ListColumn, type ItemsOf };
 
 export const isColumn = (value: unknown): value is AnyColumn =>
   typeof value === 'object' && value !== null && (value as { podlineColumn?: unknown }).podlineColumn === 1;
 
 /** The column class over what a reader of the scratch gives. */
 export function columnOf(data: ColumnData, ref?: ColumnRef): AnyColumn {
-  const { values, nullCount, validity } = data;
-  switch (data.type) {
-    case 'int64':
-      return new BigIntColumn<BigInt64Array, null>(values as BigInt64Array, nullCount, validity, ref);
-    case 'uint64':
-      return new BigIntColumn<BigUint64Array, null>(values as BigUint64Array, nullCount, validity, ref);
+  const { type, values, rows, nullCount, validity, selection } = data;
+  const extras: Extras = { nullCount, validity, selection, ref };
+  const offsets = (): Int32Array => data.offsets ?? new Int32Array(rows + 1);
+  if (data.items !== undefined)
+    return new ListColumn<ItemType, null>(columnOf(data.items) as ColumnOf<ItemType, null>, offsets(), rows, extras);
+  switch (type) {
     case 'bool':
-      return new BoolColumn<null>(values as Uint8Array, data.rows, nullCount, validity, ref);
+      return new BoolColumn<null>(values as Uint8Array, rows, extras);
     case 'utf8':
-      return new Utf8Column<null>(
-        values as Uint8Array,
-        data.offsets ?? new Int32Array(data.rows + 1),
-        data.rows,
-        nullCount,
-        validity,
-        ref,
-      );
+      return new Utf8Column<null>(values as Uint8Array, offsets(), rows, extras);
     case 'dictionary':
-      return new DictionaryColumn<null>(values as Int32Array, data.dictionary ?? noWords, nullCount, validity, ref);
-    case 'timestamp[ms]':
-      return new TimestampColumn<'timestamp[ms]', null>(data.type, values as BigInt64Array, nullCount, validity, ref);
-    case 'timestamp[us]':
-      return new TimestampColumn<'timestamp[us]', null>(data.type, values as BigInt64Array, nullCount, validity, ref);
-    case 'date32':
-      return new DateColumn<null>(values as Int32Array, nullCount, validity, ref);
+      return new DictionaryColumn<null>(values as Int32Array, data.dictionary ?? noWords, extras);
     default:
-      return new NumberColumn<NumberType, null>(data.type, values as NumberArray, nullCount, validity, ref) as AnyColumn;
+      return valuesColumn(type as Exclude<typeof type, ListType>, values as ValuesOf[ValuesType], extras);
+  }
+}
+
+/** The column class over one typed array. */
+export function valuesColumn(type: ValuesType, values: ValuesOf[ValuesType], extras?: Extras): AnyColumn {
+  switch (type) {
+    case 'int64':
+      return new BigIntColumn<BigInt64Array, null>(values as BigInt64Array, extras);
+    case 'uint64':
+      return new BigIntColumn<BigUint64Array, null>(values as BigUint64Array, extras);
+    case 'timestamp[ms]':
+      return new TimestampColumn<'timestamp[ms]', null>(type, values as BigInt64Array, extras);
+    case 'timestamp[us]':
+      return new TimestampColumn<'timestamp[us]', null>(type, values as BigInt64Array, extras);
+    case 'date32':
+      return new DateColumn<null>(values as Int32Array, extras);
+    default:
+      return new NumberColumn<NumberType, null>(type, values as NumberArray, extras) as AnyColumn;
   }
 }
 
@@ -350,16 +319,18 @@ export function decodeWords(words: Utf8Data): readonly string[] {
   return strings;
 }
 
-function int64ToFloat64(
-  values: BigInt64Array,
-  divisor: number,
-  column: { nullCount: number; isNull(row: number): boolean },
-): Float64Array {
-  const halves = new Int32Array(values.buffer, values.byteOffset, values.length * 2);
-  const out = new Float64Array(values.length);
-  for (let i = 0, h = 0; i < out.length; i++, h += 2) {
-    out[i] = ((halves[h + 1] ?? 0) * 4294967296 + ((halves[h] ?? 0) >>> 0)) / divisor;
+/** As pairs of 32-bit halves: a bigint would be made for every value. */
+export const halvesOf = (values: BigInt64Array | BigUint64Array): Int32Array =>
+  new Int32Array(values.buffer, values.byteOffset, values.length * 2);
+
+function int64ToFloat64(values: BigInt64Array, divisor: number, column: Column, from = 0, to = column.rows): Float64Array {
+  const halves = halvesOf(values);
+  const out = new Float64Array(to - from);
+  const { selection } = column;
+  for (let i = 0; i < out.length; i++) {
+    const half = (selection === undefined ? from + i : (selection[from + i] ?? 0)) * 2;
+    out[i] = ((halves[half + 1] ?? 0) * 4294967296 + ((halves[half] ?? 0) >>> 0)) / divisor;
   }
-  if (column.nullCount > 0) for (let i = 0; i < out.length; i++) if (column.isNull(i)) out[i] = Number.NaN;
+  if (column.validity !== undefined) for (let i = 0; i < out.length; i++) if (column.isNull(from + i)) out[i] = Number.NaN;
   return out;
 }

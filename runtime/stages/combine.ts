@@ -1,24 +1,32 @@
 /**
  * What a stage with several inputs reads: their blocks put together, side by side (zip) or one after another (concat).
- * Pure: works on records alone, no byte of data is touched, and block records are asked for one at a time.
+ * Pure: works on records alone, no byte of data is touched, and block records are asked for one at a time. Streams may still grow: their
+ * records are looked at each time, and whoever reads a growing one keeps its record new.
  *
  * Invariants
  *  1. zip demands block by block equal rows; a column that all streams hold by the same reference appears once, and two
  *     different columns of one name are an error, never a silent choice.
  *  2. concat demands the same columns of all; their order is that of the first stream.
+ *  3. A block that is there once stays the same: of growing streams, zip has the blocks that all of them have, concat those in
+ *     front of which every stream is whole.
  */
-import type { BlockRecord, BufferRef, ColumnRef, ColumnSchema, StreamKind, StreamRecord } from '../contracts/block.js';
+import type { ArrayRef, BlockRecord, BufferRef, ColumnRef, ColumnSchema, StreamKind, StreamRecord } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
 
-export type InputStream = Pick<StreamRecord, 'stream' | 'kind' | 'schema' | 'blocks'>;
+export type InputStream = Pick<StreamRecord, 'stream' | 'kind' | 'schema' | 'blocks'> & {
+  /** false: more blocks may come. */
+  sealed?: boolean | undefined;
+};
 /** Gets one block of one stream. */
 export type BlockSource = (stream: string, seq: number) => BlockRecord;
 
 export interface CombinedInput {
   kind: StreamKind;
   schema: ColumnSchema[];
-  /** How many blocks there are. */
-  blocks: number;
+  /** How many blocks there are, as far as is known now. Throws PDL_STAGE_COLUMNS where streams are zipped that have not equally many. */
+  readonly blocks: number;
+  /** There will be no more. */
+  readonly isWhole: boolean;
   /** One of them; its `seq` counts over the combination. Throws PDL_STAGE_COLUMNS. */
   block(index: number, source: BlockSource): BlockRecord;
 }
@@ -28,8 +36,8 @@ export function combine(how: 'zip' | 'concat', inputs: readonly InputStream[], s
   const [first, ...others] = inputs;
   if (first === undefined) throw new PodlineError('PDL_STAGE_COLUMNS', `stage ${stage} has no input`, { place: stage });
   if (others.length === 0) {
-    const { stream, kind, schema, blocks } = first;
-    return { kind, schema, blocks, block: (index, source) => source(stream, index) };
+    const { stream, kind, schema } = first;
+    return combined(inputs, { kind, schema, blocks: () => first.blocks, block: (index, source) => source(stream, index) });
   }
   for (const other of others) {
     if (other.kind !== first.kind) {
@@ -42,13 +50,45 @@ export function combine(how: 'zip' | 'concat', inputs: readonly InputStream[], s
   return zip(inputs, first, stage);
 }
 
-function zip(inputs: readonly InputStream[], first: InputStream, stage: string): CombinedInput {
-  for (const other of inputs) {
-    if (other.blocks === first.blocks) continue;
+const isSealed = (input: InputStream): boolean => input.sealed !== false;
+
+interface Combination {
+  kind: StreamKind;
+  schema: ColumnSchema[];
+  blocks: () => number;
+  block: CombinedInput['block'];
+}
+
+function combined(inputs: readonly InputStream[], { kind, schema, blocks, block }: Combination): CombinedInput {
+  return {
+    kind,
+    schema,
+    block,
+    get blocks() {
+      return blocks();
+    },
+    get isWhole() {
+      return inputs.every(isSealed);
+    },
+  };
+}
+
+/** Throws where a stream that is whole has fewer blocks than another. */
+function zippedBlocks(inputs: readonly InputStream[], stage: string): number {
+  const blocks = inputs.map((input) => input.blocks);
+  const most = Math.max(...blocks);
+  const short = inputs.find((input) => isSealed(input) && input.blocks < most);
+  if (short !== undefined) {
     const hint =
       'Streams that are zipped must come from the same blocks: filter before they part, or join in a stage of your own.';
-    throw refusal(stage, `${first.stream} has ${first.blocks} blocks, ${other.stream} has ${other.blocks}`, hint);
+    const [one, other] = inputs.filter((input) => input === short || input.blocks === most);
+    throw refusal(stage, `${one?.stream} has ${one?.blocks} blocks, ${other?.stream} has ${other?.blocks}`, hint);
   }
+  return Math.min(...blocks);
+}
+
+function zip(inputs: readonly InputStream[], first: InputStream, stage: string): CombinedInput {
+  zippedBlocks(inputs, stage);
   const schema: ColumnSchema[] = [];
   const holder = new Map<string, string>();
   for (const input of inputs) {
@@ -80,7 +120,7 @@ function zip(inputs: readonly InputStream[], first: InputStream, stage: string):
     }
     return { seq: index, rows, columns: [...columns.values()] };
   };
-  return { kind: 'table', schema, blocks: first.blocks, block };
+  return combined(inputs, { kind: 'table', schema, blocks: () => zippedBlocks(inputs, stage), block });
 }
 
 function concat(inputs: readonly InputStream[], first: InputStream, stage: string): CombinedInput {
@@ -116,20 +156,31 @@ function concat(inputs: readonly InputStream[], first: InputStream, stage: strin
     }
     throw new PodlineError('PDL_INTERNAL', `stage ${stage} asked for block ${index}, which its inputs do not have`);
   };
-  return { kind: first.kind, schema, blocks: inputs.reduce((sum, input) => sum + input.blocks, 0), block };
+  const blocks = (): number => {
+    let sum = 0;
+    for (const input of inputs) {
+      sum += input.blocks;
+      if (!isSealed(input)) break;
+    }
+    return sum;
+  };
+  return combined(inputs, { kind: first.kind, schema, blocks, block });
 }
 
 const isSameBuffer = (a: BufferRef | undefined, b: BufferRef | undefined): boolean =>
   a === b || (a !== undefined && b !== undefined && a.segment === b.segment && a.offset === b.offset && a.length === b.length);
 
-/** The same bytes in the same place, not merely equal ones. */
+const isSameArray = (a: ArrayRef | undefined, b: ArrayRef | undefined): boolean =>
+  isSameBuffer(a?.values, b?.values) && isSameBuffer(a?.validity, b?.validity) && isSameBuffer(a?.offsets, b?.offsets);
+
+/** The same rows of the same bytes in the same place, not merely equal ones. */
 export const isSameColumn = (a: ColumnRef, b: ColumnRef): boolean =>
   a.type === b.type &&
-  isSameBuffer(a.values, b.values) &&
-  isSameBuffer(a.validity, b.validity) &&
-  isSameBuffer(a.offsets, b.offsets) &&
+  isSameArray(a, b) &&
+  isSameArray(a.items, b.items) &&
   isSameBuffer(a.dictionary?.values, b.dictionary?.values) &&
-  isSameBuffer(a.dictionary?.offsets, b.dictionary?.offsets);
+  isSameBuffer(a.dictionary?.offsets, b.dictionary?.offsets) &&
+  isSameBuffer(a.selection?.indices, b.selection?.indices);
 
 const names = (schema: readonly ColumnSchema[]): string => schema.map((column) => column.name).join(', ');
 

@@ -15,6 +15,7 @@ import { PodlineError } from '../contracts/errors.js';
 import { fileSafe } from '../platform/files.js';
 import { writeArrowFile } from '../scratch/arrow/file-writer.js';
 import type { Scratch, ShardReader } from '../scratch/types.js';
+import { wholeArrowSegment } from '../scratch/whole.js';
 import { fault } from './output.js';
 import { isSafeName } from './files-form.js';
 
@@ -61,7 +62,10 @@ export async function layInput(
     return;
   }
   const path = join(folder, `${stream.stream}.${stream.kind === 'table' ? 'arrow' : 'bin'}`);
-  const whole = wholeSegment(scratch.segments(shardId), stream, blocks);
+  const whole =
+    stream.kind === 'table'
+      ? wholeArrowSegment(scratch, shardId, stream.stream)
+      : wholeBytesSegment(scratch.segments(shardId), stream.stream, blocks);
   if (whole !== undefined) {
     await symlink(whole.path, path);
   } else if (stream.kind === 'table') {
@@ -71,31 +75,20 @@ export async function layInput(
   }
 }
 
-/** The segment that is the stream: nothing of the stream lies elsewhere, and nothing else lies in it. */
-export function wholeSegment(
+/** The segment that is the stream: its payloads, one behind another in their order, and nothing else. */
+export function wholeBytesSegment(
   segments: readonly SegmentRecord[],
-  { stream, kind }: StreamRecord,
+  stream: string,
   blocks: readonly BlockRecord[],
 ): SegmentRecord | undefined {
-  const ids = new Set(blocks.flatMap((block) => segmentIds(block)));
-  const [id, other] = ids;
-  if (id === undefined || other !== undefined) return undefined;
-  const segment = segments.find((candidate) => candidate.id === id);
-  if (segment?.stream !== stream) return undefined;
-  if (kind === 'table') return segment.ended ? segment : undefined;
-  const bytes = blocks.reduce((sum, block) => sum + (block.payload?.length ?? 0), 0);
-  return bytes === segment.committedBytes ? segment : undefined;
-}
-
-function segmentIds(block: BlockRecord): string[] {
-  const buffers = block.columns.flatMap((column) => [
-    column.values,
-    column.validity,
-    column.offsets,
-    column.dictionary?.values,
-    column.dictionary?.offsets,
-  ]);
-  return [...buffers, block.payload].flatMap((buffer) => (buffer === undefined ? [] : [buffer.segment]));
+  const payloads = blocks.flatMap(({ payload }) => (payload === undefined || payload.length === 0 ? [] : [payload]));
+  const segment = segments.find(({ id }) => id === payloads[0]?.segment);
+  let end = 0;
+  for (const { segment: id, offset, length } of payloads) {
+    if (id !== segment?.id || offset !== end) return undefined;
+    end += length;
+  }
+  return segment?.stream === stream && segment.committedBytes === end ? segment : undefined;
 }
 
 function* tables(blocks: readonly BlockRecord[], reader: ShardReader) {

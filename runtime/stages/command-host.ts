@@ -23,7 +23,9 @@ import { FileSink, pieceBytesMax } from './files-form.js';
 import { Guard } from './guard.js';
 import type { HostSetup, StageHost } from './host.js';
 import { feedRows, RowIntake } from './ndjson.js';
-import { endOf, inputsOf, isDone, type RunCounts, type RunEnd } from './runner.js';
+import type { RunNews } from './news.js';
+import { inputsOf } from './run-input.js';
+import { endOf, isDone, type RunCounts, type RunEnd } from './runner.js';
 
 const nowMs = (): number => performance.now();
 /** Blocks of a stream of bytes that a command wrote. */
@@ -55,7 +57,7 @@ export class CommandHost implements StageHost {
     this.#guard.start();
   }
 
-  run(request: RunRequest, events: RunEvents, signal: AbortSignal, startedAtMs: number): Promise<RunEnd> {
+  run(request: RunRequest, events: RunEvents, _news: RunNews, signal: AbortSignal, startedAtMs: number): Promise<RunEnd> {
     return endOf(startedAtMs, nowMs, signal, async (counts) => {
       const { stage } = this.setup;
       const scratch = this.#scratch;

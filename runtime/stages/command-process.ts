@@ -2,7 +2,7 @@
  * One run of a program: in a process group of its own, with what it says on stderr kept, ended for sure when it is cancelled.
  *
  * Invariants
- *  1. When `exited` settles, no process of the group is left.
+ *  1. When `exited` settles, no process of the group is left. At no moment is one at work that the guard does not know or could not find.
  *  2. A cancel is SIGTERM to the group, and SIGKILL after `killAfterMs`.
  */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
@@ -40,7 +40,9 @@ export class Program {
   ) {
     const { command, cwd, env, isPiped, guard } = options;
     const [file = '', ...args] = command;
-    const child = spawn(file, args, { cwd, env, detached: true, stdio: ['pipe', 'pipe', 'pipe'] });
+    guard.watch('start');
+    const marked = { ...env, ...guard.environment };
+    const child = spawn(file, args, { cwd, env: marked, detached: true, stdio: ['pipe', 'pipe', 'pipe'] });
     this.#child = child;
     this.stdin = child.stdin;
     this.stdout = child.stdout;

@@ -6,22 +6,18 @@
  *  2. A commit that found no room has changed nothing: the same one is made again where room was given.
  */
 import type { StageProgress, StreamRecord } from '../contracts/block.js';
-import { isPodlineError } from '../contracts/errors.js';
 import type { Scratch, StreamWriter, WriterRequest } from '../scratch/types.js';
 import type { RunVoice } from './context.js';
-
-export type RoomAnswer = 'memory' | 'ssd' | 'none';
+import { writeInRoom, type RoomAnswer } from './room.js';
+import type { Outcome } from './workers.js';
 
 /** What a run tells while it goes on. */
 export interface RunEvents extends RunVoice {
-  /** Blocks of the (combined) input that are done, of how many; rows written so far. */
+  /** Blocks of the (combined) input that are done, of how many; rows written so far. Called after every commit. */
   progress(blocks: number, blocksTotal: number, rows: number): void;
   /** The scratch has no room for so many bytes. */
   room(bytes: number): Promise<RoomAnswer>;
 }
-
-/** Times that one commit may be made again after room was given in memory. */
-const roomTriesMax = 5;
 
 export class Commits {
   rows = 0;
@@ -33,7 +29,7 @@ export class Commits {
   constructor(
     private readonly scratch: Scratch,
     private readonly request: WriterRequest,
-    private readonly events: RunEvents,
+    private readonly events: Pick<RunEvents, 'room'>,
   ) {}
 
   get written(): { memory: number; ssd: number } {
@@ -48,13 +44,21 @@ export class Commits {
     return made;
   }
 
+  /** What was written for some blocks, with the progress behind the last of them, in one transaction. */
+  async outcomes(outcomes: readonly Outcome[], progress: StageProgress): Promise<void> {
+    const blocks = outcomes.flatMap((outcome) => (outcome.kind === 'written' ? [outcome.block] : []));
+    if (blocks.length === 0) await this.progress(progress);
+    else await this.commit(0, (writer) => writer.commitWritten(blocks, progress));
+    for (const { rows } of blocks) this.rows += rows;
+  }
+
   progress(progress: StageProgress): Promise<void> {
     return this.commit(0, (writer) => writer.commitProgress(progress));
   }
 
   async seal(): Promise<StreamRecord> {
     await this.#last;
-    return (await this.#open()).seal();
+    return (await this.open()).seal();
   }
 
   /** Idempotent; what is under way ends first. */
@@ -63,22 +67,24 @@ export class Commits {
     await this.#writer?.close();
   }
 
-  #open(): Promise<StreamWriter> {
+  /** Opens the stream, if it is not open yet. It is there when the call returns; the promise is for what may have gone wrong. */
+  open(): Promise<StreamWriter> {
     this.#opening ??= this.scratch.openWriter(this.request).then((writer) => (this.#writer = writer));
     return this.#opening;
   }
 
   async #write<T>(needBytes: number, write: (writer: StreamWriter) => Promise<T>): Promise<T> {
-    const writer = await this.#open();
-    for (let tries = 1; ; tries++) {
-      try {
-        return await write(writer);
-      } catch (thrown) {
-        if (!isPodlineError(thrown, 'PDL_SCRATCH_FULL') || tries > roomTriesMax) throw thrown;
-        const answer = await this.events.room(needBytes);
-        if (answer === 'none') throw thrown;
-        if (answer === 'ssd') writer.useMedium('ssd');
-      }
+    const writer = await this.open();
+    try {
+      return await write(writer);
+    } catch (thrown) {
+      return writeInRoom(
+        thrown,
+        needBytes,
+        (bytes) => this.events.room(bytes),
+        writer,
+        () => write(writer),
+      );
     }
   }
 }

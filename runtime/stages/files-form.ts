@@ -14,7 +14,8 @@ import { RunContext } from './context.js';
 import type { DefinedStage, FilesContext } from './define.js';
 import { stageError } from './failure.js';
 import { describe, fault } from './output.js';
-import { inputsOf, isDone, type RunCounts } from './runner.js';
+import { inputsOf } from './run-input.js';
+import { isDone, type RunCounts } from './runner.js';
 import { checkParameters } from './schema.js';
 import { stageInputs } from './stream-input.js';
 

@@ -3,13 +3,17 @@ import type { ResolvedStage } from '../contracts/manifest.js';
 import type { RunRequest } from '../contracts/shim-protocol.js';
 import type { ScratchOptions } from '../scratch/types.js';
 import type { RunEvents } from './commits.js';
+import type { RunNews } from './news.js';
 import type { RunEnd } from './runner.js';
 
 export interface StageHost {
   /** Everything up that a run needs. Throws PDL_STAGE_LOAD or what the scratch throws. */
   load(): Promise<void>;
-  /** One run at a time. Never throws: what went wrong is in the end of the run. `startedAtMs`: when it was asked for. */
-  run(request: RunRequest, events: RunEvents, signal: AbortSignal, startedAtMs: number): Promise<RunEnd>;
+  /**
+   * One run at a time. Never throws: what went wrong is in the end of the run. `news`: what it is told while it goes on.
+   * `startedAtMs`: when it was asked for, by `performance.now`.
+   */
+  run(request: RunRequest, events: RunEvents, news: RunNews, signal: AbortSignal, startedAtMs: number): Promise<RunEnd>;
   /** Idempotent. */
   close(): Promise<void>;
 }

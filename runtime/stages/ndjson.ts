@@ -2,14 +2,16 @@
  * Rows as lines of JSON, to and from a program: what costs most, for those who have no Arrow.
  *
  * Out: numbers (of 64 bits with all their digits), booleans, strings and null as they are; timestamps as ISO 8601, dates as
- * YYYY-MM-DD. In: number → float64, boolean → bool, string → utf8, object or array → its JSON as
- * utf8; null or missing is null. The columns are those of the first `blockRows` lines: a later line may not bring others.
+ * YYYY-MM-DD, lists as arrays. In: number → float64, boolean → bool, string → utf8, an array of values of one of these kinds → a list,
+ * an object or any other array → its JSON as utf8; null or missing is null. The columns are those of the first `blockRows` lines: a later
+ * line may not bring others.
  */
 import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
 import type { ColumnSchema, ColumnType } from '../contracts/block.js';
 import { isPodlineError, PodlineError } from '../contracts/errors.js';
-import type { ColumnToWrite, Scratch, ShardReader } from '../scratch/types.js';
+import { itemTypeOf } from '../scratch/arrow/types.js';
+import type { ColumnData, ColumnToWrite, Scratch, ShardReader } from '../scratch/types.js';
 import { BatchSource } from './batch.js';
 import { column as make } from './builders.js';
 import type { AnyColumn } from './columns.js';
@@ -74,6 +76,17 @@ function* lines(batch: Batch): Generator<string> {
 
 /** Values as JSON text: whole 64-bit numbers go out digit by digit, for whoever can read them. */
 function jsonText(column: AnyColumn): (row: number) => string {
+  if ('items' in column) {
+    const { items, offsets } = column;
+    const item = jsonText(items);
+    return (row) => {
+      if (column.isNull(row)) return 'null';
+      const at = column.place(row);
+      let text = '[';
+      for (let i = offsets[at] ?? 0, end = offsets[at + 1] ?? 0; i < end; i++) text += text === '[' ? item(i) : `,${item(i)}`;
+      return `${text}]`;
+    };
+  }
   switch (column.type) {
     case 'int64':
     case 'uint64':
@@ -91,9 +104,26 @@ function jsonText(column: AnyColumn): (row: number) => string {
 
 const isoTime = (ms: number | null): string | null => (ms === null || Number.isNaN(ms) ? null : new Date(ms).toISOString());
 
-type Value = number | boolean | string | null;
-const typeOf = (value: Exclude<Value, null>): ColumnType =>
+type Single = number | boolean | string | null;
+type Value = Single | Single[];
+/** `list`: an array that does not say what it is a list of. */
+type Kind = ColumnType | 'list';
+
+const singleKind = (value: Exclude<Single, null>): 'float64' | 'bool' | 'utf8' =>
   typeof value === 'number' ? 'float64' : typeof value === 'boolean' ? 'bool' : 'utf8';
+
+function kindOf(value: Exclude<Value, null>): Kind {
+  if (!Array.isArray(value)) return singleKind(value);
+  const item = value.find((candidate): candidate is Exclude<Single, null> => candidate !== null);
+  return item === undefined ? 'list' : `list<${singleKind(item)}>`;
+}
+
+/** What two values of one column are together; undefined where they do not go together. */
+function agreed(known: Kind | undefined, kind: Kind): Kind | undefined {
+  if (known === undefined || known === kind) return kind;
+  if (kind === 'list' && known.startsWith('list')) return known;
+  return known === 'list' && kind.startsWith('list') ? kind : undefined;
+}
 
 /** Takes the lines of a program's stdout into columns, and commits them block by block. */
 export class RowIntake {
@@ -178,36 +208,30 @@ export class RowIntake {
   }
 
   #inferred(rows: readonly Record<string, unknown>[], lines: readonly number[]): ColumnSchema[] {
-    const types = new Map<string, ColumnType | undefined>();
+    const kinds = new Map<string, Kind | undefined>();
     rows.forEach((row, index) => {
       for (const [name, raw] of Object.entries(row)) {
         const value = plain(raw);
-        const known = types.get(name);
-        if (value === null) types.set(name, known);
-        else if (known === undefined) types.set(name, typeOf(value));
-        else if (known !== typeOf(value)) throw this.#mixed(lines[index] ?? 0, name, known, value);
+        const known = kinds.get(name);
+        const kind = value === null ? known : agreed(known, kindOf(value));
+        if (kind === undefined && value !== null) throw this.#mixed(lines[index] ?? 0, name, known, value);
+        kinds.set(name, kind);
       }
     });
-    return [...types].map(([name, type]) => ({ name, type: type ?? 'utf8', nullable: true }));
+    return [...kinds].map(([name, kind = 'utf8']) => ({ name, type: kind === 'list' ? 'list<utf8>' : kind, nullable: true }));
   }
 
   #column({ name, type }: ColumnSchema, rows: readonly Record<string, unknown>[], lines: readonly number[]): ColumnToWrite {
     const values = rows.map((row, index) => {
       const value = plain(row[name]);
-      if (value !== null && typeOf(value) !== type) throw this.#mixed(lines[index] ?? 0, name, type, value);
+      if (value !== null && agreed(type, kindOf(value)) !== type) throw this.#mixed(lines[index] ?? 0, name, type, value);
       return value;
     });
-    const built =
-      type === 'float64'
-        ? make.float64.from(values as (number | null)[])
-        : type === 'bool'
-          ? make.bool.from(values as (boolean | null)[])
-          : make.utf8.from(values as (string | null)[]);
-    return { name, data: built.toData() };
+    return { name, data: built(type, values).toData() };
   }
 
-  #mixed(line: number, name: string, type: ColumnType, value: Exclude<Value, null>): PodlineError {
-    return this.#fault(line, `has ${JSON.stringify(value)} as ${name}, which was ${type} before`);
+  #mixed(line: number, name: string, type: Kind | undefined, value: Exclude<Value, null>): PodlineError {
+    return this.#fault(line, `has ${JSON.stringify(value)} as ${name}, which was ${type ?? 'nothing'} before`);
   }
 
   #fault(line: number, what: string, text?: string): PodlineError {
@@ -222,9 +246,23 @@ export class RowIntake {
   }
 }
 
-/** What a column can hold: nested values become their JSON. */
+/** What a column can hold: other nested values become their JSON. */
 function plain(value: unknown): Value {
   if (value === undefined || value === null) return null;
-  if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'string') return value;
+  if (isSingle(value)) return value;
+  if (Array.isArray(value)) {
+    const [first] = value.filter((item) => item !== null) as unknown[];
+    if (value.every((item): item is Single => item === null || (isSingle(item) && typeof item === typeof first))) return value;
+  }
   return JSON.stringify(value);
+}
+
+const isSingle = (value: unknown): value is Exclude<Single, null> =>
+  typeof value === 'number' || typeof value === 'boolean' || typeof value === 'string';
+
+function built(type: ColumnType, values: readonly Value[]): { toData(): ColumnData } {
+  const items = itemTypeOf(type);
+  if (items !== undefined) return make.list(items).from(values as never);
+  if (type === 'float64') return make.float64.from(values as (number | null)[]);
+  return type === 'bool' ? make.bool.from(values as (boolean | null)[]) : make.utf8.from(values as (string | null)[]);
 }

@@ -6,12 +6,15 @@
 import type { BlockRecord } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { StageDeclaration } from '../contracts/manifest.js';
+import { layColumns } from '../line/kept.js';
+import { itemTypeOf, physicalTypes } from '../scratch/arrow/types.js';
 import type { ColumnData, ColumnToWrite } from '../scratch/types.js';
+import { BlockBatch } from './batch.js';
 import { column as make } from './builders.js';
-import { isColumn, type NumberType } from './columns.js';
+import { isColumn, valuesColumn, type AnyColumn } from './columns.js';
 import type { Batch } from './define.js';
-import { gather, rowsOfMask } from './gather.js';
-import { isKept } from './schema.js';
+import { hasValues } from './number-arrays.js';
+import { rowsOfMask, selectedColumns } from './selection.js';
 
 export interface TableOutput {
   rows: number;
@@ -31,28 +34,25 @@ export function tableOutput(
   if (!isObject(result)) throw fault(stage, `an object with columns for block ${block.seq}`, describe(result));
   const own = result['columns'] ?? {};
   if (!isObject(own)) throw fault(stage, '`columns` as an object', describe(own));
-  const { rows, select } = result;
+  const { rows = block.rows, select } = result;
   if (select !== undefined) {
     const picked = selectedRows(stage, select, block.rows);
     // A filter that lets everything pass costs nothing.
-    const rest = picked === 'all' ? sameRows(declaration, block) : gatheredRows(declaration, block, batch, picked);
     const count = picked === 'all' ? block.rows : picked.length;
-    return { rows: count, columns: merge(rest, ownColumns(stage, declaration, own, count)) };
+    const kept = picked === 'all' ? keptColumns(declaration, block) : pickedColumns(declaration, block, batch, picked);
+    return { rows: count, columns: [...kept, ...ownColumns(stage, declaration, own, count)] };
   }
-  if (rows !== undefined && rows !== block.rows) {
-    if (typeof rows !== 'number' || !Number.isInteger(rows) || rows < 0)
-      throw fault(stage, '`rows` as a whole number', describe(rows));
-    if (declaration.keep !== 'none') {
-      throw fault(
-        stage,
-        `${block.rows} rows, as the input columns that it keeps`,
-        `${rows} rows`,
-        "Use keep: 'none' to write other rows, or `select` to leave rows out.",
-      );
-    }
-    return { rows, columns: ownColumns(stage, declaration, own, rows) };
+  if (typeof rows !== 'number' || !Number.isInteger(rows) || rows < 0)
+    throw fault(stage, '`rows` as a whole number', describe(rows));
+  if (rows !== block.rows && declaration.keep !== 'none') {
+    throw fault(
+      stage,
+      `${block.rows} rows, as the input columns that it keeps`,
+      `${rows} rows`,
+      "Use keep: 'none' to write other rows, or `select` to leave rows out.",
+    );
   }
-  return { rows: block.rows, columns: merge(sameRows(declaration, block), ownColumns(stage, declaration, own, block.rows)) };
+  return { rows, columns: [...keptColumns(declaration, block), ...ownColumns(stage, declaration, own, rows)] };
 }
 
 /** What an aggregation's `finish` returned: as many rows as its columns have. */
@@ -63,26 +63,32 @@ export function finalOutput(stage: string, declaration: StageDeclaration, result
   return { rows, columns: ownColumns(stage, declaration, result, rows) };
 }
 
-/** Kept input columns for the rows named, copied; for all rows, by reference. */
-export const sameRows = ({ keep }: StageDeclaration, block: BlockRecord): ColumnToWrite[] =>
-  block.columns.filter((ref) => isKept(keep, ref.name)).map((ref) => ({ name: ref.name, ref }));
+/** The columns of the input that go on, all their rows: references. The scratch orders columns by the schema of the stream. */
+export function keptColumns(declaration: StageDeclaration, block: BlockRecord): ColumnToWrite[] {
+  const refs = new Map(block.columns.map((ref) => [ref.name, ref]));
+  return layColumns(declaration, [...refs.keys()]).columns.flatMap(({ name, from }) => {
+    const ref = from === undefined ? undefined : refs.get(from);
+    return ref === undefined ? [] : [{ name, ref }];
+  });
+}
 
-export const gatheredRows = (
-  { keep, output }: StageDeclaration,
+/** The same for some rows: their numbers or copies of them, whichever is cheaper. */
+export function pickedColumns(
+  declaration: StageDeclaration,
   block: BlockRecord,
   batch: Batch,
   rows: Uint32Array,
-): ColumnToWrite[] =>
-  block.columns
-    .filter((ref) => isKept(keep, ref.name) && output?.[ref.name] === undefined)
-    .map(({ name }) => ({ name, data: gather(batch.column(name), rows) }));
-
-/** Kept columns, each replaced where the stage wrote one of its name, then the stage's own: the order of `outputSchema`. */
-export function merge(kept: readonly ColumnToWrite[], own: readonly ColumnToWrite[]): ColumnToWrite[] {
-  if (own.length === 0) return [...kept];
-  const byName = new Map([...kept, ...own].map((column) => [column.name, column]));
-  return [...byName.values()];
+): ColumnToWrite[] {
+  const kept = keptColumns(declaration, block).filter((column) => 'ref' in column);
+  const selected = selectedColumns([...new Set(kept.map(({ ref }) => ref))], block.rows, rows.length);
+  // Of a column that was given back there is nothing to copy.
+  return kept.map(({ name, ref }): ColumnToWrite =>
+    selected.has(ref) || ref.freed === true ? { name, ref, select: rows } : { name, data: pick(batch, ref.name, rows) },
+  );
 }
+
+const pick = (batch: Batch, name: string, rows: Uint32Array): ColumnData =>
+  batch instanceof BlockBatch ? batch.pick(name, rows) : batch.column(name).pick(rows);
 
 function ownColumns(stage: string, declaration: StageDeclaration, given: Record<string, unknown>, rows: number): ColumnToWrite[] {
   const wanted = declaration.output ?? {};
@@ -96,81 +102,57 @@ function ownColumns(stage: string, declaration: StageDeclaration, given: Record<
     );
   return Object.entries(wanted).map(([name, spec]) => {
     const value = given[name];
-    if (isColumn(value) && value.ref !== undefined && value.type === spec.type && value.rows === rows) {
-      checkNullable(stage, name, spec, value.nullCount);
-      return { name, ref: { ...value.ref, name } };
+    const committed = isColumn(value) && value.type === spec.type ? value.ref : undefined;
+    // Under a selection, nulls may lie among rows that are not of the block.
+    const isPlain = committed?.selection === undefined || committed.nullCount === 0 || spec.nullable === true;
+    if (committed !== undefined && isPlain && (value as AnyColumn).rows === rows) {
+      checkNullable(stage, name, spec, value as AnyColumn);
+      return { name, ref: { ...committed, name } };
     }
-    const data = columnData(stage, name, spec, value);
-    if (data.rows !== rows) throw fault(`${stage}.${name}`, `${rows} rows`, `${data.rows} rows`);
-    checkNullable(stage, name, spec, data.nullCount);
-    return { name, data };
+    const column = columnFrom(stage, name, spec, value);
+    if (column.rows !== rows) throw fault(`${stage}.${name}`, `${rows} rows`, `${column.rows} rows`);
+    checkNullable(stage, name, spec, column);
+    return { name, data: column.toData() };
   });
 }
 
-function checkNullable(stage: string, name: string, spec: Spec, nullCount: number): void {
-  if (nullCount > 0 && spec.nullable !== true) {
-    throw fault(
-      `${stage}.${name}`,
-      `${spec.type} without nulls`,
-      `${nullCount} nulls`,
-      `Declare it as { type: '${spec.type}', nullable: true }.`,
-    );
-  }
+function checkNullable(stage: string, name: string, spec: Spec, column: AnyColumn): void {
+  const inItems = 'items' in column ? column.items.nullCount : 0;
+  if (spec.nullable === true || (column.nullCount === 0 && inItems === 0)) return;
+  throw fault(
+    `${stage}.${name}`,
+    `${spec.type} without nulls`,
+    column.nullCount > 0 ? `${column.nullCount} nulls` : `${inItems} nulls in its lists`,
+    `Declare it as { type: '${spec.type}', nullable: true }.`,
+  );
 }
 
-const numberArrays: Record<NumberType, { new (length: number): ArrayBufferView }> = {
-  int8: Int8Array,
-  int16: Int16Array,
-  int32: Int32Array,
-  uint8: Uint8Array,
-  uint16: Uint16Array,
-  uint32: Uint32Array,
-  float32: Float32Array,
-  float64: Float64Array,
-};
-
-function columnData(stage: string, name: string, { type }: Spec, value: unknown): ColumnData {
+/** A column of the declared type, made where the stage returned a typed array or a list of values. */
+function columnFrom(stage: string, name: string, { type }: Spec, value: unknown): AnyColumn {
   const place = `${stage}.${name}`;
   if (isColumn(value)) {
     if (value.type !== type) throw fault(place, type, `a column of ${value.type}`);
-    return value.toData();
+    return value;
   }
   if (value === undefined) throw fault(place, type, 'nothing');
-  const bare = (array: ArrayBufferView & { length: number }): ColumnData => ({
-    type,
-    rows: array.length,
-    nullCount: 0,
-    values: array,
-  });
-  switch (type) {
-    case 'utf8':
-    case 'dictionary':
-      if (isListOf(value, 'string')) return make[type].from(value as (string | null)[]).toData();
-      break;
-    case 'bool':
-      if (isListOf(value, 'boolean')) return make.bool.from(value as (boolean | null)[]).toData();
-      break;
-    case 'int64':
-    case 'timestamp[ms]':
-    case 'timestamp[us]':
-      if (value instanceof BigInt64Array) return bare(value);
-      break;
-    case 'uint64':
-      if (value instanceof BigUint64Array) return bare(value);
-      break;
-    case 'date32':
-      if (value instanceof Int32Array) return bare(value);
-      break;
-    default:
-      // Uint8ClampedArray and Buffer are told from Uint8Array by what they are made of, which is the same: bytes.
-      if (value instanceof numberArrays[type]) return bare(value as ArrayBufferView & { length: number });
+  const items = itemTypeOf(type);
+  if (items !== undefined) {
+    if (isListOf(value, isListLike)) return make.list(items).from(value as never);
+  } else if (type === 'utf8' || type === 'dictionary') {
+    if (isListOf(value, (item) => typeof item === 'string')) return make[type].from(value);
+  } else if (type === 'bool') {
+    if (isListOf(value, (item) => typeof item === 'boolean')) return make.bool.from(value);
+  } else if (hasValues(type) && value instanceof physicalTypes[type].array) {
+    // Uint8ClampedArray and Buffer are told from Uint8Array by what they are made of, which is the same: bytes.
+    return valuesColumn(type, value);
   }
   throw fault(place, type, describe(value));
 }
 
-function isListOf(value: unknown, type: 'string' | 'boolean'): boolean {
-  return Array.isArray(value) && value.every((item) => item === null || typeof item === type);
-}
+const isListLike = (value: unknown): value is unknown[] => Array.isArray(value) || ArrayBuffer.isView(value);
+
+const isListOf = <T>(value: unknown, isItem: (item: unknown) => item is T): value is (T | null)[] =>
+  Array.isArray(value) && value.every((item) => item === null || isItem(item));
 
 /** `all` where the mask leaves nothing out. */
 function selectedRows(stage: string, select: unknown, rows: number): Uint32Array | 'all' {

@@ -2,9 +2,11 @@
 import { performance } from 'node:perf_hooks';
 import { PodlineError } from '../contracts/errors.js';
 import { orphanWatch } from '../platform/orphan-watch.js';
-import type { RoomAnswer, RunEvents } from './commits.js';
+import type { RunEvents } from './commits.js';
 import type { StageHost } from './host.js';
+import { RunNews } from './news.js';
 import type { FromStageProcess, ToStageProcess } from './process-protocol.js';
+import type { RoomAnswer } from './room.js';
 import { ThreadHost } from './thread-host.js';
 
 const say = (message: FromStageProcess): void => {
@@ -13,6 +15,7 @@ const say = (message: FromStageProcess): void => {
 
 let host: StageHost | undefined;
 let abort: AbortController | undefined;
+let news: RunNews | undefined;
 let onRoom: ((answer: RoomAnswer) => void) | undefined;
 
 const events: RunEvents = {
@@ -41,14 +44,19 @@ async function take(message: ToStageProcess): Promise<void> {
     }
     case 'run': {
       abort = new AbortController();
-      const end = await host?.run(message.request, events, abort.signal, performance.now() - message.waitedMs);
+      news = new RunNews();
+      const end = await host?.run(message.request, events, news, abort.signal, performance.now() - message.waitedMs);
       abort = undefined;
+      news = undefined;
       if (end !== undefined) say({ type: 'ended', end });
       return;
     }
     case 'cancel':
       abort?.abort(new Error(message.reason));
       onRoom?.('none');
+      return;
+    case 'news':
+      news?.take(message.news);
       return;
     case 'roomAnswer':
       onRoom?.(message.answer);

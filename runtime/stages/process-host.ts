@@ -18,6 +18,7 @@ import type { RunRequest } from '../contracts/shim-protocol.js';
 import { entryPath } from '../platform/entries.js';
 import type { RunEvents } from './commits.js';
 import type { HostSetup, StageHost } from './host.js';
+import type { RunNews } from './news.js';
 import type { FromStageProcess, ToStageProcess } from './process-protocol.js';
 import type { RunEnd } from './runner.js';
 import { Tail } from './tail.js';
@@ -35,7 +36,7 @@ export class ProcessHost implements StageHost {
     return this.#ready();
   }
 
-  async run(request: RunRequest, events: RunEvents, signal: AbortSignal, startedAtMs: number): Promise<RunEnd> {
+  async run(request: RunRequest, events: RunEvents, news: RunNews, signal: AbortSignal, startedAtMs: number): Promise<RunEnd> {
     try {
       await this.#ready();
     } catch (thrown) {
@@ -51,12 +52,14 @@ export class ProcessHost implements StageHost {
     };
     signal.addEventListener('abort', cancel, { once: true });
     if (signal.aborted) cancel();
+    news.onNews((told) => child.send({ type: 'news', news: told }));
     try {
       return await child.run(request, events, performance.now() - startedAtMs);
     } catch (thrown) {
       if (!this.#closed) void this.#ready().catch(() => undefined);
       return failedEnd(thrown, signal, startedAtMs);
     } finally {
+      news.onNews(undefined);
       signal.removeEventListener('abort', cancel);
       clearTimeout(killTimer);
     }

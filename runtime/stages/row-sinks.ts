@@ -8,12 +8,16 @@
  *  1. A column that is not nullable must be set for every row that is kept; one that is, is null until it is set.
  *  2. A value that does not fit the type of its column is an error, never cut to fit.
  */
-import type { ColumnType } from '../contracts/block.js';
+import type { ColumnType, ItemType, ScalarType } from '../contracts/block.js';
 import type { StageDeclaration } from '../contracts/manifest.js';
+import { itemTypeOf } from '../scratch/arrow/types.js';
 import type { ColumnData, ColumnToWrite } from '../scratch/types.js';
-import { arrayOfType, column as make, Nulls } from './builders.js';
-import type { NumberArray, NumberType } from './columns.js';
-import { fault } from './output.js';
+import { column as make } from './builders.js';
+import { ListColumn, valuesColumn, type ColumnOf, type NumberArray, type NumberType } from './columns.js';
+import { itemsOf } from './items.js';
+import { Nulls } from './nulls.js';
+import { arrayOfType, int64FromMs } from './number-arrays.js';
+import { describe, fault } from './output.js';
 import type { Cursor } from './row-view.js';
 
 /** Columns that the bits of one number can tell apart. */
@@ -88,7 +92,7 @@ interface Store {
 }
 
 function sinkOf(place: string, name: string, type: ColumnType, nullable: boolean, cursor: Cursor, bit: number): Sink {
-  const store = storeOf(type);
+  const store = storeOf(type, nullable);
   let nulls: Nulls | undefined;
   let setFor = -1;
   const { put } = store;
@@ -113,7 +117,7 @@ function sinkOf(place: string, name: string, type: ColumnType, nullable: boolean
     }
     if (nulls !== undefined) nulls.set(at);
     if (!put(at, value))
-      throw fault(place, type, `${typeof value === 'number' ? String(value) : `a ${typeof value}`} in row ${cursor.row}`);
+      throw fault(place, type, `${typeof value === 'number' ? String(value) : describe(value)} in row ${cursor.row}`);
   };
   return {
     name,
@@ -136,37 +140,35 @@ function sinkOf(place: string, name: string, type: ColumnType, nullable: boolean
   };
 }
 
-function storeOf(type: ColumnType): Store {
-  switch (type) {
+function storeOf(type: ColumnType, nullable: boolean): Store {
+  const item = itemTypeOf(type);
+  if (item !== undefined) return listStore(item, nullable);
+  switch (type as ScalarType) {
     case 'utf8':
     case 'dictionary':
-      return listStore('string', (values: (string | null)[]) =>
-        (type === 'utf8' ? make.utf8 : make.dictionary).from(values).toData(),
-      );
+      return plainStore('string', (values: (string | null)[]) => make[type as 'utf8'].from(values).toData());
     case 'bool':
-      return listStore('boolean', (values: (boolean | null)[]) => make.bool.from(values).toData());
+      return plainStore('boolean', (values: (boolean | null)[]) => make.bool.from(values).toData());
     case 'timestamp[ms]':
-      return listStore('number', (values: (number | null)[]) => make.timestampMs.fromMs(values).toData());
+      return floatStore('float64', (ms) => valuesColumn('timestamp[ms]', int64FromMs(ms, 1)).toData());
     case 'timestamp[us]':
-      return listStore('number', (values: (number | null)[]) => make.timestampUs.fromMs(values).toData());
+      return floatStore('float64', (ms) => valuesColumn('timestamp[us]', int64FromMs(ms, 1000)).toData());
     case 'int64':
-      return bigStore(type, (rows) => new BigInt64Array(rows));
     case 'uint64':
-      return bigStore(type, (rows) => new BigUint64Array(rows));
+      return bigStore(type as 'int64' | 'uint64');
     case 'float32':
     case 'float64':
-      return floatStore(type);
-    case 'date32':
-      return integerStore(type, 'int32');
+      return floatStore(type as 'float32' | 'float64', (values) => valuesColumn(type as 'float64', values).toData());
     default:
-      return integerStore(type, type);
+      return integerStore(type as Exclude<NumberType, 'float32' | 'float64'> | 'date32');
   }
 }
 
-function listStore<V>(kind: 'string' | 'boolean' | 'number', build: (values: (V | null)[]) => ColumnData): Store {
+/** Kept as they come until the block is done. */
+function plainStore<V>(kind: 'string' | 'boolean', build: (values: (V | null)[]) => ColumnData): Store {
   let values: (V | null)[] = [];
   return {
-    begin: () => (values = []),
+    begin: (rows) => (values = new Array<V | null>(rows)),
     put: (at, value) => {
       if (value !== null && typeof value !== kind) return false;
       values[at] = value as V | null;
@@ -179,57 +181,75 @@ function listStore<V>(kind: 'string' | 'boolean' | 'number', build: (values: (V 
   };
 }
 
-function floatStore(type: 'float32' | 'float64'): Store {
+/** Items go behind those of the row before: what was set for a row that is set again, or was dropped, is overwritten. */
+function listStore(type: ItemType, nullable: boolean): Store {
+  let items = itemsOf(type);
+  let offsets = new Int32Array(1);
+  return {
+    begin: (rows) => {
+      items = itemsOf(type);
+      offsets = new Int32Array(rows + 1);
+    },
+    put: (at, value) => {
+      items.truncate(offsets[at] ?? 0);
+      const isList = ArrayBuffer.isView(value) || (Array.isArray(value) && (nullable || !value.includes(null)));
+      if (value !== null && !(isList && items.addAll(value as unknown as ArrayLike<unknown>))) return false;
+      offsets[at + 1] = items.length;
+      return true;
+    },
+    finish: (rows, nulls) => {
+      items.truncate(offsets[rows] ?? 0);
+      const column = items.finish() as ColumnOf<ItemType, null>;
+      return withNulls(new ListColumn<ItemType, null>(column, offsets.subarray(0, rows + 1)).toData(), nulls);
+    },
+  };
+}
+
+function floatStore(held: 'float32' | 'float64', build: (values: Float32Array | Float64Array) => ColumnData): Store {
   let values: Float32Array | Float64Array = new Float64Array(0);
   return {
-    begin: (rows) => (values = arrayOfType(type, rows)),
+    begin: (rows) => (values = arrayOfType(held, rows)),
     put: (at, value) => {
       if (typeof value !== 'number') return value === null;
       values[at] = value;
       return true;
     },
-    finish: (rows, nulls) => numbersData(type, rows, values, nulls),
+    finish: (rows, nulls) => withNulls(build(firstOf(values, rows)), nulls),
   };
 }
 
-function integerStore(type: ColumnType, arrayType: NumberType): Store {
-  let values: NumberArray = arrayOfType(arrayType, 0);
+function integerStore(type: Exclude<NumberType, 'float32' | 'float64'> | 'date32'): Store {
+  let values: NumberArray = arrayOfType(type, 0);
   return {
-    begin: (rows) => (values = arrayOfType(arrayType, rows)),
+    begin: (rows) => (values = arrayOfType(type, rows)),
     put: (at, value) => {
       if (typeof value !== 'number') return value === null;
       values[at] = value;
       return values[at] === value;
     },
-    finish: (rows, nulls) => numbersData(type, rows, values, nulls),
+    finish: (rows, nulls) => withNulls(valuesColumn(type, firstOf(values, rows)).toData(), nulls),
   };
 }
 
-function bigStore(type: 'int64' | 'uint64', make: (rows: number) => BigInt64Array | BigUint64Array): Store {
-  let values = make(0);
+function bigStore(type: 'int64' | 'uint64'): Store {
+  let values: BigInt64Array | BigUint64Array = arrayOfType(type, 0);
   return {
-    begin: (rows) => (values = make(rows)),
+    begin: (rows) => (values = arrayOfType(type, rows)),
     put: (at, value) => {
       if (typeof value !== 'bigint') return value === null;
       values[at] = value;
       return values[at] === value;
     },
-    finish: (rows, nulls) => numbersData(type, rows, values, nulls),
+    finish: (rows, nulls) => withNulls(valuesColumn(type, firstOf(values, rows)).toData(), nulls),
   };
 }
 
-function numbersData(
-  type: ColumnType,
-  rows: number,
-  values: NumberArray | BigInt64Array | BigUint64Array,
-  nulls: Nulls | undefined,
-): ColumnData {
+const firstOf = <A extends NumberArray | BigInt64Array | BigUint64Array>(values: A, rows: number): A =>
+  rows === values.length ? values : (values.slice(0, rows) as A);
+
+/** The nulls of the rows that were kept: bits behind them are of rows that were dropped. */
+function withNulls(data: ColumnData, nulls: Nulls | undefined): ColumnData {
   const nullCount = nulls?.count ?? 0;
-  return {
-    type,
-    rows,
-    nullCount,
-    validity: nullCount === 0 ? undefined : nulls?.bits.subarray(0, (rows + 7) >> 3),
-    values: rows === values.length ? values : values.slice(0, rows),
-  };
+  if (nullCount === 0) return data;
+  return { ...data, nullCount, validity: nulls?.bits.subarray(0, (data.rows + 7) >> 3) };
 }

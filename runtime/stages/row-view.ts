@@ -4,6 +4,8 @@
  * A view is made once and filled with the columns of each block: objects that were made anew for each block would be
  * of a new hidden class each, and every access in the stage's code a search. Getters are written out type by type for
  * the same reason: so that the engine sees one kind of array at each place.
+ *
+ * Invariant: columns that lie under a selection are read where they lie; nothing is gathered for a view.
  */
 import type { ColumnType } from '../contracts/block.js';
 import type { AnyColumn } from './columns.js';
@@ -21,7 +23,7 @@ export interface Cursor {
 /** What the getter of one column reads from: replaced with every block. */
 interface Slot<V> {
   values: V;
-  /** Null rows are possible: read through the column. */
+  /** Null rows or a selection are possible: read through the column. */
   checked: AnyColumn | undefined;
   words: readonly string[];
   column: AnyColumn | undefined;
@@ -49,7 +51,7 @@ export class RowView {
 
 function fill(slot: Slot<unknown>, column: AnyColumn): void {
   slot.column = column;
-  slot.checked = column.nullCount > 0 ? column : undefined;
+  slot.checked = column.nullCount > 0 || column.selection !== undefined ? column : undefined;
   slot.values = 'values' in column ? column.values : 'codes' in column ? column.codes : undefined;
   slot.words = column.type === 'dictionary' ? column.dictionary : [];
 }

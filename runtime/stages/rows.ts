@@ -6,7 +6,7 @@
 import type { BlockRecord } from '../contracts/block.js';
 import type { StageDeclaration } from '../contracts/manifest.js';
 import type { Batch, BlockContext, StageFunctions } from './define.js';
-import { gatheredRows, merge, sameRows, type TableOutput } from './output.js';
+import { keptColumns, pickedColumns, type TableOutput } from './output.js';
 import { RowSinks } from './row-sinks.js';
 import { RowView, type Cursor } from './row-view.js';
 
@@ -46,11 +46,11 @@ export class RowForm {
       kept[cursor.out++] = i;
     }
     const rows = cursor.out;
-    const rest =
-      rows === block.rows
-        ? sameRows(this.declaration, block)
-        : gatheredRows(this.declaration, block, batch, kept.subarray(0, rows));
-    return { rows, columns: merge(rest, sinks.finish(rows)) };
+    const whole = rows === block.rows;
+    const columns = whole
+      ? keptColumns(this.declaration, block)
+      : pickedColumns(this.declaration, block, batch, kept.subarray(0, rows));
+    return { rows, columns: [...columns, ...sinks.finish(rows)] };
   }
 
   /** The declared columns, or all that the block has; another view only where those are others than before. */

@@ -1,39 +1,40 @@
 /**
  * Runs one stage on one shard: reads committed blocks, has them worked on, commits what comes out.
  *
- * Owns the run's reader of records, its writer and its order. Leaves to workers the reading of data and the stage's code.
+ * Owns the run's order, and how it ends. Leaves to workers the reading of blocks, the stage's code and the writing of output, to
+ * `Commits` the one writer that commits.
  *
  * Invariants
  *  1. Output is committed in the order of the input blocks, each commit with the number of blocks that are now done; a run
  *     goes on behind that number.
- *  2. At most `workers.depth` blocks are under way, and one commit.
- *  3. The first call of the stage's code does not wait for the stream of its output: that is opened with the first commit.
- *  4. Whatever happens, the writer and the workers' run are closed before the run is over.
+ *  2. One commit at a time. What is under way and not committed is bounded by the workers.
+ *  3. The first call of the stage's code does not wait for the stream of its output.
+ *  4. Whatever happens, the workers' run is over before the writer is closed, and both before the run is.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import { noBytes, type BytesByMedium, type StreamRecord } from '../contracts/block.js';
-import { PodlineError, type WireError } from '../contracts/errors.js';
+import { noBytes, type BytesByMedium } from '../contracts/block.js';
+import type { WireError } from '../contracts/errors.js';
 import type { ResolvedStage, StageDeclaration } from '../contracts/manifest.js';
 import type { RunRequest } from '../contracts/shim-protocol.js';
-import type { ColumnToWrite, Scratch } from '../scratch/types.js';
+import type { Scratch } from '../scratch/types.js';
 import { orAborted } from './aborts.js';
-import { Aggregation } from './aggregation.js';
-import { combine, type CombinedInput } from './combine.js';
+import { AggregateCommits } from './aggregate-commits.js';
 import { Commits, type RunEvents } from './commits.js';
-import { RunContext } from './context.js';
 import type { DefinedStage } from './define.js';
 import { asPodlineError } from './failure.js';
-import { finalOutput } from './output.js';
-import { checkInput, kindOf, outputSchema } from './schema.js';
-import type { Workers } from './threads.js';
-import type { Answer, ReadBytes } from './work.js';
+import type { RunNews } from './news.js';
+import { RunInput } from './run-input.js';
+import { kindOf, outputSchema } from './schema.js';
+import type { Outcome, RunPlan, Workers } from './workers.js';
 
 export interface RunEnd {
   outcome: 'committed' | 'failed' | 'cancelled';
   error?: WireError | undefined;
   /** From the arrival of the request to the first call of the stage's code. */
   startMs: number;
+  /** From the arrival of the request to the end, without `waitedMs`. */
   workMs: number;
+  /** For blocks of inputs that were still made, with nothing else to do. */
+  waitedMs?: number | undefined;
   /** Blocks of the input that this run has done. */
   blocks: number;
   /** Rows that it has written. */
@@ -44,6 +45,7 @@ export interface RunEnd {
 /** Counts kept while a run goes on, so that a failed run can tell them too. */
 export interface RunCounts {
   firstCallAtMs: number | undefined;
+  waitedMs: number;
   blocks: number;
   rows: number;
   bytes: BytesByMedium;
@@ -66,7 +68,7 @@ export async function endOf(
   signal: AbortSignal,
   run: (counts: RunCounts) => Promise<void>,
 ): Promise<RunEnd> {
-  const counts: RunCounts = { firstCallAtMs: undefined, blocks: 0, rows: 0, bytes: noBytes() };
+  const counts: RunCounts = { firstCallAtMs: undefined, waitedMs: 0, blocks: 0, rows: 0, bytes: noBytes() };
   let failure: unknown;
   try {
     signal.throwIfAborted();
@@ -75,23 +77,11 @@ export async function endOf(
     failure = thrown ?? new Error('nothing was thrown');
   }
   const { firstCallAtMs, ...told } = counts;
-  const times = { startMs: (firstCallAtMs ?? startedAtMs) - startedAtMs, workMs: nowMs() - startedAtMs, ...told };
+  const workMs = nowMs() - startedAtMs - counts.waitedMs;
+  const times = { startMs: (firstCallAtMs ?? startedAtMs) - startedAtMs, workMs, ...told };
   if (failure === undefined) return { outcome: 'committed', ...times };
   if (signal.aborted) return { outcome: 'cancelled', ...times };
   return { outcome: 'failed', error: asPodlineError(failure, 'PDL_STAGE_FAILED').toWire(), ...times };
-}
-
-/** The streams that a run reads; sealed all of them. */
-export function inputsOf(scratch: Scratch, request: RunRequest, stage: string): StreamRecord[] {
-  return request.inputs.map((name) => {
-    const stream = scratch.stream(request.shardId, name);
-    if (stream?.sealed !== true) {
-      throw new PodlineError('PDL_INTERNAL', `stage ${stage} was started before its input ${name} was whole`, {
-        place: `${request.shardKey}/${name}`,
-      });
-    }
-    return stream;
-  });
 }
 
 /** Whether the run's stream is there already, whole: a start that came twice. */
@@ -105,132 +95,127 @@ export async function runBlocks(
   parts: RunnerParts,
   request: RunRequest,
   events: RunEvents,
+  news: RunNews,
   signal: AbortSignal,
   counts: RunCounts,
 ): Promise<void> {
-  const { stage, declaration, scratch, workers } = parts;
+  const { stage, declaration, scratch, nowMs } = parts;
   const { shardId, lineage, runId, epoch } = request;
   const left = scratch.stream(shardId, stage.name);
   const resumes = left?.lineage.digest === lineage.digest ? left : undefined;
   if (resumes?.sealed === true) return;
-  const input = combine(stage.combine, inputsOf(scratch, request, stage.name), stage.name);
-  checkInput(stage.name, declaration, input.kind, input.schema);
   const done = resumes === undefined ? undefined : scratch.progress(shardId, stage.name);
-  const schema = outputSchema(stage.name, declaration, input.schema);
-  const commits = new Commits(
-    scratch,
-    { shardId, stream: stage.name, kind: kindOf(declaration.form), schema, lineage, run: { runId, epoch } },
-    events,
-  );
-  let read: ReadBytes | undefined;
+  const input = new RunInput(parts, request, news, nowMs);
   try {
-    await workers.begin(request, events, signal);
-    const flow: Flow = { ...parts, input, request, events, signal, counts, commits, consumed: done?.consumed ?? 0 };
-    if (declaration.form === 'aggregate') {
-      await aggregateBlocks(flow, done?.state, resumes !== undefined && resumes.blocks > 0);
-    } else {
-      await eachAnswer(flow, (answer, consumed) => commitAnswer(flow, answer, consumed));
+    await input.open(signal);
+    const schema = outputSchema(stage.name, declaration, input.schema);
+    const output = { shardId, stream: stage.name, kind: kindOf(declaration.form), schema, lineage, run: { runId, epoch } };
+    const plan: RunPlan = { ...planOf(request), combine: stage.combine, output };
+    const commits = new Commits(scratch, output, events);
+    const flow: Flow = { ...parts, plan, input, news, events, signal, counts, commits, from: done?.consumed ?? 0 };
+    if (declaration.form !== 'aggregate') {
+      await work(flow, (outcomes, consumed) => commits.outcomes(outcomes, { consumed }));
+      return;
     }
-    await commits.seal();
+    // The result is one block: where it is committed, only the seal was missing.
+    if (resumes !== undefined && resumes.blocks > 0) {
+      await seal(commits);
+      return;
+    }
+    const aggregate = new AggregateCommits(parts, request, events, signal, commits, done?.state);
+    await work(
+      flow,
+      (outcomes, consumed) => aggregate.take(outcomes, consumed),
+      () => aggregate.finish(input.blocks, counts.bytes.network),
+    );
   } finally {
-    read = await workers.end();
-    await commits.close();
-    const { memory, ssd, network } = counts.bytes;
-    memory.read += read.memory;
-    ssd.read += read.ssd;
-    network.read += read.network.read;
-    network.written += read.network.written;
-    memory.written += commits.written.memory;
-    ssd.written += commits.written.ssd;
-    counts.rows = commits.rows;
+    input.close();
+    counts.waitedMs = input.waitedMs;
   }
 }
 
+const planOf = ({
+  runId,
+  shardId,
+  shardKey,
+  parameters,
+  inputs,
+  growing,
+  lineage,
+}: RunRequest): Omit<RunPlan, 'combine' | 'output'> => ({
+  runId,
+  shardId,
+  shardKey,
+  parameters,
+  inputs,
+  growing,
+  lineage,
+});
+
 interface Flow extends RunnerParts {
-  input: CombinedInput;
-  request: RunRequest;
+  plan: RunPlan;
+  input: RunInput;
+  news: RunNews;
   events: RunEvents;
   signal: AbortSignal;
   counts: RunCounts;
   commits: Commits;
   /** Blocks that were done when the run began. */
-  consumed: number;
+  from: number;
 }
 
-/** Hands every block to the workers and takes their answers in order; `take` begins a commit, and the next waits for it. */
-async function eachAnswer(flow: Flow, take: (answer: Answer, consumed: number) => Promise<void> | undefined): Promise<void> {
-  const { input, scratch, request, workers, signal, counts, commits, events } = flow;
-  const source = (stream: string, seq: number) => {
-    const block = scratch.block(request.shardId, stream, seq);
-    if (block === undefined)
-      throw new PodlineError('PDL_INTERNAL', `block ${seq} of ${stream} is not in the index`, { place: request.shardKey });
-    return block;
+/** Hands the input to the workers and commits what they give, until there is no more; then seals. */
+async function work(
+  flow: Flow,
+  commit: (outcomes: readonly Outcome[], consumed: number) => Promise<void>,
+  finish: () => Promise<void> = () => Promise.resolve(),
+): Promise<void> {
+  const { workers, plan, from, input, commits, events, news, signal, counts } = flow;
+  const { bytes } = counts;
+  let isOver = false;
+  const end = async (): Promise<void> => {
+    if (isOver) return;
+    isOver = true;
+    counts.firstCallAtMs = workers.firstCallAtMs;
+    const read = await workers.end();
+    bytes.memory.read += read.memory;
+    bytes.ssd.read += read.ssd;
+    bytes.network.read += read.network.read;
+    bytes.network.written += read.network.written;
   };
-  const answers: Promise<Answer>[] = [];
-  let next = flow.consumed;
-  let consumed = flow.consumed;
-  let committing: Promise<void> | undefined;
-  while (next < input.blocks || answers.length > 0) {
-    while (next < input.blocks && answers.length < workers.depth) {
-      const block = input.block(next++, source);
-      counts.firstCallAtMs ??= flow.nowMs();
-      const answer = workers.work(block);
-      answer.catch(() => undefined);
-      answers.push(answer);
+  try {
+    const open = (): Promise<unknown> => commits.open();
+    const room = (needBytes: number) => events.room(needBytes);
+    const { reading } = input;
+    await workers.begin({ plan, from, open, signal, voice: events, room, reading, isFollowed: () => news.isFollowed });
+    input.onGrowth((blocks, isWhole) => workers.grow(blocks, isWhole));
+    let consumed = from;
+    for (;;) {
+      input.noteDone(consumed);
+      const outcomes = await orAborted(input.orFault(workers.next()), signal);
+      if (outcomes.length === 0) break;
+      consumed += outcomes.length;
+      await commit(outcomes, consumed);
+      counts.blocks = consumed - from;
+      events.progress(consumed, input.blocks, commits.rows);
+      signal.throwIfAborted();
     }
-    const answer = await orAborted(answers.shift() as Promise<Answer>, signal);
-    await committing;
-    signal.throwIfAborted();
-    consumed++;
-    const at = consumed;
-    committing = take(answer, consumed)?.then(() => events.progress(at, input.blocks, commits.rows));
-    if (committing === undefined) events.progress(at, input.blocks, commits.rows);
-    committing?.catch(() => undefined);
-    counts.blocks++;
-    // Work that never waits would not let a cancel in.
-    if (workers.depth === 1) await nextTurn();
-  }
-  await committing;
-}
-
-async function commitAnswer({ commits }: Flow, answer: Answer, consumed: number): Promise<void> {
-  if (answer.kind === 'bytes') {
-    await commits.commit(answer.payload.byteLength, (writer) => writer.appendBytes(answer.payload, { consumed }));
-  } else if (answer.kind === 'table') {
-    const { rows, columns } = answer;
-    if (rows === 0) await commits.progress({ consumed });
-    else await commits.commit(bytesOf(columns), (writer) => writer.appendTable(rows, columns, { consumed }));
-    commits.rows += rows;
+    await end();
+    await finish();
+    await commits.seal();
+  } finally {
+    await end();
+    await commits.close();
+    bytes.memory.written += commits.written.memory;
+    bytes.ssd.written += commits.written.ssd;
+    counts.rows = commits.rows;
   }
 }
 
-async function aggregateBlocks(flow: Flow, saved: Uint8Array | undefined, isWritten: boolean): Promise<void> {
-  const { defined, stage, declaration, request, signal, events, commits, counts } = flow;
-  // The result is one block: where it is committed, only the seal was missing.
-  if (isWritten) return;
-  const functions = defined?.functions.aggregate;
-  if (functions === undefined) throw new PodlineError('PDL_INTERNAL', `stage ${stage.name} was not loaded as an aggregation`);
-  const context = new RunContext(request, signal, events);
-  const aggregation = new Aggregation(stage.name, functions, context, saved, flow.nowMs);
-  await eachAnswer(flow, (answer, consumed) => {
-    if (answer.kind !== 'partial') return undefined;
-    const progress = aggregation.take(answer.state, consumed);
-    return progress === undefined ? undefined : commits.progress(progress);
-  });
-  const { rows, columns } = finalOutput(stage.name, declaration, await aggregation.finish());
-  signal.throwIfAborted();
-  if (rows > 0)
-    await commits.commit(bytesOf(columns), (writer) => writer.appendTable(rows, columns, { consumed: flow.input.blocks }));
-  commits.rows += rows;
-  counts.bytes.network.read += context.network.read;
-  counts.bytes.network.written += context.network.written;
+async function seal(commits: Commits): Promise<void> {
+  try {
+    await commits.seal();
+  } finally {
+    await commits.close();
+  }
 }
-
-/** What columns will take in the scratch, roughly: what room is asked for. */
-const bytesOf = (columns: readonly ColumnToWrite[]): number =>
-  columns.reduce((sum, column) => {
-    if (!('data' in column)) return sum;
-    const { values, validity, offsets, dictionary } = column.data;
-    const views = [values, validity, offsets, dictionary?.values, dictionary?.offsets];
-    return views.reduce((bytes, view) => bytes + (view === undefined ? 0 : view.byteLength + 64), sum);
-  }, 512);

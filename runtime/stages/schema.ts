@@ -1,7 +1,9 @@
 /** What a stage's declaration means for given input columns: is everything there that it needs, and which columns come out. */
-import type { ColumnRef, ColumnSchema, StreamKind } from '../contracts/block.js';
+import type { ColumnSchema, StreamKind } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { Parameters, StageDeclaration } from '../contracts/manifest.js';
+import { layColumns } from '../line/kept.js';
+import type { AnyColumn } from './columns.js';
 import type { ParameterTypes } from './define.js';
 
 /** Kind of the stream that a form writes. */
@@ -43,42 +45,42 @@ export function checkInput(
   }
 }
 
-/** Throws PDL_STAGE_COLUMNS where a column that was declared without nulls has some. */
-export function checkNulls(stage: string, declaration: StageDeclaration, column: ColumnRef, block: number): void {
-  const wanted = declaration.input?.[column.name];
-  if (wanted === undefined || wanted.nullable === true || column.nullCount === 0) return;
-  throw new PodlineError(
-    'PDL_STAGE_COLUMNS',
-    `column ${column.name} has ${column.nullCount} nulls in block ${block}, but stage ${stage} takes none`,
-    {
-      place: `${stage}.${column.name}`,
-      hint: `Declare it as { type: '${column.type}', nullable: true }, or remove the nulls in a stage before.`,
-    },
-  );
+/** Throws PDL_STAGE_COLUMNS where a column that was declared without nulls has some, in its rows or in the items of its lists. */
+export function checkNulls(stage: string, declaration: StageDeclaration, name: string, column: AnyColumn, block: number): void {
+  const wanted = declaration.input?.[name];
+  if (wanted === undefined || wanted.nullable === true) return;
+  const inItems = 'items' in column ? column.items.nullCount : 0;
+  if (column.nullCount === 0 && inItems === 0) return;
+  const where = column.nullCount > 0 ? `${column.nullCount} nulls` : `${inItems} nulls in its lists`;
+  throw new PodlineError('PDL_STAGE_COLUMNS', `column ${name} has ${where} in block ${block}, but stage ${stage} takes none`, {
+    place: `${stage}.${name}`,
+    hint: `Declare it as { type: '${column.type}', nullable: true }, or remove the nulls in a stage before.`,
+  });
 }
 
-export const isKept = (keep: StageDeclaration['keep'], name: string): boolean =>
-  Array.isArray(keep) ? keep.includes(name) : keep === 'all';
-
-/** Columns of the output: those kept, in the order of the input, each replaced where the output has one of its name; then the new ones. */
+/** Columns of the output, in order: see `runtime/line/kept.ts`. Throws PDL_STAGE_COLUMNS where `keep` or `rename` ask for what is not there. */
 export function outputSchema(stage: string, declaration: StageDeclaration, input: readonly ColumnSchema[]): ColumnSchema[] {
   if (kindOf(declaration.form) !== 'table') return [];
-  const { keep } = declaration;
-  if (Array.isArray(keep)) {
-    const missing = keep.find((name) => !input.some((column) => column.name === name));
-    if (missing !== undefined)
-      throw new PodlineError('PDL_STAGE_COLUMNS', `stage ${stage} keeps the column ${missing}, which its input does not have`, {
-        place: `${stage}.keep`,
-      });
-  }
-  const own = new Map(
-    Object.entries(declaration.output ?? {}).map(([name, { type, nullable }]) => [
-      name,
-      { name, type, nullable: nullable === true },
-    ]),
+  const { columns, faults } = layColumns(
+    declaration,
+    input.map(({ name }) => name),
   );
-  const schema = input.filter(({ name }) => isKept(keep, name)).map((column) => own.get(column.name) ?? column);
-  return [...schema, ...[...own.values()].filter(({ name }) => !schema.some((column) => column.name === name))];
+  const [fault] = faults;
+  if (fault !== undefined) {
+    const { at, column, why } = fault;
+    const message =
+      why === 'taken'
+        ? `stage ${stage} renames a column to ${column}, which its input has already`
+        : `stage ${stage} ${at}s the column ${column}, which its input does not have`;
+    throw new PodlineError('PDL_STAGE_COLUMNS', message, { place: `${stage}.${at}` });
+  }
+  const given = new Map(input.map((column) => [column.name, column]));
+  return columns.flatMap(({ name, from }): ColumnSchema[] => {
+    const kept = from === undefined ? undefined : given.get(from);
+    if (kept !== undefined) return [{ ...kept, name }];
+    const own = declaration.output?.[name];
+    return own === undefined ? [] : [{ name, type: own.type, nullable: own.nullable === true }];
+  });
 }
 
 /** Throws PDL_PARAMETER_INVALID where a parameter that the stage declares is missing or of another type. */

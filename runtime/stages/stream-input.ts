@@ -3,7 +3,7 @@ import type { BlockRecord, StreamRecord } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { Scratch, ShardReader } from '../scratch/types.js';
 import { BatchSource } from './batch.js';
-import type { Scalar } from './columns.js';
+import type { AnyColumn, Scalar } from './columns.js';
 import type { Batch, StageInputs, StreamInput } from './define.js';
 
 export function stageInputs(
@@ -84,10 +84,13 @@ function streamInput(stage: string, scratch: Scratch, shardId: string, reader: S
 const whole = (pieces: Uint8Array[]): Uint8Array =>
   pieces.length === 1 && pieces[0] !== undefined ? pieces[0] : Buffer.concat(pieces);
 
-/** Rows of a batch as plain objects, in the types that the columns' `at` gives. */
-export function rowsOf(batch: Batch): Record<string, Scalar | null>[] {
-  const columns = batch.names.map((name) => [name, batch.column(name)] as const);
-  return Array.from({ length: batch.rows }, (_, row) =>
-    Object.fromEntries(columns.map(([name, column]) => [name, column.at(row)])),
-  );
+type PlainValue = Scalar | null | readonly (Scalar | null)[];
+
+/** Rows of a batch as plain objects, in the types that the columns' `at` gives, lists as arrays. */
+export function rowsOf(batch: Batch): Record<string, PlainValue>[] {
+  const columns = batch.names.map((name) => [name, plainValue(batch.column(name))] as const);
+  return Array.from({ length: batch.rows }, (_, row) => Object.fromEntries(columns.map(([name, at]) => [name, at(row)])));
 }
+
+const plainValue = (column: AnyColumn): ((row: number) => PlainValue) =>
+  'items' in column ? (row) => column.toArray(row) : (row) => column.at(row);

@@ -1,64 +1,125 @@
-/** The entry of a stage's worker thread: loads the module, opens the scratch, then answers blocks until it is ended. */
+/** The entry of a stage's worker thread: loads the module, opens the scratch, then takes blocks from the ring until it is ended. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
+import { Packr } from 'msgpackr';
 import { PodlineError } from '../contracts/errors.js';
 import { openScratch } from '../scratch/scratch.js';
-import type { RunVoice } from './context.js';
+import type { Scratch } from '../scratch/types.js';
+import { BlockWork, type BlockWorkParts } from './block-work.js';
+import type { DefinedStage } from './define.js';
 import { loadStage } from './load.js';
-import type { FromThread, ThreadSetup, ToThread } from './threads.js';
-import { packed } from './transfer.js';
-import { RunWork } from './work.js';
+import { RingWorker } from './ring.js';
+import type { RoomAnswer } from './room.js';
+import { packing, type FromRun, type FromThread, type ThreadSetup, type ToThread } from './thread-protocol.js';
+import { isPromise } from './work.js';
+import type { Outcome, RunPlan } from './workers.js';
 
 const port = parentPort;
 if (port === null) throw new Error('this file is the entry of a worker thread');
-const say = (message: FromThread, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer);
+const say = (message: FromThread): void => port.postMessage(message);
 
-const { stage, stagesDir, scratch: options } = workerData as ThreadSetup;
-const voice: RunVoice = {
-  log: (level, message) => say({ type: 'log', level, message }),
-  note: (note) => say({ type: 'note', note }),
-};
+const { stage, stagesDir, scratch: options, ring: shared, thread } = workerData as ThreadSetup;
+const ring = new RingWorker(shared.memory, shared.shape, thread);
+const packr = new Packr(packing);
+/** A stage that never waits keeps this thread's events waiting no longer than this. */
+const turnEveryMs = 10;
+
+/** What messages change in the run that goes on. */
+let abort = new AbortController();
+let onRoom: ((answer: RoomAnswer) => void) | undefined;
+
+async function run(state: number, load: (signal: AbortSignal, say: (message: FromRun) => void) => BlockWork): Promise<void> {
+  if (!ring.enter(state)) return;
+  abort = new AbortController();
+  let said = 0;
+  const sayInRun = (message: FromRun): void => {
+    said++;
+    say(message);
+  };
+  const tell = (block: number, outcome: Outcome): void => {
+    if (outcome.kind === 'nothing') {
+      ring.publish(block, 'nothing');
+    } else if (outcome.kind === 'partial' || !ring.publish(block, 'bytes', packr.pack(outcome.block))) {
+      sayInRun({ type: 'outcome', state, block, outcome });
+      ring.publish(block, 'message');
+    }
+  };
+  let work: BlockWork | undefined;
+  let turnAtMs = performance.now();
+  for (;;) {
+    const block = ring.claim();
+    if (!(ring.admits(block) ?? (await ring.admission(block)))) break;
+    try {
+      work ??= load(abort.signal, sayInRun);
+      const given = work.do(block);
+      const outcome = isPromise(given) ? await given : given;
+      if (!ring.isOn) break;
+      tell(block, outcome);
+    } catch (thrown) {
+      sayInRun({ type: 'failed', state, block, error: PodlineError.from(thrown, 'PDL_STAGE_FAILED').toWire() });
+      ring.publish(block, 'message');
+    }
+    if (performance.now() - turnAtMs > turnEveryMs) {
+      await nextTurn();
+      turnAtMs = performance.now();
+    }
+  }
+  await ring.over();
+  const { memory, ssd, network } = work?.bytes ?? { memory: 0, ssd: 0, network: { read: 0, written: 0 } };
+  work?.close(nextTurn());
+  ring.leave([memory, ssd, network.read, network.written, said]);
+}
+
+function partsOf(
+  defined: DefinedStage,
+  scratch: Scratch,
+  plan: RunPlan,
+  state: number,
+  signal: AbortSignal,
+  tell: (message: FromRun) => void,
+): BlockWorkParts {
+  return {
+    stage: stage.name,
+    defined,
+    scratch,
+    plan,
+    signal,
+    voice: {
+      log: (level, message) => tell({ type: 'log', state, level, message }),
+      note: (note) => tell({ type: 'note', state, note }),
+    },
+    room: (bytes) =>
+      new Promise((resolve) => {
+        onRoom = resolve;
+        tell({ type: 'room', state, bytes });
+      }),
+    onCall: () => ring.called(),
+    awaitOutput: () => {
+      if (!ring.waitOpened()) throw new PodlineError('PDL_SCRATCH_CLOSED', `the run of stage ${stage.name} is over`);
+    },
+  };
+}
 
 try {
   const [defined, scratch] = await Promise.all([loadStage(stage, stagesDir), openScratch(options)]);
-  let run: { work: RunWork; abort: AbortController } | undefined;
-  let refused: PodlineError | undefined;
+  let runs: Promise<void> = Promise.resolve();
   port.on('message', (message: ToThread) => {
     switch (message.type) {
       case 'begin': {
-        run?.work.close();
-        const abort = new AbortController();
-        refused = undefined;
-        run = undefined;
-        try {
-          run = { work: new RunWork(stage.name, defined, scratch, message.run, abort.signal, voice), abort };
-        } catch (thrown) {
-          refused = PodlineError.from(thrown);
-        }
+        const { state, plan } = message;
+        runs = runs.then(() => run(state, (signal, tell) => new BlockWork(partsOf(defined, scratch, plan, state, signal, tell))));
         return;
       }
-      case 'block':
-        void work(run, message);
-        return;
       case 'cancel':
-        run?.abort.abort();
+        abort.abort();
+        onRoom?.('none');
         return;
-      case 'end':
-        run?.work.close();
-        run = undefined;
+      case 'roomAnswer':
+        onRoom?.(message.answer);
+        onRoom = undefined;
         return;
     }
   });
-  const work = async (on: typeof run, { ticket, block }: Extract<ToThread, { type: 'block' }>): Promise<void> => {
-    try {
-      if (on === undefined) throw refused ?? new PodlineError('PDL_INTERNAL', 'a block came outside of a run');
-      on.abort.signal.throwIfAborted();
-      const made = await on.work.work(block);
-      const { answer, transfer } = packed(made, (buffer) => on.work.batches.isInput(buffer));
-      say({ type: 'answer', ticket, answer, bytes: on.work.bytes }, transfer);
-    } catch (thrown) {
-      say({ type: 'failed', ticket, error: PodlineError.from(thrown, 'PDL_STAGE_FAILED').toWire() });
-    }
-  };
   say({ type: 'warm' });
 } catch (thrown) {
   say({ type: 'unloadable', error: PodlineError.from(thrown, 'PDL_STAGE_LOAD').toWire() });

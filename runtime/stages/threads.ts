@@ -1,259 +1,232 @@
 /**
- * The threads of one stage: they load its module once, open the scratch for themselves and turn blocks into answers.
+ * The threads of one stage: they load its module once, open the scratch for themselves, and take blocks from a ring.
  *
- * Owns the worker threads. Leaves to the runner which block is worked on when, and all writing.
+ * Owns the worker threads and the committer's side of the ring. Leaves to the runner what is committed when.
  *
  * Invariants
- *  1. A thread has at most two blocks at once, so that it never waits for the runner and never hoards.
- *  2. When a thread ends, all that it owed is settled with an error; the next run begins with a new one in its place.
- *  3. Arrays of an answer are transferred: the thread that made them has them no longer. Input arrays never are.
+ *  1. On the way of a block there is no message: claims, outcomes and waking go through the ring.
+ *  2. When a thread ends within a run, the run fails; the next run begins with a new thread in its place.
+ *  3. When a run has ended, no thread is inside of it: who does not leave in time is ended.
+ *  4. One thread asks for room at a time.
  */
-import { setTimeout as delay } from 'node:timers/promises';
-import { Worker } from 'node:worker_threads';
-import type { BlockRecord } from '../contracts/block.js';
-import { PodlineError, type WireError } from '../contracts/errors.js';
-import { entryPath } from '../platform/entries.js';
-import type { ScratchOptions } from '../scratch/types.js';
-import type { LogLevel, RunSetup, RunVoice } from './context.js';
+import { performance } from 'node:perf_hooks';
+import { Packr } from 'msgpackr';
+import { PodlineError } from '../contracts/errors.js';
+import type { ScratchOptions, WrittenBlock } from '../scratch/types.js';
 import type { StageModule } from './load.js';
-import type { Answer, ReadBytes } from './work.js';
+import { RingCommitter, type Taken } from './ring.js';
+import { StageThread } from './stage-thread.js';
+import { packing, type FromRun } from './thread-protocol.js';
+import { nothingRead, type Job, type Outcome, type ReadBytes, type Workers } from './workers.js';
 
-export interface ThreadSetup {
+export interface PoolSetup {
   stage: StageModule;
   stagesDir: string;
   scratch: ScratchOptions;
+  /** Threads. */
+  size: number;
+  /** Of each thread. */
+  heapBytesMax: number | undefined;
 }
 
-export type ToThread =
-  { type: 'begin'; run: RunSetup } | { type: 'block'; ticket: number; block: BlockRecord } | { type: 'cancel' } | { type: 'end' };
-export type FromThread =
-  | { type: 'warm' }
-  | { type: 'unloadable'; error: WireError }
-  | { type: 'answer'; ticket: number; answer: Answer; bytes: ReadBytes }
-  | { type: 'failed'; ticket: number; error: WireError }
-  | { type: 'log'; level: LogLevel; message: string }
-  | { type: 'note'; note: string };
-
-/** Turns blocks into answers for one run at a time. */
-export interface Workers {
-  /** Blocks that may be asked for before their answers are taken. */
-  readonly depth: number;
-  begin(setup: RunSetup, voice: RunVoice, signal: AbortSignal): Promise<void>;
-  work(block: BlockRecord): Promise<Answer>;
-  /** Ends the run; gives what it has read. Settles whatever is still under way; may be called twice. */
-  end(): Promise<ReadBytes>;
-  close(): Promise<void>;
-}
-
+/** Slots for each thread: enough that a slow block does not stop the others at once, few enough that little waits for it. */
+const slotsPerThread = 4;
+/** The description of a block of some hundred columns. What is larger goes by message. */
+const slotBytes = 32 * 1024;
 /** From a cancel to the end of a thread that is still busy with its block. */
 const cancelGraceMs = 1_000;
 
-export class ThreadPool implements Workers {
-  readonly depth: number;
-  #threads: StageThread[] = [];
-  #voice: RunVoice | undefined;
-  #signal: AbortSignal | undefined;
-  #closed = false;
-  readonly #onAbort = (): void => this.#cancel();
+interface PoolRun {
+  job: Job;
+  state: number;
+  /** What came by message for a block. */
+  told: Map<number, Outcome | PodlineError>;
+  failure?: PodlineError | undefined;
+  isOver: boolean;
+  /** Messages that came. */
+  heard: number;
+  rooms: Promise<unknown>;
+  onAbort: () => void;
+}
 
-  constructor(
-    private readonly setup: ThreadSetup,
-    private readonly size: number,
-    private readonly heapBytesMax: number | undefined,
-  ) {
-    this.depth = size * 2;
+export class ThreadPool implements Workers {
+  #threads: StageThread[] = [];
+  readonly #ring: RingCommitter;
+  readonly #packr = new Packr(packing);
+  #run: PoolRun | undefined;
+  #closed = false;
+
+  constructor(private readonly setup: PoolSetup) {
+    this.#ring = new RingCommitter({ slots: setup.size * slotsPerThread, slotBytes, threads: setup.size });
   }
 
   /** All threads up, with the module loaded. Throws PDL_STAGE_LOAD. */
   async warm(): Promise<void> {
-    this.#threads = this.#threads.filter((thread) => thread.alive);
-    while (this.#threads.length < this.size) {
-      this.#threads.push(
-        new StageThread(this.setup, this.heapBytesMax, {
-          log: (level, message) => this.#voice?.log(level, message),
-          note: (note) => this.#voice?.note(note),
-        }),
-      );
+    for (let number = 0; number < this.setup.size; number++) {
+      if (this.#threads[number]?.isAlive !== true) this.#threads[number] = this.#start(number);
     }
     await Promise.all(this.#threads.map((thread) => thread.warm));
   }
 
-  async begin(run: RunSetup, voice: RunVoice, signal: AbortSignal): Promise<void> {
-    if (this.#threads.some((thread) => !thread.alive)) await this.warm();
-    this.#voice = voice;
-    this.#signal = signal;
-    for (const thread of this.#threads) thread.post({ type: 'begin', run });
-    signal.addEventListener('abort', this.#onAbort);
-    if (signal.aborted) this.#cancel();
+  get firstCallAtMs(): number | undefined {
+    const { firstCallNs } = this.#ring;
+    return firstCallNs === undefined ? undefined : performance.now() - Number(process.hrtime.bigint() - firstCallNs) / 1e6;
   }
 
-  work(block: BlockRecord): Promise<Answer> {
-    const idlest = this.#threads.reduce<StageThread | undefined>(
-      (best, thread) => (best === undefined || thread.pending < best.pending ? thread : best),
-      undefined,
-    );
-    if (idlest === undefined)
-      return Promise.reject(new PodlineError('PDL_INTERNAL', `stage ${this.setup.stage.name} has no threads`));
-    return idlest.ask(block);
+  async begin(job: Job): Promise<void> {
+    if (this.#threads.length < this.setup.size || this.#threads.some((thread) => !thread.isAlive)) await this.warm();
+    const { plan, signal } = job;
+    const state = this.#ring.begin(job.from);
+    const onAbort = (): void => this.#cancel();
+    this.#run = { job, state, told: new Map(), rooms: Promise.resolve(), onAbort, isOver: false, heard: 0 };
+    for (const thread of this.#threads) thread.post({ type: 'begin', state, plan });
+    signal.addEventListener('abort', onAbort, { once: true });
+    if (signal.aborted) onAbort();
+    await job.open();
+    this.#ring.open();
+  }
+
+  grow(blocks: number, isWhole: boolean): void {
+    if (this.#run === undefined) return;
+    this.#ring.grow(blocks, isWhole);
+    this.#ring.ring();
+  }
+
+  async next(): Promise<readonly Outcome[]> {
+    const ring = this.#ring;
+    const run = this.#run;
+    ring.release();
+    while (run !== undefined && run === this.#run) {
+      const heard = ring.bell;
+      const outcomes = this.#takeAll(run);
+      if (outcomes.length > 0) return outcomes;
+      if (run.failure !== undefined) throw run.failure;
+      if (ring.isDone) return outcomes;
+      await ring.rung(heard);
+    }
+    throw new PodlineError('PDL_INTERNAL', `stage ${this.setup.stage.name} was asked for blocks outside of a run`);
   }
 
   async end(): Promise<ReadBytes> {
-    this.#signal?.removeEventListener('abort', this.#onAbort);
-    await this.#settle();
-    const total: ReadBytes = { memory: 0, ssd: 0, network: { read: 0, written: 0 } };
-    for (const thread of this.#threads) {
-      thread.post({ type: 'end' });
-      total.memory += thread.bytes.memory;
-      total.ssd += thread.bytes.ssd;
-      total.network.read += thread.bytes.network.read;
-      total.network.written += thread.bytes.network.written;
-      thread.forgetBytes();
-    }
-    this.#voice = undefined;
+    const run = this.#run;
+    if (run === undefined) return nothingRead();
+    run.job.signal.removeEventListener('abort', run.onAbort);
+    // Whoever is still inside of a run that came to its end waits for this; another has to be told to let go.
+    if (!this.#ring.isDone) this.#cancel();
+    run.isOver = true;
+    this.#ring.over();
+    await this.#leave();
+    await this.#hearAll(run);
+    this.#run = undefined;
+    // Whoever still waits for the next outcomes is told that there are none.
+    this.#ring.ring();
     // What was lost is made good while the slot is parked.
-    if (!this.#closed && this.#threads.some((thread) => !thread.alive)) void this.warm().catch(() => undefined);
-    return total;
+    if (!this.#closed && this.#threads.some((thread) => !thread.isAlive)) void this.warm().catch(() => undefined);
+    const [memory = 0, ssd = 0, read = 0, written = 0] = this.#ring.counts();
+    return { memory, ssd, network: { read, written } };
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    this.#signal?.removeEventListener('abort', this.#onAbort);
+    await this.end();
     await Promise.all(this.#threads.map((thread) => thread.close()));
     this.#threads = [];
+  }
+
+  #start(number: number): StageThread {
+    const { stage, stagesDir, scratch, heapBytesMax } = this.setup;
+    this.#ring.forget(number);
+    const ring = { memory: this.#ring.memory, shape: this.#ring.shape };
+    return new StageThread({ stage, stagesDir, scratch, ring, thread: number }, heapBytesMax, {
+      message: (message) => this.#hear(number, message),
+      lost: (failure) => {
+        if (this.#run !== undefined) this.#run.failure ??= failure;
+        this.#ring.forget(number);
+        this.#ring.ring();
+      },
+    });
+  }
+
+  /** What is published, in order, up to the first block that is not. */
+  #takeAll(run: PoolRun): Outcome[] {
+    const outcomes: Outcome[] = [];
+    for (;;) {
+      const block = this.#ring.nextBlock;
+      const taken = run.failure === undefined ? this.#ring.take((kind) => kind !== 'message' || run.told.has(block)) : undefined;
+      if (taken === undefined) return outcomes;
+      const outcome = this.#outcomeOf(run, taken);
+      if (outcome instanceof PodlineError) run.failure = outcome;
+      else outcomes.push(outcome);
+    }
+  }
+
+  #outcomeOf(run: PoolRun, { block, kind, bytes }: Taken): Outcome | PodlineError {
+    switch (kind) {
+      case 'nothing':
+        return { kind: 'nothing' };
+      case 'bytes':
+        return { kind: 'written', block: this.#packr.unpack(bytes) as WrittenBlock };
+      case 'message': {
+        const told = run.told.get(block);
+        run.told.delete(block);
+        return told ?? new PodlineError('PDL_INTERNAL', `nothing was told of block ${block}`);
+      }
+    }
+  }
+
+  #hear(thread: number, message: FromRun): void {
+    const run = this.#run;
+    if (run?.state !== message.state) return;
+    run.heard++;
+    switch (message.type) {
+      case 'log':
+        run.job.voice.log(message.level, message.message);
+        break;
+      case 'note':
+        run.job.voice.note(message.note);
+        break;
+      case 'outcome':
+        run.told.set(message.block, message.outcome);
+        break;
+      case 'failed':
+        run.told.set(message.block, PodlineError.fromWire(message.error));
+        break;
+      case 'room':
+        run.rooms = run.rooms
+          .then(() => (run.isOver ? 'none' : run.job.room(message.bytes)))
+          .catch(() => 'none' as const)
+          .then((answer) => this.#threads[thread]?.post({ type: 'roomAnswer', answer }));
+        break;
+    }
+    this.#ring.ring();
   }
 
   #cancel(): void {
     for (const thread of this.#threads) thread.post({ type: 'cancel' });
   }
 
-  /** A thread that still works on a block must not meet the next run with it: it gets a moment to end it, then it is ended. */
-  async #settle(): Promise<void> {
-    const busy = this.#threads.filter((thread) => thread.pending > 0);
-    if (busy.length === 0) return;
-    for (const thread of busy) thread.post({ type: 'cancel' });
-    const grace = new AbortController();
-    await Promise.race([
-      Promise.all(busy.map((thread) => thread.idle())),
-      delay(cancelGraceMs, undefined, { signal: grace.signal }).catch(() => undefined),
-    ]);
-    grace.abort();
-    await Promise.all(busy.filter((thread) => thread.pending > 0).map((thread) => thread.close()));
-  }
-}
-
-const nothingRead = (): ReadBytes => ({ memory: 0, ssd: 0, network: { read: 0, written: 0 } });
-
-class StageThread {
-  readonly warm: Promise<void>;
-  alive = true;
-  bytes = nothingRead();
-  readonly #worker: Worker;
-  readonly #waiting = new Map<number, { resolve: (answer: Answer) => void; reject: (error: unknown) => void }>();
-  #tickets = 0;
-  readonly #onIdle: (() => void)[] = [];
-  #failure: PodlineError | undefined;
-  #onWarm: { resolve: () => void; reject: (error: unknown) => void } | undefined;
-
-  constructor(
-    private readonly setup: ThreadSetup,
-    heapBytesMax: number | undefined,
-    private readonly voice: RunVoice,
-  ) {
-    this.#worker = new Worker(entryPath('runtime/stages/thread-entry'), {
-      workerData: setup,
-      ...(heapBytesMax === undefined
-        ? {}
-        : { resourceLimits: { maxOldGenerationSizeMb: Math.max(16, Math.floor(heapBytesMax / 1_048_576)) } }),
-    });
-    this.warm = new Promise((resolve, reject) => (this.#onWarm = { resolve, reject }));
-    // Whoever calls warm() sees the error; a thread that dies unwatched must not take the process with it.
-    this.warm.catch(() => undefined);
-    this.#worker.on('message', (message: FromThread) => this.#take(message));
-    this.#worker.on('error', (thrown) => this.#lose(thrown));
-    this.#worker.on('exit', (code) => this.#lose(new Error(`its thread ended with code ${code}`)));
-  }
-
-  get pending(): number {
-    return this.#waiting.size;
-  }
-
-  post(message: ToThread): void {
-    if (this.alive) this.#worker.postMessage(message);
-  }
-
-  ask(block: BlockRecord): Promise<Answer> {
-    if (!this.alive)
-      return Promise.reject(
-        this.#failure ?? new PodlineError('PDL_STAGE_DIED', `a thread of stage ${this.setup.stage.name} is gone`),
-      );
-    const ticket = ++this.#tickets;
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(ticket, { resolve, reject });
-      this.post({ type: 'block', ticket, block });
-    });
-  }
-
-  /** Resolves when nothing is owed any more. */
-  idle(): Promise<void> {
-    if (this.#waiting.size === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#onIdle.push(resolve));
-  }
-
-  forgetBytes(): void {
-    this.bytes = nothingRead();
-  }
-
-  async close(): Promise<void> {
-    this.#lose(new Error('it was stopped'));
-    await this.#worker.terminate();
-  }
-
-  #take(message: FromThread): void {
-    switch (message.type) {
-      case 'warm':
-        this.#onWarm?.resolve();
-        return;
-      case 'unloadable':
-        this.#onWarm?.reject(PodlineError.fromWire(message.error));
-        return;
-      case 'answer':
-        this.bytes = message.bytes;
-        this.#waiting.get(message.ticket)?.resolve(message.answer);
-        this.#settled(message.ticket);
-        return;
-      case 'failed':
-        this.#waiting.get(message.ticket)?.reject(PodlineError.fromWire(message.error));
-        this.#settled(message.ticket);
-        return;
-      case 'log':
-        this.voice.log(message.level, message.message);
-        return;
-      case 'note':
-        this.voice.note(message.note);
-        return;
+  /** Nobody is inside any more. A thread that still works on a block gets a moment to end it; then it is ended. */
+  async #leave(): Promise<void> {
+    const inside = (): StageThread[] => this.#threads.filter(({ number }) => this.#ring.isInside(number));
+    const ended: Promise<void>[] = [];
+    const end = (): void => void ended.push(...inside().map((thread) => thread.close()));
+    const grace = setTimeout(end, cancelGraceMs);
+    for (;;) {
+      const heard = this.#ring.bell;
+      if (inside().length === 0) break;
+      await this.#ring.rung(heard);
     }
+    clearTimeout(grace);
+    await Promise.all(ended);
   }
 
-  #settled(ticket: number): void {
-    this.#waiting.delete(ticket);
-    if (this.#waiting.size === 0) for (const resolve of this.#onIdle.splice(0)) resolve();
-  }
-
-  #lose(thrown: unknown): void {
-    if (!this.alive) return;
-    this.alive = false;
-    const { name } = this.setup.stage;
-    const memory = (thrown as { code?: unknown }).code === 'ERR_WORKER_OUT_OF_MEMORY';
-    const message = thrown instanceof Error ? thrown.message : String(thrown);
-    this.#failure = memory
-      ? new PodlineError('PDL_STAGE_MEMORY', `a thread of stage ${name} went over its memory limit`, { place: name })
-      : new PodlineError('PDL_STAGE_DIED', `a thread of stage ${name} ended before its work did: ${message}`, {
-          place: name,
-          logTail: thrown instanceof Error ? thrown.stack?.slice(0, 4_096) : undefined,
-        });
-    this.#onWarm?.reject(this.#failure);
-    for (const { reject } of this.#waiting.values()) reject(this.#failure);
-    this.#waiting.clear();
-    for (const resolve of this.#onIdle.splice(0)) resolve();
+  /** What the threads said in the run is heard before it is over. */
+  async #hearAll(run: PoolRun): Promise<void> {
+    for (;;) {
+      const heard = this.#ring.bell;
+      const said = this.#ring.counts()[4] ?? 0;
+      if (run.heard >= said || this.#threads.some((thread) => !thread.isAlive)) return;
+      await this.#ring.rung(heard);
+    }
   }
 }

@@ -1,12 +1,13 @@
 /**
- * One thread's work on one run: a block in, an answer out. The same code runs in the shim's own thread and in workers.
+ * The stage's code on one run in one thread: a block in, an answer out.
  *
  * Invariants
- *  1. Nothing is written here: answers are committed by the runner, in the order of the blocks.
+ *  1. Nothing is written here.
  *  2. Every block of an aggregation is reduced by itself, from `start()`, whatever the number of threads: floats add up alike.
  *  3. An error of the stage's own code leaves here as PDL_STAGE_FAILED with stage, block and stack.
+ *  4. Code that does not wait is not waited for: its answer comes back without a turn of any queue.
  */
-import type { BlockRecord } from '../contracts/block.js';
+import type { BlockRecord, BufferRef } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { ShardReader, Scratch } from '../scratch/types.js';
 import { BatchSource } from './batch.js';
@@ -16,80 +17,52 @@ import { stageError } from './failure.js';
 import { describe, fault, tableOutput, type TableOutput } from './output.js';
 import { RowForm } from './rows.js';
 import { checkParameters } from './schema.js';
+import type { ReadBytes } from './workers.js';
 
 export type Answer =
-  ({ kind: 'table' } & TableOutput) | { kind: 'bytes'; payload: Uint8Array } | { kind: 'partial'; state: unknown };
+  | ({ kind: 'table' } & TableOutput)
+  | { kind: 'bytes'; payload: Uint8Array }
+  /** The input itself or a part of it: nothing is to be written. */
+  | { kind: 'kept'; payload: BufferRef }
+  | { kind: 'partial'; state: unknown };
 
-/** Bytes that one thread has read for a run, by medium. */
-export interface ReadBytes {
-  memory: number;
-  ssd: number;
-  network: { read: number; written: number };
+/** What was called for a block, and how its result becomes an answer. */
+interface Call {
+  given: unknown;
+  answer: (result: unknown) => Answer;
 }
 
 export class RunWork {
   readonly context: RunContext;
-  readonly #scratch: Scratch;
-  readonly #setup: RunSetup;
   #reader: ShardReader | undefined;
   #batches: BatchSource | undefined;
 
   constructor(
     private readonly stage: string,
     private readonly defined: DefinedStage,
-    scratch: Scratch,
-    setup: RunSetup,
+    private readonly scratch: Scratch,
+    private readonly setup: RunSetup,
     signal: AbortSignal,
     voice: RunVoice,
+    /** Room for the next payload, in the scratch. */
+    private readonly allocate: (bytes: number) => Uint8Array,
+    /** The stage's code is about to be called for a block. */
+    private readonly onCall: () => void,
   ) {
     checkParameters(stage, defined.parameterTypes, setup.parameters);
-    this.#scratch = scratch;
-    this.#setup = setup;
     this.context = new RunContext(setup, signal, voice);
   }
 
-  get reader(): ShardReader {
-    return (this.#reader ??= this.#scratch.openReader(this.#setup.shardId));
-  }
-
-  get batches(): BatchSource {
-    return (this.#batches ??= new BatchSource(this.reader, this.stage, this.defined.declaration));
-  }
-
-  async work(block: BlockRecord): Promise<Answer> {
-    const { functions, declaration } = this.defined;
-    try {
-      const ctx = this.context.forBlock(block.seq, block.rows);
-      if (functions.block !== undefined) {
-        const batch = this.batches.batch(block);
-        const given = functions.block(batch, ctx);
-        const result = isPromise(given) ? await given : given;
-        return { kind: 'table', ...tableOutput(this.stage, declaration, block, batch, result) };
-      }
-      if (functions.row !== undefined) {
-        return {
-          kind: 'table',
-          ...rowFormOf(this.stage, this.defined, functions.row).run(block, this.batches.batch(block), ctx),
-        };
-      }
-      if (functions.aggregate !== undefined) {
-        const start = functions.aggregate.start(this.context);
-        const given = functions.aggregate.add(start, this.batches.batch(block), ctx);
-        const state = isPromise(given) ? await given : given;
-        return { kind: 'partial', state: state === undefined ? start : state };
-      }
-      if (functions.bytes !== undefined) {
-        const chunk = this.reader.payload(block);
-        this.batches.noteInput(chunk.buffer);
-        const given = functions.bytes(chunk, ctx);
-        const payload = isPromise(given) ? await given : given;
-        if (!(payload instanceof Uint8Array)) throw fault(this.stage, `a Uint8Array for block ${block.seq}`, describe(payload));
-        return { kind: 'bytes', payload };
-      }
-    } catch (thrown) {
+  work(block: BlockRecord): Answer | Promise<Answer> {
+    const failed = (thrown: unknown): never => {
       throw stageError(this.stage, thrown, `block ${block.seq}`);
+    };
+    try {
+      const { given, answer } = this.#call(block);
+      return isPromise(given) ? given.then(answer).catch(failed) : answer(given);
+    } catch (thrown) {
+      return failed(thrown);
     }
-    throw new PodlineError('PDL_INTERNAL', `stage ${this.stage} has no form that works block by block`);
   }
 
   /** So far. */
@@ -98,15 +71,77 @@ export class RunWork {
     return { memory, ssd, network: { ...this.context.network } };
   }
 
+  /** The stage is done with the block that it was given last: its arrays are not valid any more. */
+  settle(): void {
+    this.#reader?.settle();
+  }
+
   close(): void {
     this.#reader?.close();
     this.#reader = undefined;
     this.#batches = undefined;
   }
+
+  #call(block: BlockRecord): Call {
+    const { stage } = this;
+    const { functions, declaration } = this.defined;
+    const ctx = this.context.forBlock(block.seq, block.rows);
+    if (functions.block !== undefined) {
+      const batch = this.#source.batch(block);
+      this.onCall();
+      return {
+        given: functions.block(batch, ctx),
+        answer: (result) => ({ kind: 'table', ...tableOutput(stage, declaration, block, batch, result) }),
+      };
+    }
+    if (functions.row !== undefined) {
+      const batch = this.#source.batch(block);
+      this.onCall();
+      const output = rowFormOf(stage, this.defined, functions.row).run(block, batch, ctx);
+      return { given: output, answer: () => ({ kind: 'table', ...output }) };
+    }
+    if (functions.aggregate !== undefined) {
+      const batch = this.#source.batch(block);
+      this.onCall();
+      const start = functions.aggregate.start(this.context);
+      return {
+        given: functions.aggregate.add(start, batch, ctx),
+        answer: (state) => ({ kind: 'partial', state: state === undefined ? start : state }),
+      };
+    }
+    if (functions.bytes !== undefined) {
+      const chunk = this.#open.payload(block);
+      this.onCall();
+      return {
+        given: functions.bytes(chunk, Object.assign(ctx, { allocate: this.allocate })),
+        answer: (payload) => {
+          if (!(payload instanceof Uint8Array)) throw fault(stage, `a Uint8Array for block ${block.seq}`, describe(payload));
+          const kept = partOf(chunk, payload, block.payload);
+          return kept === undefined ? { kind: 'bytes', payload } : { kind: 'kept', payload: kept };
+        },
+      };
+    }
+    throw new PodlineError('PDL_INTERNAL', `stage ${stage} has no form that works block by block`);
+  }
+
+  get #open(): ShardReader {
+    return (this.#reader ??= this.scratch.openReader(this.setup.shardId));
+  }
+
+  get #source(): BatchSource {
+    return (this.#batches ??= new BatchSource(this.#open, this.stage, this.defined.declaration));
+  }
 }
 
-/** What is there already is not waited for: a turn of the queue for every block would be one hop too many. */
-const isPromise = (value: unknown): value is Promise<unknown> => value instanceof Promise;
+/** Where in the scratch a payload lies that is the chunk which the stage was given, or a part of it. */
+function partOf(chunk: Uint8Array, payload: Uint8Array, at: BufferRef | undefined): BufferRef | undefined {
+  if (at === undefined || payload.buffer !== chunk.buffer) return undefined;
+  const from = payload.byteOffset - chunk.byteOffset;
+  if (from < 0 || from + payload.byteLength > chunk.byteLength) return undefined;
+  return { segment: at.segment, offset: at.offset + from, length: payload.byteLength };
+}
+
+export const isPromise = (value: unknown): value is Promise<unknown> => value instanceof Promise;
 
 const rowForms = new WeakMap<DefinedStage, RowForm>();
 

@@ -18,15 +18,18 @@ import type { Pipeline, ResolvedStage } from '../../runtime/contracts/manifest.j
 import type { Hello, ShimToAgent } from '../../runtime/contracts/shim-protocol.js';
 import type { Checkpoints } from '../../runtime/checkpoints/types.js';
 import type { LineClient } from '../../runtime/api/line-client.js';
-import { buildGraph, type Graph } from '../../runtime/line/graph.js';
+import { buildGraph, topologicalOrder, type Graph } from '../../runtime/line/graph.js';
+import { whyWaiting } from '../../runtime/line/explain.js';
 import { initialLine, step } from '../../runtime/line/line.js';
 import { nextReadOf } from '../../runtime/line/memory.js';
+import { outputsAtOnce } from '../../runtime/line/outputs-at-once.js';
 import type { KnownStream, LineEffect, LineEvent, LineState, SlotState } from '../../runtime/line/types.js';
 import type { Logger } from '../../runtime/platform/logger.js';
 import type { Scratch, ScratchOptions } from '../../runtime/scratch/types.js';
 import { checkpointNow, finalCheckpoint } from './checkpointing.js';
+import { ColumnWork } from './column-work.js';
 import { Heartbeats } from './heartbeats.js';
-import { lineConfig } from './planning.js';
+import { lineConfig, standingStreams } from './planning.js';
 import type { Resident, RunOnSlot } from './resident.js';
 import { RunWork } from './run-work.js';
 import { ShardWork } from './shard-work.js';
@@ -51,12 +54,14 @@ export interface AgentOptions {
 
 export class Agent {
   readonly residents = new Map<string, Resident>();
+  readonly columns = new ColumnWork(this);
   readonly #shards = new ShardWork(this);
   readonly #slots = new SlotWork(this);
   readonly #runs = new RunWork(this);
   readonly #heartbeats = new Heartbeats(this);
   readonly #queue: LineEvent[] = [];
   readonly #background = new Set<Promise<unknown>>();
+  readonly #postponed: (() => void)[] = [];
   readonly #state: LineState;
   #pipeline: Pipeline;
   #graph: Graph<ResolvedStage>;
@@ -77,8 +82,11 @@ export class Agent {
     return this.#pipeline;
   }
 
-  get results(): readonly string[] {
-    return [...this.#graph.results];
+  /** Of how many stages the output lies in the scratch at once. */
+  get outputsAtOnce(): number {
+    const { stages, spec } = this.#pipeline;
+    const results = spec.checkpoints.keepCompleted ? stages.map((stage) => stage.name) : this.#graph.results;
+    return outputsAtOnce(topologicalOrder(stages), results);
   }
 
   start(shims: ShimServer): void {
@@ -158,6 +166,7 @@ export class Agent {
         this.track(this.#runs.room(slot, message.runId, message.bytes));
         return;
       case 'ended':
+        this.#slots.busy(slot, false);
         this.#runs.ended(slot, message);
         return;
       case 'log': {
@@ -186,19 +195,22 @@ export class Agent {
         return;
       case 'start':
         this.track(this.#runs.start(effect));
+        this.#slots.busy(effect.slot, true);
         return;
       case 'cancelRun':
         if (effect.kill) this.#slots.kill(effect.slot, effect.reason);
         else this.shims?.send(effect.slot, { type: 'cancel', runId: effect.runId, reason: effect.reason });
         return;
       case 'stageDone':
-        // Behind the hand-over that the same event may have brought about: the next stage is not to wait for a checkpoint.
-        setImmediate(() => {
+        this.#behind(() => {
           checkpointNow(this, effect.shardId);
+          this.track(this.columns.look(effect.shardId));
         });
         return;
       case 'release':
-        this.track(this.#shards.release(effect.shardId, effect.stream));
+        this.#behind(() => {
+          this.track(this.columns.release(effect.shardId, effect.stream));
+        });
         return;
       case 'deliver':
         this.track(this.#shards.deliver(effect.shardId));
@@ -210,12 +222,25 @@ export class Agent {
         this.track(this.#shards.fail(effect.shardId, effect.error, effect.stage, effect.counts));
         return;
       case 'free':
+        this.#catchUp();
         this.track(this.#shards.free(effect.shardId));
         return;
       case 'wakeAt':
         this.#wakeAt(effect.atMs);
         return;
     }
+  }
+
+  /** Behind the hand-over that the same event may have brought about: the next stage is not to wait for files and checkpoints. */
+  #behind(work: () => void): void {
+    if (this.#postponed.push(work) > 1) return;
+    setImmediate(() => {
+      this.#catchUp();
+    });
+  }
+
+  #catchUp(): void {
+    for (const work of this.#postponed.splice(0)) work();
   }
 
   /** When a stream is read next, as the heart sees it: 0 is now. */
@@ -226,7 +251,9 @@ export class Agent {
   /** What there is to see of the line. */
   view(): Omit<Heartbeat, 'events'> {
     const usage = this.options.scratch.usage();
+    const waiting = whyWaiting(this.#state, this.options.nowMs());
     return {
+      ...(waiting === undefined ? {} : { waiting }),
       instance: this.options.instance,
       revision: this.#pipeline.revision,
       shards: [...this.#state.residents].flatMap(([shardId, resident]) =>
@@ -242,6 +269,7 @@ export class Agent {
                   .all()
                   .filter((run) => run.shardId === shardId)
                   .map(({ stage, slot, blocks, blocksTotal, rows }) => ({ stage, slot, blocks, blocksTotal, rows })),
+                checkpoints: this.residents.get(shardId)?.report.checkpointWhys() ?? [],
               },
             ],
       ),
@@ -249,6 +277,7 @@ export class Agent {
         slot: index,
         phase: slot.phase,
         swaps: this.#slots.swapsOf(index),
+        busyMs: Math.round(this.#slots.busyMsOf(index)),
         ...(slot.phase === 'empty' ? {} : { stage: slot.stage }),
       })),
       scratch: {
@@ -263,24 +292,24 @@ export class Agent {
   /** A newer revision of the pipeline, told by the coordinator. */
   revise(pipeline: Pipeline): void {
     if (pipeline.revision <= this.#pipeline.revision) return;
+    // What was released is gone before anyone looks what is there.
+    this.#catchUp();
     this.#pipeline = pipeline;
     this.#graph = buildGraph(pipeline.stages, pipeline.spec.result.stages);
     const known = new Map<string, KnownStream[]>();
+    const incomplete = new Set<string>();
     for (const [shardId, resident] of this.residents) {
       // What is on its way out ends under the revision that made it.
       const phase = this.#state.residents.get(shardId)?.phase;
       if (phase === 'delivering' || phase === 'ending') continue;
       resident.revise(pipeline);
-      const valid = this.options.scratch
-        .streams(shardId)
-        .filter((stream) => stream.lineage.digest === resident.lineages.get(stream.stream)?.digest);
-      known.set(
-        shardId,
-        valid.map((stream) => ({ stream: stream.stream, sealed: stream.sealed })),
-      );
+      const { streams, isComplete } = standingStreams(this.options.scratch, resident);
+      known.set(shardId, streams);
+      if (!isComplete) incomplete.add(shardId);
     }
     this.options.logger.info({ revision: pipeline.revision }, 'the pipeline has changed');
-    this.dispatch({ type: 'revised', pipeline, known });
+    this.dispatch({ type: 'revised', pipeline, known, incomplete });
+    this.#runs.relayAll();
   }
 
   note(type: EventType, shardId: string | undefined, data: Record<string, unknown>): void {
@@ -295,7 +324,10 @@ export class Agent {
   /** After each heartbeat, heard or not: time has passed. */
   beaten(): void {
     this.dispatch({ type: 'tick' });
-    for (const shardId of this.residents.keys()) checkpointNow(this, shardId);
+    for (const shardId of this.residents.keys()) {
+      checkpointNow(this, shardId);
+      this.track(this.columns.look(shardId));
+    }
   }
 
   // ---- small things ----------------------------------------------------------------------------
@@ -306,6 +338,12 @@ export class Agent {
 
   slotState(slot: number): SlotState | undefined {
     return this.#state.slots[slot];
+  }
+
+  /** Which stages of a shard are done; undefined while it has none to run. */
+  doneOf(shardId: string): ((stage: string) => boolean) | undefined {
+    const resident = this.#state.residents.get(shardId);
+    return resident?.phase === 'stages' ? (stage) => resident.stages.get(stage)?.phase === 'done' : undefined;
   }
 
   forgetRuns(which: (run: RunOnSlot) => boolean): void {

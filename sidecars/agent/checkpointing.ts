@@ -1,10 +1,12 @@
 /** When something is worth a checkpoint, the agent has it written here, behind the back of the stages. */
+import { inputStream } from '../../runtime/contracts/block.js';
 import { PodlineError } from '../../runtime/contracts/errors.js';
 import {
   checkpointPlaces,
-  decideCheckpoints,
+  weighCheckpoints,
   type Cadence,
   type CheckpointPlace,
+  type History,
   type PlaceState,
   type StreamToKeep,
 } from '../../runtime/line/checkpoint-policy.js';
@@ -23,20 +25,32 @@ export function checkpointNow(agent: Agent, shardId: string): void {
   if (resident === undefined || resident.completed) return;
   const streams = streamsToKeep(agent, resident);
   const places = Object.fromEntries(checkpointPlaces.map((place) => [place, placeState(agent, resident, place)]));
-  for (const decision of decideCheckpoints(streams, places, agent.options.nowMs())) {
-    agent.options.logger.debug({ shardId, place: decision.place, streams: decision.streams, why: decision.why }, 'checkpoint');
+  for (const { due, ...verdict } of weighCheckpoints(streams, places, agent.options.nowMs(), historyOf(resident))) {
+    resident.report.weighed(verdict.place, due, verdict.why);
+    if (!due) continue;
+    agent.options.logger.debug({ shardId, ...verdict }, 'checkpoint');
     // While it writes, the place decides nothing: it is asked again when the write has settled.
     agent.track(
-      write(agent, resident, decision.place, decision.streams, decision.why).then((written) => {
+      write(agent, resident, verdict.place, verdict.streams, verdict.why).then((written) => {
         // After a failure the next occasion is soon enough: a full disk is not asked again and again.
         if (written) checkpointNow(agent, shardId);
+        return agent.columns.look(shardId);
       }),
     );
   }
 }
 
+const historyOf = ({ pipeline, lease, report }: Resident): History => ({
+  makings: new Map([
+    [inputStream, { after: [], workMs: report.workMsOf(inputStream) }],
+    ...pipeline.stages.map(({ name, after }) => [name, { after, workMs: report.workMsOf(name) }] as const),
+  ]),
+  losses: lease.epoch - 1,
+});
+
 /** What is committed goes to the SSD, whatever the policy waits for, before the shard leaves the line unfinished. */
 export async function finalCheckpoint(agent: Agent, resident: Resident, why: string): Promise<void> {
+  await agent.columns.settled(resident.lease.shardId);
   const place = placeState(agent, resident, 'ssd');
   if (place.cadence === 'never') return;
   const changed = streamsToKeep(agent, resident).filter((stream) => {
@@ -49,15 +63,11 @@ export async function finalCheckpoint(agent: Agent, resident: Resident, why: str
   }
 }
 
-/** Streams that are to be there in the end: the results; or all of them, where any stage may be run again on a completed shard. */
-const streamsWanted = ({ pipeline, results }: Resident): readonly string[] =>
-  pipeline.spec.checkpoints.keepCompleted ? pipeline.stages.map((stage) => stage.name) : results;
-
 /** Streams that a resume would want, as they stand in the scratch. */
 function streamsToKeep(agent: Agent, resident: Resident): StreamToKeep[] {
   const { shardId } = resident.lease;
   const held = new Map(agent.options.scratch.streams(shardId).map((stream) => [stream.stream, stream]));
-  const needed = neededStreams(resident.pipeline.stages, streamsWanted(resident), (stream) => held.get(stream)?.sealed === true);
+  const needed = neededStreams(resident.pipeline.stages, resident.wanted, (stream) => held.get(stream)?.sealed === true);
   return [...held.values()]
     .filter((stream) => needed.has(stream.stream) && stream.lineage.digest === resident.lineages.get(stream.stream)?.digest)
     .map((stream) => ({
@@ -74,6 +84,8 @@ function placeState(agent: Agent, resident: Resident, place: CheckpointPlace): P
   const state = agent.options.checkpoints.state(resident.lease.shardId, place);
   return {
     ...state,
+    // Columns that are being given back: what is copied must be what its checksums say.
+    busy: state.busy || agent.columns.isUnderWay(resident.lease.shardId),
     lastAtMs: Math.max(state.lastAtMs, resident.takenInAtMs),
     cadence: cadenceOf(place === 'ssd' ? checkpoints.ssd : checkpoints.major),
   };
@@ -94,13 +106,13 @@ async function write(
       pipeline: resident.pipeline,
       scratch: agent.options.scratch,
       streams,
-      results: streamsWanted(resident),
+      results: resident.wanted,
       lineages: resident.lineages,
       epoch,
       retain: resident.pipeline.spec.checkpoints.retain,
       workMs: Object.fromEntries(streams.map((stream) => [stream, resident.report.workMsOf(stream)])),
     });
-    resident.report.checkpointed(place, written.bytes);
+    resident.report.checkpointed(place, written, why);
     agent.note('checkpoint.written', shardId, {
       place,
       streams: written.streams,

@@ -2,10 +2,14 @@
 import { stat } from 'node:fs/promises';
 import type { Lease } from '../../runtime/contracts/line-api.js';
 import type { Pipeline } from '../../runtime/contracts/manifest.js';
+import { scratchHolding } from '../../runtime/checkpoints/recovery.js';
 import { parseQuantity } from '../../runtime/config/units.js';
 import { residentsOf } from '../../runtime/line/concurrency.js';
 import { needOfShard, type ObservedNeed } from '../../runtime/line/memory.js';
-import type { LineConfig } from '../../runtime/line/types.js';
+import { isSomethingGone } from '../../runtime/line/resume.js';
+import type { KnownStream, LineConfig } from '../../runtime/line/types.js';
+import type { Scratch } from '../../runtime/scratch/types.js';
+import type { Resident } from './resident.js';
 
 /** Between tries of a stage on one shard; the shard's own retries back off by the manifest's `retries.backoff`. */
 const stageBackoff = { initialMs: 100, factor: 2, maxMs: 5_000 };
@@ -22,8 +26,8 @@ export function lineConfig(pipeline: Pipeline, slots: number, cores: number): Li
 }
 
 /** Bytes of scratch that a shard is expected to need. */
-export async function needBytesOf(lease: Lease, stages: number, observed: ObservedNeed): Promise<number> {
-  return needOfShard({ format: lease.source.format, sourceBytes: await sourceBytesOf(lease), stages }, observed);
+export async function needBytesOf(lease: Lease, outputsAtOnce: number, observed: ObservedNeed): Promise<number> {
+  return needOfShard({ format: lease.source.format, sourceBytes: await sourceBytesOf(lease), outputsAtOnce }, observed);
 }
 
 /** Of the shard's own part of its source; undefined where that cannot be known beforehand. */
@@ -37,4 +41,15 @@ export async function sourceBytesOf({ source }: Lease): Promise<number | undefin
   } catch {
     return undefined;
   }
+}
+
+/** The streams of a shard that stand under the revision that it was given last, and whether they have all columns that are needed now. */
+export function standingStreams(scratch: Scratch, resident: Resident): { streams: KnownStream[]; isComplete: boolean } {
+  const standing = scratchHolding(scratch, resident.lease.shardId).streams.filter(
+    ({ stream, lineage }) => lineage.digest === resident.lineages.get(stream)?.digest,
+  );
+  return {
+    streams: standing.map(({ stream, sealed }) => ({ stream, sealed })),
+    isComplete: !isSomethingGone({ stages: resident.pipeline.stages, results: resident.wanted }, standing),
+  };
 }

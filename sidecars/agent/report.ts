@@ -7,11 +7,16 @@ import { addBytes, noBytes, type BytesByMedium } from '../../runtime/contracts/b
 import type { ShardReport, StageReport } from '../../runtime/contracts/shard.js';
 import type { RunEnded } from '../../runtime/contracts/shim-protocol.js';
 import type { ResolvedStage } from '../../runtime/contracts/manifest.js';
-import type { Recovery } from '../../runtime/checkpoints/types.js';
+import type { Recovery, Written } from '../../runtime/checkpoints/types.js';
+
+/** Checkpoints of which a report tells the reason: the last ones. */
+const checkpointWhysMax = 8;
 
 export class ShardReportBuilder {
   readonly #stages = new Map<string, StageReport>();
   readonly #checkpoints = { ssd: 0, major: 0, bytes: noBytes() };
+  readonly #checkpointWhys: string[] = [];
+  readonly #notWritten = new Map<'ssd' | 'volume', string>();
   readonly #delivery = noBytes();
   readonly #restored = noBytes();
   #load: ShardReport['load'] = { outcome: 'restored', rows: 0, ms: 0, sourceReads: 0, bytes: noBytes() };
@@ -77,9 +82,22 @@ export class ShardReportBuilder {
     if (report !== undefined) Object.assign(report, { blocks, rows });
   }
 
-  checkpointed(place: 'ssd' | 'volume', bytes: BytesByMedium): void {
+  checkpointed(place: 'ssd' | 'volume', { bytes, writtenBytes, ms }: Written, why: string): void {
     this.#checkpoints[place === 'ssd' ? 'ssd' : 'major'] += 1;
     addBytes(this.#checkpoints.bytes, bytes);
+    this.#checkpointWhys.push(`${place}: ${String(writtenBytes)} bytes in ${ms.toFixed(0)} ms: ${why}`);
+    if (this.#checkpointWhys.length > checkpointWhysMax) this.#checkpointWhys.shift();
+  }
+
+  /** What the policy last said of a place: of interest while nothing is written. */
+  weighed(place: 'ssd' | 'volume', due: boolean, why: string): void {
+    if (due) this.#notWritten.delete(place);
+    else this.#notWritten.set(place, `${place}: nothing is written yet: ${why}`);
+  }
+
+  /** The last checkpoints and what waits to be written, with the numbers by which it was decided. */
+  checkpointWhys(): string[] {
+    return [...this.#checkpointWhys, ...this.#notWritten.values()];
   }
 
   delivered(bytes: BytesByMedium): void {
@@ -108,7 +126,7 @@ export class ShardReportBuilder {
     return {
       stages,
       load: this.#load,
-      checkpoints: this.#checkpoints,
+      checkpoints: { ...this.#checkpoints, why: this.checkpointWhys() },
       resumedFrom: this.#resumedFrom,
       bytes,
       swaps: this.#swaps,

@@ -6,8 +6,10 @@ import type { RunEnded, ShimToAgent } from '../../runtime/contracts/shim-protoco
 import { visibleParameters } from '../../runtime/line/lineage.js';
 import type { LineEffect } from '../../runtime/line/types.js';
 import type { Agent } from './agent.js';
-import type { RunOnSlot } from './resident.js';
+import type { Resident, RunOnSlot } from './resident.js';
 import { makeRoom } from './room.js';
+
+type StartEffect = Extract<LineEffect, { type: 'start' }>;
 
 export class RunWork {
   readonly #runs = new Map<string, RunOnSlot>();
@@ -24,10 +26,18 @@ export class RunWork {
 
   progressed({ runId, blocks, blocksTotal, rows }: Extract<ShimToAgent, { type: 'progress' }>): void {
     const run = this.#runs.get(runId);
-    if (run !== undefined) Object.assign(run, { blocks, blocksTotal, rows });
+    if (run === undefined) return;
+    Object.assign(run, { blocks, blocksTotal, rows });
+    const { shardId, stage } = run;
+    this.#relayGrowth(shardId, stage);
+    // What is at its last block is not worth following, unless it follows something itself: then the last is not known yet.
+    if (run.leads || blocks < 1 || (blocks >= blocksTotal && run.growing.size === 0)) return;
+    if ((this.agent.options.scratch.stream(shardId, stage)?.blocks ?? 0) < 1) return;
+    run.leads = true;
+    this.agent.dispatch({ type: 'runGrew', slot: run.slot, runId });
   }
 
-  async start(effect: Extract<LineEffect, { type: 'start' }>): Promise<void> {
+  async start(effect: StartEffect): Promise<void> {
     const { slot, shardId, stage: stageName, runId, attempt } = effect;
     const resident = this.agent.residents.get(shardId);
     const stage = this.agent.stageNamed(stageName);
@@ -35,15 +45,18 @@ export class RunWork {
     const { scratch } = this.agent.options;
     try {
       if (resident === undefined || stage === undefined || lineage === undefined) throw goneError(runId);
-      if (this.#isSealed(shardId, stageName, lineage.digest)) {
+      const left = scratch.stream(shardId, stageName);
+      if (left?.sealed === true && left.lineage.digest === lineage.digest) {
         // The word of its end was lost, not its work.
         this.agent.dispatch({ type: 'runCommitted', slot, runId });
+        this.#relayGrowth(shardId, stageName);
         return;
       }
       await scratch.beginRun(shardId, stageName, { runId, epoch: resident.lease.epoch });
       // The shim may have gone and come back while the index was written.
       const now = this.agent.slotState(slot);
       if (now?.phase !== 'running' || now.runId !== runId) return;
+      const growing = effect.growing.filter((stream) => !this.#isSealed(shardId, stream));
       const handoverMs = this.agent.options.nowMs() - effect.readySinceMs;
       const sent =
         this.agent.shims?.send(slot, {
@@ -56,24 +69,73 @@ export class RunWork {
           parameters: visibleParameters(stage, resident.lease.parameters),
           inputs: stage.after,
           lineage,
-          consumed: scratch.progress(shardId, stageName)?.consumed ?? 0,
+          consumed: left === undefined ? 0 : (scratch.progress(shardId, stageName)?.consumed ?? 0),
+          ...(growing.length === 0 ? {} : { growing }),
         }) === true;
       // Where nobody was there to hear it, `shimGone` has been said or will be: the heart learns it from there.
       if (!sent) return;
-      const failure = resident.failures.get(stageName);
-      resident.report.started(
-        stageName,
-        slot,
-        handoverMs,
-        attempt,
-        failure === undefined ? undefined : `it runs again: ${failure.message}`,
-      );
-      this.#runs.set(runId, { runId, shardId, stage: stageName, slot, blocks: 0, blocksTotal: 0, rows: 0, handoverMs });
-      this.agent.options.logger.debug({ shardId, stage: stageName, slot, runId, attempt }, 'a run was started');
-      this.agent.note('stage.started', shardId, { stage: stageName, slot, attempt, handoverMs });
+      this.#noteStart(resident, effect, growing, handoverMs);
     } catch (thrown) {
       this.agent.dispatch({ type: 'runFailed', slot, runId, error: PodlineError.from(thrown).toWire() });
     }
+  }
+
+  #noteStart(resident: Resident, effect: StartEffect, growing: readonly string[], handoverMs: number): void {
+    const { slot, shardId, stage, runId, attempt } = effect;
+    const run: RunOnSlot = {
+      ...{ runId, shardId, stage, slot, blocks: 0, blocksTotal: 0, rows: 0, handoverMs },
+      ...{ growing: new Set(growing), leads: false },
+    };
+    this.#runs.set(runId, run);
+    this.#introduce(run);
+    const failure = resident.failures.get(stage);
+    const why =
+      failure !== undefined
+        ? `it runs again: ${failure.message}`
+        : growing.length > 0
+          ? `it began on the blocks of ${growing.join(', ')} that were there`
+          : undefined;
+    resident.report.started(stage, slot, handoverMs, attempt, why);
+    this.agent.options.logger.debug({ shardId, stage, slot, runId, attempt, growing }, 'a run was started');
+    this.agent.note('stage.started', shardId, {
+      ...{ stage, slot, attempt, handoverMs },
+      ...(growing.length === 0 ? {} : { follows: growing }),
+    });
+  }
+
+  // ---- streaming: a leader's run, and those that read its blocks while they are made -----------------------------
+
+  /** A new run hears who follows it, and those that it follows hear of it. */
+  #introduce(run: RunOnSlot): void {
+    const isPair = (leader: RunOnSlot, follower: RunOnSlot): boolean =>
+      leader.shardId === follower.shardId && follower.growing.has(leader.stage);
+    const others = this.all();
+    if (others.some((other) => isPair(run, other))) this.#followed(run);
+    for (const other of others) if (isPair(other, run)) this.#followed(other);
+    // What was committed before `followed` was heard.
+    for (const stream of run.growing) this.#tellGrowth(run, stream);
+  }
+
+  #followed({ slot, runId }: RunOnSlot): void {
+    this.agent.shims?.send(slot, { type: 'followed', runId });
+  }
+
+  /** Tells those that read a stream while it grows how far it is; how far is in the index. */
+  #relayGrowth(shardId: string, stream: string): void {
+    for (const run of this.#runs.values())
+      if (run.growing.size > 0 && run.shardId === shardId && run.growing.has(stream)) this.#tellGrowth(run, stream);
+  }
+
+  #tellGrowth(run: RunOnSlot, stream: string): void {
+    const blocks = this.agent.options.scratch.stream(run.shardId, stream)?.blocks ?? 0;
+    const sealed = this.#isSealed(run.shardId, stream);
+    if (sealed) run.growing.delete(stream);
+    this.agent.shims?.send(run.slot, { type: 'inputGrew', runId: run.runId, stream, blocks, sealed });
+  }
+
+  /** After something other than the end of a run may have made streams whole, as a new revision does. */
+  relayAll(): void {
+    for (const run of this.#runs.values()) for (const stream of run.growing) this.#tellGrowth(run, stream);
   }
 
   ended(slot: number, ended: RunEnded): void {
@@ -85,33 +147,31 @@ export class RunWork {
       this.agent.dispatch({ type: 'runFailed', slot, runId: ended.runId, error: goneError(ended.runId).toWire() });
       return;
     }
-    resident.report.ended(run.stage, ended);
-    const sealed = this.agent.options.scratch.stream(run.shardId, run.stage);
-    const wanted = resident.lineages.get(run.stage);
+    const { shardId, stage } = run;
+    const sealed = this.agent.options.scratch.stream(shardId, stage);
+    const wanted = resident.lineages.get(stage);
     if (ended.outcome === 'committed' && sealed?.sealed === true && sealed.lineage.digest === wanted?.digest) {
-      resident.failures.delete(run.stage);
-      resident.report.sealed(run.stage, sealed.blocks, sealed.rows);
-      this.agent.note('stage.completed', run.shardId, {
-        stage: run.stage,
-        rows: sealed.rows,
-        blocks: sealed.blocks,
-        workMs: ended.workMs,
+      const { blocks, rows } = sealed;
+      resident.failures.delete(stage);
+      this.agent.note('stage.completed', shardId, {
+        ...{ stage, rows, blocks, workMs: ended.workMs, bytes: ended.bytes },
         handoverMs: run.handoverMs + ended.startMs,
-        bytes: ended.bytes,
       });
       this.agent.dispatch({ type: 'runCommitted', slot, runId: ended.runId });
+      this.#relayGrowth(shardId, stage);
+      // Behind the hand-over; the report is read when the shard has been delivered.
+      resident.report.ended(stage, ended);
+      resident.report.sealed(stage, blocks, rows);
       return;
     }
+    resident.report.ended(stage, ended);
     const error =
       ended.error ??
-      new PodlineError('PDL_STAGE_FAILED', `stage ${run.stage} was ${ended.outcome} and its stream is not whole`).toWire();
-    resident.failures.set(run.stage, error);
+      new PodlineError('PDL_STAGE_FAILED', `stage ${stage} was ${ended.outcome} and its stream is not whole`).toWire();
+    resident.failures.set(stage, error);
     if (ended.outcome !== 'cancelled') {
-      this.agent.options.logger.warn(
-        { shardId: run.shardId, stage: run.stage, code: error.code, err: error.message },
-        'a stage failed',
-      );
-      this.agent.note('stage.failed', run.shardId, { stage: run.stage, code: error.code, message: error.message });
+      this.agent.options.logger.warn({ shardId, stage, code: error.code, err: error.message }, 'a stage failed');
+      this.agent.note('stage.failed', shardId, { stage, code: error.code, message: error.message });
     }
     this.agent.dispatch({ type: 'runFailed', slot, runId: ended.runId, error });
   }
@@ -128,9 +188,10 @@ export class RunWork {
     for (const run of [...this.#runs.values()]) if (which(run)) this.#runs.delete(run.runId);
   }
 
-  #isSealed(shardId: string, stream: string, digest: string): boolean {
+  /** Under the lineage that is wanted now. */
+  #isSealed(shardId: string, stream: string): boolean {
     const record = this.agent.options.scratch.stream(shardId, stream);
-    return record?.sealed === true && record.lineage.digest === digest;
+    return record?.sealed === true && record.lineage.digest === this.agent.residents.get(shardId)?.lineages.get(stream)?.digest;
   }
 }
 

@@ -41,10 +41,11 @@ export class ShardWork {
       const request = { max: Math.max(max, atLeast), waitMs: wait ? limits.leaseWaitMs : 0, residents };
       const answer = await this.agent.options.client.lease(request, this.#stopped.signal);
       await this.#dropStrangers(answer.leases);
+      const { outputsAtOnce } = this.agent;
       const leases = await Promise.all(
         answer.leases.map(async (lease) => ({
           lease,
-          needBytes: await needBytesOf(lease, this.agent.pipeline.stages.length, this.#observed),
+          needBytes: await needBytesOf(lease, outputsAtOnce, this.#observed),
         })),
       );
       if (leases.length === 0) this.agent.dispatch({ type: 'leaseRequestEnded', queued: answer.queued });
@@ -139,10 +140,6 @@ export class ShardWork {
     resident.report.loaded({ rows: loaded.rows, ms, sourceReads: loaded.sourceReads, bytes: loaded.bytes });
     this.agent.note('shard.loaded', shardId, { rows: loaded.rows, ms: Math.round(ms), bytes: loaded.bytes });
     checkpointNow(this.agent, shardId);
-  }
-
-  async release(shardId: string, stream: string): Promise<void> {
-    if (this.agent.residents.has(shardId)) await this.agent.options.scratch.dropStream(shardId, stream);
   }
 
   async deliver(shardId: string): Promise<void> {

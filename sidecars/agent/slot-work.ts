@@ -13,6 +13,8 @@ export class SlotWork {
   readonly #loadedStage = new Map<number, string>();
   readonly #pids = new Map<number, number>();
   readonly #swapsOf: number[] = [];
+  readonly #busyMs: number[] = [];
+  readonly #busySinceMs: (number | undefined)[] = [];
 
   constructor(private readonly agent: Agent) {}
 
@@ -61,6 +63,19 @@ export class SlotWork {
     this.agent.dispatch({ type: 'slotReady', slot, step });
   }
 
+  /** A run has been put into the slot, or none is in it any more. */
+  busy(slot: number, isBusy: boolean): void {
+    const nowMs = this.agent.options.nowMs();
+    const sinceMs = this.#busySinceMs[slot];
+    if (sinceMs !== undefined) this.#busyMs[slot] = (this.#busyMs[slot] ?? 0) + nowMs - sinceMs;
+    this.#busySinceMs[slot] = isBusy ? nowMs : undefined;
+  }
+
+  busyMsOf(slot: number): number {
+    const sinceMs = this.#busySinceMs[slot];
+    return (this.#busyMs[slot] ?? 0) + (sinceMs === undefined ? 0 : this.agent.options.nowMs() - sinceMs);
+  }
+
   swapsOf(slot: number): number {
     return this.#swapsOf[slot] ?? 0;
   }
@@ -91,6 +106,7 @@ export class SlotWork {
     if (stage !== undefined) this.agent.note('slot.lost', undefined, { slot, stage });
     this.#pids.delete(slot);
     this.agent.forgetRuns((run) => run.slot === slot);
+    this.busy(slot, false);
     this.agent.dispatch({ type: 'slotLost', slot, error: error.toWire() });
   }
 

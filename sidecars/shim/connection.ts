@@ -47,11 +47,12 @@ export class AgentConnection {
     }
   }
 
-  /** False when nobody is connected: the message is for nobody then. */
-  send(message: ShimToAgent): boolean {
+  /** In one write. False when nobody is connected: the messages are for nobody then. */
+  send(...messages: ShimToAgent[]): boolean {
     const socket = this.#socket;
     if (socket === undefined) return false;
-    socket.write(encodeFrame(message, shimFrameBytesMax));
+    const frames = messages.map((message) => encodeFrame(message, shimFrameBytesMax));
+    socket.write(frames.length === 1 && frames[0] !== undefined ? frames[0] : Buffer.concat(frames));
     return true;
   }
 

@@ -47,7 +47,7 @@ const slot = new Slot({
   step,
   stagesDir: process.env[env.stagesDir] ?? process.cwd(),
   hostOf: async (setup) => (await hosts).hostOf(setup),
-  send: (message) => connection.send(message),
+  send: (...messages) => connection.send(...messages),
   logger,
 });
 

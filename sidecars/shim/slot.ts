@@ -12,35 +12,40 @@ import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { noBytes } from '../../runtime/contracts/block.js';
 import { PodlineError, type WireError } from '../../runtime/contracts/errors.js';
+import type { ResolvedStage } from '../../runtime/contracts/manifest.js';
 import type { AgentToShim, RunEnded, RunRequest, ShimToAgent, Welcome } from '../../runtime/contracts/shim-protocol.js';
 import { fileSafe } from '../../runtime/platform/files.js';
 import type { Logger } from '../../runtime/platform/logger.js';
-import type { RoomAnswer, RunEvents } from '../../runtime/stages/commits.js';
+import type { RunEvents } from '../../runtime/stages/commits.js';
 import type { HostSetup, StageHost } from '../../runtime/stages/host.js';
+import { RunNews } from '../../runtime/stages/news.js';
+import type { RoomAnswer } from '../../runtime/stages/room.js';
 import type { RunEnd } from '../../runtime/stages/runner.js';
-
-/** Between two reports of progress of a run. */
-const progressEveryMs = 100;
+import { Progress } from './progress.js';
 
 export interface SlotParts {
   slot: number;
   step: string;
   stagesDir: string;
   hostOf: (setup: HostSetup) => Promise<StageHost>;
-  /** Says something to the agent, if one listens. */
-  send: (message: ShimToAgent) => void;
+  /** Says something to the agent, if one listens; several things at once where they belong together. */
+  send: (...messages: ShimToAgent[]) => void;
   logger: Logger;
 }
 
 interface Loaded {
   /** Of the welcome that it was loaded for: the same again needs no loading. */
   key: string;
+  /** It takes its input block by block, and may begin before that is whole. */
+  mayFollow: boolean;
   host: Promise<StageHost>;
 }
 
 interface Running {
   runId: string;
   abort: AbortController;
+  news: RunNews;
+  progress: Progress;
   over: Promise<void>;
   /** What the stage's code threw outside of any call of ours. */
   stray?: PodlineError | undefined;
@@ -67,6 +72,10 @@ export class Slot {
         return;
       case 'roomAnswer':
         if (this.#running?.runId === message.runId) this.#running.answerRoom?.(message.answer);
+        return;
+      case 'inputGrew':
+      case 'followed':
+        if (this.#running?.runId === message.runId) this.#running.news.take(message.type);
         return;
       default:
         throw new PodlineError(
@@ -105,7 +114,8 @@ export class Slot {
     const { step, send, logger } = this.parts;
     const beganMs = performance.now();
     const key = JSON.stringify([welcome.stage, welcome.scratch, welcome.workers]);
-    if (this.#loaded?.key !== key) this.#loaded = { key, host: this.#replaced(this.#loaded, welcome) };
+    if (this.#loaded?.key !== key)
+      this.#loaded = { key, mayFollow: mayFollow(welcome.stage), host: this.#replaced(this.#loaded, welcome) };
     const loading = this.#loaded;
     try {
       await loading.host;
@@ -154,7 +164,14 @@ export class Slot {
       this.#refuse(runId, new PodlineError('PDL_SLOT_UNUSABLE', 'no stage is loaded in this slot'));
       return;
     }
-    const running: Running = { runId, abort: new AbortController(), over: Promise.resolve() };
+    if (!loaded.mayFollow && (request.growing ?? []).length > 0) {
+      const what = 'the stage in this slot takes its inputs whole';
+      this.#refuse(runId, new PodlineError('PDL_PROTOCOL', `${what}, and ${String(request.growing)} grow still`));
+      return;
+    }
+    const news = new RunNews();
+    const progress = new Progress(request, news, (message) => this.parts.send(message));
+    const running: Running = { runId, abort: new AbortController(), news, progress, over: Promise.resolve() };
     this.#running = running;
     running.over = this.#run(loaded, running, request, startedAtMs);
   }
@@ -164,12 +181,13 @@ export class Slot {
     let ended: RunEnded;
     try {
       const host = await loaded.host;
-      ended = asEnded(runId, await host.run(request, this.#events(running), running.abort.signal, startedAtMs), running.stray);
+      const end = await host.run(request, this.#events(running), running.news, running.abort.signal, startedAtMs);
+      ended = asEnded(runId, end, running.stray);
     } catch (thrown) {
       ended = failed(runId, PodlineError.from(thrown, 'PDL_STAGE_FAILED').toWire());
     }
     this.#running = undefined;
-    this.parts.send(ended);
+    this.parts.send(...running.progress.end(), ended);
   }
 
   #cancel(reason: string): void {
@@ -183,33 +201,10 @@ export class Slot {
 
   #events(running: Running): RunEvents {
     const { send, logger } = this.parts;
-    const { runId } = running;
-    let saidAtMs = 0;
-    let later: NodeJS.Timeout | undefined;
-    let last: { blocks: number; blocksTotal: number; rows: number; note?: string } = { blocks: 0, blocksTotal: 0, rows: 0 };
-    const say = (): void => {
-      clearTimeout(later);
-      later = undefined;
-      if (this.#running !== running) return;
-      saidAtMs = performance.now();
-      send({ type: 'progress', runId, ...last });
-    };
-    /** At once, or when it is time; what is newer by then takes its place. */
-    const saySoon = (): void => {
-      const waitMs = saidAtMs + progressEveryMs - performance.now();
-      if (waitMs <= 0) say();
-      else later ??= setTimeout(say, waitMs).unref();
-    };
+    const { runId, progress } = running;
     return {
-      progress: (blocks, blocksTotal, rows) => {
-        last = { ...last, blocks, blocksTotal, rows };
-        if (blocks === blocksTotal) say();
-        else saySoon();
-      },
-      note: (note) => {
-        last = { ...last, note };
-        saySoon();
-      },
+      progress: (blocks, blocksTotal, rows) => progress.blocks(blocks, blocksTotal, rows),
+      note: (note) => progress.note(note),
       log: (level, message) => {
         logger[level]({ runId }, message);
         send({ type: 'log', runId, level, message });
@@ -229,6 +224,8 @@ export class Slot {
     };
   }
 }
+
+const mayFollow = ({ command, declares }: ResolvedStage): boolean => command === undefined && declares?.form !== 'files';
 
 function asEnded(runId: string, { outcome, error, ...counts }: RunEnd, stray: PodlineError | undefined): RunEnded {
   // What looks like a cancel was one of ours, because of an error of the stage.

@@ -145,6 +145,26 @@ export function shimConformance(name: string, command: readonly string[]): void 
       expect((await agent.heard('ended', (said) => said.runId === first.runId)).outcome).toBe('committed');
     });
 
+    it('refuses a run whose inputs still grow: a command takes them whole', async () => {
+      const shim = await agent.put(command, shell('echo done > "$PODLINE_OUTPUT_DIR/out"'));
+      expect(await agent.run(shim, 'work', { growing: ['input'] })).toMatchObject({
+        outcome: 'failed',
+        error: { code: 'PDL_PROTOCOL' },
+      });
+      expect((await agent.run(shim, 'work')).outcome).toBe('committed');
+    });
+
+    it('takes no notice of what is said to a run that is not under way', async () => {
+      const shim = await agent.put(command, shell('echo done > "$PODLINE_OUTPUT_DIR/out"'));
+      const runId = 'long gone';
+      agent.send(shim.slot, { type: 'cancel', runId, reason: 'test' });
+      agent.send(shim.slot, { type: 'inputGrew', runId, stream: 'input', blocks: 3, sealed: false });
+      agent.send(shim.slot, { type: 'followed', runId });
+      agent.send(shim.slot, { type: 'roomAnswer', runId, answer: 'none' });
+      expect((await agent.run(shim, 'work')).outcome).toBe('committed');
+      expect(agent.hellos).toHaveLength(1);
+    });
+
     it('cancels: the program and all that it started are gone when it says so', async () => {
       const sign = join(agent.dir, 'sign');
       const shim = await agent.put(command, shell(`trap '' TERM; sleep 1000 & echo $! > ${sign}; wait`));

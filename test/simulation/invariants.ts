@@ -18,10 +18,25 @@ export function assertHeart(state: LineState): void {
       `slot ${String(index)} runs ${key}, its shard says ${at?.phase ?? 'nothing'}`,
     );
   }
+  ensure(
+    !state.slots.every((slot) => slot.phase === 'running' && !slot.cancelled && isStalled(state, slot.shardId, slot.stage)),
+    'every slot waits for a stage that has no slot',
+  );
   ensure(cpuRuns <= state.config.cores, `${String(cpuRuns)} cpu-bound runs on ${String(state.config.cores)} cores`);
   ensure(state.residents.size <= state.config.residentsMax, `${String(state.residents.size)} residents`);
   assertResidents(state, running);
 }
+
+/** It follows a stage that does not run, or that itself does. */
+const isStalled = (state: LineState, shardId: string, stage: string): boolean =>
+  missingOf(state, shardId, stage).some(
+    (stream) => state.residents.get(shardId)?.stages.get(stream)?.phase !== 'running' || isStalled(state, shardId, stream),
+  );
+
+const missingOf = (state: LineState, shardId: string, stage: string): string[] =>
+  (state.graph.stages.get(stage)?.after ?? []).filter(
+    (stream) => stream !== inputStream && state.residents.get(shardId)?.stages.get(stream)?.phase !== 'done',
+  );
 
 function assertResidents(state: LineState, running: ReadonlyMap<string, number>): void {
   const demand = new Map<string, StageDemand>(state.graph.order.map((stage) => [stage, { waiting: 0, ready: 0, running: 0 }]));
@@ -40,14 +55,20 @@ function assertResidents(state: LineState, running: ReadonlyMap<string, number>)
       const count = demand.get(stage);
       ensure(count !== undefined, `${shardId} needs ${stage}, which is not in the graph`);
       count[at.phase] += 1;
-      const inputsDone =
-        state.graph.stages
-          .get(stage)
-          ?.after.every((stream) => stream === inputStream || resident.stages.get(stream)?.phase === 'done') === true;
+      const missing = missingOf(state, shardId, stage);
       ensure(
-        inputsDone === (at.phase !== 'waiting'),
-        `${shardId}/${stage} is ${at.phase} and its inputs ${inputsDone ? 'are' : 'are not'} done`,
+        at.phase === 'running' || (missing.length === 0) === (at.phase === 'ready'),
+        `${shardId}/${stage} is ${at.phase} and lacks ${missing.join(', ') || 'nothing'}`,
       );
+      if (at.phase === 'running') {
+        const slot = state.slots[at.slot];
+        const isLimited = slot?.phase === 'running' && slot.deadlineMs !== undefined;
+        const timeoutMs = state.graph.stages.get(stage)?.timeoutMs;
+        ensure(
+          isLimited === (timeoutMs !== undefined && missing.length === 0),
+          `${shardId}/${stage} runs ${isLimited ? 'against' : 'without'} time and lacks ${missing.join(', ') || 'nothing'}`,
+        );
+      }
       if (at.phase === 'running') ensure(running.get(`${shardId}/${stage}`) === at.slot, `${shardId}/${stage} runs nowhere`);
     }
     ensure(undone > 0, `${shardId} has nothing to run and is not delivered`);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { chainOf, diamondOf, pipelineOf, randomGraph } from './pipelines.js';
+import { chainOf, diamondOf, pipelineOf, randomGraph, withForms } from './pipelines.js';
 import { Random } from './random.js';
 import { describeWorld, makeWorld, runToEnd } from './world.js';
 
@@ -47,6 +47,24 @@ describe('lines without faults', () => {
     expect(Math.max(one?.atMs ?? 0, two?.atMs ?? 0)).toBeLessThan(Math.min(one?.endedMs ?? 0, two?.endedMs ?? 0));
   });
 
+  it('let a stage work on what the one before it has committed, and a third on that', () => {
+    const block = { declares: { form: 'block', keep: 'all' } } as const;
+    const world = makeWorld({
+      seed: 6,
+      pipeline: pipelineOf(chainOf(3, block)),
+      lines: 1,
+      shards: 1,
+      config: { slots: 3, cores: 3 },
+      times: { runMs: [5_000, 10_000], swapMs: [100, 100] },
+    });
+    runToEnd(world);
+    const [first, second, third] = world.lines[0]?.started ?? [];
+    expect([first?.follows, second?.follows, third?.follows]).toEqual([false, true, true]);
+    expect(second?.atMs).toBeLessThan(first?.endedMs ?? 0);
+    expect(third?.atMs).toBeLessThan(second?.endedMs ?? 0);
+    expect(world.lines[0]?.swaps).toBe(3);
+  });
+
   it('share 400 equal shards evenly among 4 lines, each once', () => {
     const world = makeWorld({
       seed: 5,
@@ -77,7 +95,7 @@ describe('lines that are broken in every way', () => {
         const graph = random.chance(0.3) ? diamondOf(random.int(1, 6)) : randomGraph(random, stages);
         const world = makeWorld({
           seed,
-          pipeline: pipelineOf(graph),
+          pipeline: pipelineOf(random.chance(0.7) ? withForms(random, graph) : graph),
           lines: random.int(1, 4),
           shards: random.int(1, 20),
           config: {

@@ -5,6 +5,7 @@
 import { errorCatalogue, type ErrorCode, type WireError } from '../../runtime/contracts/errors.js';
 import { limits } from '../../runtime/contracts/limits.js';
 import { initialLine, step } from '../../runtime/line/line.js';
+import { mayFollow, mayLead } from '../../runtime/line/streaming.js';
 import { isExpected } from '../../runtime/line/swaps.js';
 import type { KnownStream, LineConfig, LineEffect, LineEvent, LinePipeline, LineState } from '../../runtime/line/types.js';
 import type { Clock } from './clock.js';
@@ -46,8 +47,18 @@ interface Container {
   stage: string;
   step: string;
   ready: boolean;
-  run: { runId: string; shardId: string; stage: string } | undefined;
+  run: SimulatedRun | undefined;
   dead: boolean;
+}
+
+interface SimulatedRun {
+  runId: string;
+  shardId: string;
+  stage: string;
+  /** Inputs that were not whole when it began. */
+  growing: string[];
+  /** It has done what there was to do, and ends when its inputs are whole. */
+  worked: boolean;
 }
 
 export interface Started {
@@ -57,6 +68,8 @@ export interface Started {
   slot: number;
   atMs: number;
   endedMs?: number;
+  /** It began before its inputs were whole. */
+  follows: boolean;
 }
 
 export class SimulatedLine {
@@ -164,7 +177,8 @@ export class SimulatedLine {
     for (const streams of this.#ssd.values()) for (const stream of streams) if (!isValid(stream)) streams.delete(stream);
     for (const container of this.#containers)
       if (container?.run !== undefined && !isValid(container.run.stage)) this.#outdated.add(container.run.runId);
-    if (this.#isUp) this.handle({ type: 'revised', pipeline, known });
+    const incomplete = new Set([...known.keys()].filter(() => this.#random.chance(0.1)));
+    if (this.#isUp) this.handle({ type: 'revised', pipeline, known, incomplete });
     else this.heart = initialLine(this.#config, pipeline, this.heart.instance);
   }
 
@@ -243,6 +257,7 @@ export class SimulatedLine {
         return;
       case 'release':
         ensure(!this.heart.graph.results.includes(effect.stream), `the result ${effect.stream} is released`);
+        ensure(!this.#isRead(effect.shardId, effect.stream), `${effect.stream} is released while a run reads it`);
         this.#scratch.get(effect.shardId)?.delete(effect.stream);
         return;
       case 'deliver':
@@ -368,7 +383,46 @@ export class SimulatedLine {
     });
   }
 
-  #start({ slot, shardId, stage, runId }: LineEffect & { type: 'start' }): void {
+  #isRead(shardId: string, stream: string): boolean {
+    return this.heart.slots.some(
+      (slot) =>
+        slot.phase === 'running' &&
+        !slot.cancelled &&
+        slot.shardId === shardId &&
+        this.heart.graph.stages.get(slot.stage)?.after.includes(stream) === true,
+    );
+  }
+
+  /** A follower begins behind runs that go on, all the way up, and takes no slot that a shard with whole inputs could have. */
+  #assertMayFollow(shardId: string, stage: string, growing: readonly string[]): void {
+    const { graph, slots, residents } = this.heart;
+    const follower = graph.stages.get(stage);
+    ensure(follower !== undefined && mayFollow(follower), `${stage} cannot follow`);
+    const assertIsMade = (stream: string): void => {
+      ensure(
+        slots.some((at) => at.phase === 'running' && !at.cancelled && at.shardId === shardId && at.stage === stream),
+        `${stage} of ${shardId} follows ${stream}, which is not being made`,
+      );
+      for (const input of graph.stages.get(stream)?.after ?? [])
+        if (input !== 'input' && residents.get(shardId)?.stages.get(input)?.phase !== 'done') assertIsMade(input);
+    };
+    for (const stream of growing) {
+      const leader = graph.stages.get(stream);
+      ensure(leader !== undefined && mayLead(leader), `${stream} cannot be followed`);
+      assertIsMade(stream);
+    }
+    for (const [id, resident] of residents) {
+      const at = resident.phase === 'stages' ? resident.stages.get(stage) : undefined;
+      ensure(
+        at?.phase !== 'ready' ||
+          at.notBeforeMs > this.#clock.nowMs ||
+          slots.some((slot) => slot.phase === 'running' && slot.shardId === id && slot.stage === stage),
+        `${stage} follows for ${shardId} while ${id} is ready for it`,
+      );
+    }
+  }
+
+  #start({ slot, shardId, stage, runId, growing }: LineEffect & { type: 'start' }): void {
     const container = this.#containers[slot];
     const streams = this.#scratch.get(shardId);
     ensure(this.heart.slots[slot]?.phase === 'running', `slot ${String(slot)} is told to start and is not said to run`);
@@ -377,13 +431,14 @@ export class SimulatedLine {
     ensure(container.ready && container.run === undefined, `slot ${String(slot)} cannot start`);
     ensure(streams !== undefined, `${shardId} is not loaded`);
     for (const stream of this.heart.graph.stages.get(stage)?.after ?? [])
-      ensure(streams.has(stream), `${stage} of ${shardId} reads ${stream}, which is not there`);
+      ensure(streams.has(stream) || growing.includes(stream), `${stage} of ${shardId} reads ${stream}, which is not there`);
+    if (growing.length > 0) this.#assertMayFollow(shardId, stage, growing);
     ensure(
       !this.#containers.some((other) => other?.run?.shardId === shardId && other.run.stage === stage),
       `two runs of ${stage} for ${shardId}`,
     );
     this.#fences.set(`${shardId}/${stage}`, runId);
-    container.run = { runId, shardId, stage };
+    container.run = { runId, shardId, stage, growing, worked: false };
     if (streams.has(stage)) {
       ensure(this.#unheard.has(`${shardId}/${stage}`), `${stage} of ${shardId} runs again although it is sealed`);
       this.#later(0, () => {
@@ -391,9 +446,14 @@ export class SimulatedLine {
       });
       return;
     }
-    const run: Started = { line: this.name, shardId, stage, slot, atMs: this.#clock.nowMs };
+    const run: Started = { line: this.name, shardId, stage, slot, atMs: this.#clock.nowMs, follows: growing.length > 0 };
     this.started.push(run);
     const runMs = this.#random.int(...this.#times.runMs);
+    const declared = this.heart.graph.stages.get(stage);
+    if (declared !== undefined && mayLead(declared))
+      this.#later(this.#random.int(0, runMs), () => {
+        if (!container.dead && container.run?.runId === runId) this.handle({ type: 'runGrew', slot, runId });
+      });
     if (this.#random.chance(this.faults.containerDies)) {
       this.#later(this.#random.int(0, runMs), () => {
         if (container.run?.runId === runId) this.#die(slot, container);
@@ -401,7 +461,30 @@ export class SimulatedLine {
     } else if (this.heart.graph.stages.get(stage)?.timeoutMs === undefined || !this.#random.chance(this.faults.runHangs)) {
       this.#later(runMs, () => {
         run.endedMs = this.#clock.nowMs;
-        this.#end(slot, container, runId);
+        if (container.run?.runId === runId) container.run.worked = true;
+        this.#endIfWhole(slot, container, runId);
+      });
+    }
+  }
+
+  /** A follower that has caught up waits for its leaders' ends; it may fail while it does. */
+  #endIfWhole(slot: number, container: Container, runId: string): void {
+    const run = container.run;
+    if (container.dead || run?.runId !== runId || !run.worked) return;
+    if (run.growing.every((stream) => this.#scratch.get(run.shardId)?.has(stream))) this.#end(slot, container, runId);
+    else if (this.#random.chance(this.faults.runFails)) {
+      container.run = undefined;
+      this.handle({ type: 'runFailed', slot, runId, error: this.#error('PDL_STAGE_FAILED') });
+    }
+  }
+
+  /** What follows a stage hears that its stream is whole. */
+  #tellFollowers(shardId: string, stage: string): void {
+    for (const [slot, container] of this.#containers.entries()) {
+      const run = container?.run;
+      if (container === undefined || run?.shardId !== shardId || !run.growing.includes(stage)) continue;
+      this.#later(this.#random.int(0, 5), () => {
+        this.#endIfWhole(slot, container, run.runId);
       });
     }
   }
@@ -422,6 +505,7 @@ export class SimulatedLine {
       this.handle({ type: 'runFailed', slot, runId, error: this.#error('PDL_RUN_FENCED') });
     else {
       this.#scratch.get(run.shardId)?.add(run.stage);
+      this.#tellFollowers(run.shardId, run.stage);
       if (this.#random.chance(this.faults.endLost)) {
         container.ready = false;
         this.#unheard.add(`${run.shardId}/${run.stage}`);

@@ -74,3 +74,10 @@ export function randomGraph(random: Random, length: number): ResolvedStage[] {
   }
   return stages;
 }
+
+/** The same stages as TypeScript stages of various forms, so that most of them may lead or follow. */
+export const withForms = (random: Random, stages: readonly ResolvedStage[]): ResolvedStage[] =>
+  stages.map((given) => {
+    const form = (['block', 'row', 'bytes', 'block', 'aggregate', 'files'] as const)[random.int(0, 5)] ?? 'block';
+    return random.chance(0.1) ? given : { ...given, declares: { form, keep: 'all' } };
+  });

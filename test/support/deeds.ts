@@ -47,14 +47,17 @@ export default defineStage({
 });
 `;
 
-const waitingAt = (gate: string): string => `reached(ctx);
+const untilOpen = (gate: string): string => `
     while (!existsSync(dir + '/${gate}') && !ctx.signal.aborted) await new Promise((go) => setTimeout(go, 5));
     ctx.signal.throwIfAborted();`;
+const waitingAt = (gate: string): string => `reached(ctx);${untilOpen(gate)}`;
 
 /** What stages may do first. `…Odd`: only for the shard whose key ends with 1. */
 export const deeds = {
   /** Says that it is there, and waits until the test opens the gate or the run is cancelled. */
   gate: waitingAt('gate'),
+  /** The same, with the blocks before number 4 let through. */
+  gateAtFour: `reached(ctx); if (batch.index === 4) {${untilOpen('gate')} }`,
   /** The same for a stage behind it. */
   secondGate: waitingAt('second-gate'),
   throwOddWhileBroken: `if (isOdd(ctx) && !existsSync(dir + '/mended')) throw new Error('the wheel came off');`,

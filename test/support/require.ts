@@ -47,11 +47,11 @@ const tmpfs: Probe = () => {
 /** The Python that tests and examples use. */
 export const python = process.env['PODLINE_PYTHON'] ?? 'python3';
 const pythonWith =
-  (module: string): Probe =>
+  (...modules: string[]): Probe =>
   () =>
-    spawnSync(python, ['-c', `import ${module}`], { stdio: 'ignore' }).status === 0
+    spawnSync(python, ['-c', `import ${modules.join()}`], { stdio: 'ignore' }).status === 0
       ? undefined
-      : `${python} cannot import ${module}: pip install ${module}, or name another Python in PODLINE_PYTHON`;
+      : `${python} cannot import ${modules.join(', ')}: pip install ${modules.join(' ')}, or name another Python in PODLINE_PYTHON`;
 
 const clusterPackages =
   'apt-get install containerd runc containernetworking-plugins etcd-server iproute2 iptables conntrack socat docker-registry skopeo';
@@ -80,7 +80,10 @@ const probes = {
   cluster,
   python3: programs('install Python 3', python),
   'python3+pyarrow': pythonWith('pyarrow'),
+  'python3+numpy': pythonWith('numpy'),
   'redis-server': programs('apt-get install redis-server', 'redis-server'),
+  postgres: () =>
+    existsSync('/usr/lib/postgresql') ? undefined : programs('apt-get install postgresql', 'initdb', 'postgres')(),
   /** A terminal to draw on. */
   script: programs('apt-get install bsdutils', 'script', 'stty'),
   /** A C compiler, to build the native part. */

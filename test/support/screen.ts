@@ -13,7 +13,6 @@ export class Screen {
 
   write(text: string): void {
     for (let at = 0; at < text.length;) {
-       
       const [code, count, letter] = /^\u001b\[([0-9;?]*)([A-Za-z])/.exec(text.slice(at)) ?? [];
       if (code !== undefined) {
         this.#control(letter ?? '', Number(count));

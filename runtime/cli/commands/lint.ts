@@ -22,28 +22,27 @@ export async function lint(files: readonly string[], json: boolean, io: Pick<Run
         );
     }
     if (faults.some((fault) => fault.severity === 'error')) continue;
-    const stageFault = await lintStages(file);
-    if (stageFault === undefined) {
-      if (!json) io.out.write(`${file}: ${faults.length === 0 ? 'no faults' : 'no errors'}\n`);
-      continue;
-    }
-    errors += 1;
-    all.push({ file, severity: 'error', ...stageFault.toWire() });
-    if (!json) io.out.write(`${file} error: ${stageFault.code} ${stageFault.message}\n  ${stageFault.hint}\n`);
+    const stageFaults = await lintStages(file);
+    errors += stageFaults.length;
+    all.push(...stageFaults.map((fault) => ({ file, severity: 'error', ...fault.toWire() })));
+    if (json) continue;
+    for (const { code, message, hint } of stageFaults) io.out.write(`${file} error: ${code} ${message}\n  ${hint}\n`);
+    if (stageFaults.length === 0) io.out.write(`${file}: ${faults.length === 0 ? 'no faults' : 'no errors'}\n`);
   }
   if (json) io.out.write(`${JSON.stringify(all)}\n`);
   return errors > 0 ? exitCodes.usage : exitCodes.done;
 }
 
 /** Builds the stages and holds their columns against each other, in a folder that goes away. */
-async function lintStages(file: string): Promise<PodlineError | undefined> {
+async function lintStages(file: string): Promise<PodlineError[]> {
   const stagesDir = await mkdtemp(join(tmpdir(), 'podline-lint-'));
   try {
     const { manifest, baseDir } = await readManifest(file);
     await resolvePipeline(manifest, { baseDir, stagesDir, revision: 0 });
-    return undefined;
+    return [];
   } catch (thrown) {
-    return PodlineError.from(thrown, 'PDL_STAGE_LOAD');
+    const faults = thrown instanceof PodlineError && thrown.cause instanceof AggregateError ? thrown.cause.errors : [thrown];
+    return faults.map((fault) => PodlineError.from(fault, 'PDL_STAGE_LOAD'));
   } finally {
     await rm(stagesDir, { recursive: true, force: true });
   }

@@ -14,6 +14,8 @@ export interface ArrowField {
   /** Of the values; for a dictionary-encoded field, of what the codes point into. */
   type: ArrowType;
   dictionary?: { id: number; codes: ArrowType } | undefined;
+  /** What a list holds. */
+  items?: ArrowField | undefined;
 }
 
 export interface BatchMetadata {
@@ -132,21 +134,26 @@ export function decodeFooter(footer: Uint8Array): {
 }
 
 function decodeSchema(schema: Table): { fields: ArrowField[]; littleEndian: boolean } {
-  const fields = schema.tables(1).map((field): ArrowField => {
-    const dictionary = field.table(4);
-    const codes = dictionary?.table(1);
-    return {
-      name: field.text(0),
-      nullable: field.int8(1) !== 0,
-      type: decodeType(field.int8(2), field.table(3)),
-      // Without an index type the codes are int32 (Schema.fbs).
-      dictionary: dictionary && {
-        id: dictionary.int64(0),
-        codes: codes ? decodeInt(codes) : { is: 'int', bits: 32, signed: true },
-      },
-    };
-  });
-  return { fields, littleEndian: schema.int16(0) === 0 };
+  return { fields: schema.tables(1).map((field) => decodeField(field)), littleEndian: schema.int16(0) === 0 };
+}
+
+function decodeField(field: Table, depth = 0): ArrowField {
+  const dictionary = field.table(4);
+  const codes = dictionary?.table(1);
+  const type = decodeType(field.int8(2), field.table(3));
+  // Deeper than a list of what cannot be taken nobody needs to look: a damaged schema may go round in circles.
+  const [items] = type.is === 'list' && depth < 2 ? field.tables(5) : [];
+  return {
+    name: field.text(0),
+    nullable: field.int8(1) !== 0,
+    type,
+    // Without an index type the codes are int32 (Schema.fbs).
+    dictionary: dictionary && {
+      id: dictionary.int64(0),
+      codes: codes ? decodeInt(codes) : { is: 'int', bits: 32, signed: true },
+    },
+    items: items && decodeField(items, depth + 1),
+  };
 }
 
 const decodeInt = (table: Table): ArrowType => ({ is: 'int', bits: table.int32(0), signed: table.int8(1) !== 0 });
@@ -168,6 +175,8 @@ function decodeType(id: number, table: Table | undefined): ArrowType {
       return { is: 'timestamp', unit: (['s', 'ms', 'us', 'ns'] as const)[table?.int16(0) ?? 0] ?? 's' };
     case arrowTypeIds.Date:
       return { is: 'date', unit: table?.int16(0, 1) === 0 ? 'day' : 'ms' };
+    case arrowTypeIds.List:
+      return { is: 'list' };
   }
   const name = Object.entries(arrowTypeIds).find(([, value]) => value === id)?.[0] ?? `type ${String(id)}`;
   return { is: 'other', name: name.replace(/(?<!^)([A-Z])/g, '_$1').toLowerCase() };

@@ -9,7 +9,7 @@
  */
 import { Builder } from 'flatbuffers';
 import { alignUp, bufferAlignment, type ColumnSchema } from '../../contracts/block.js';
-import { arrowTypeIds, physicalTypes, type ArrowType } from './types.js';
+import { arrowTypeIds, itemTypeOf, physicalTypes, type ArrowType } from './types.js';
 
 const metadataVersion = 4; // V5
 const header = { schema: 1, dictionaryBatch: 2, recordBatch: 3 } as const;
@@ -19,7 +19,7 @@ export const endOfStream = new Uint8Array([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
 /** Begins (padded to 8 bytes) and ends an Arrow file. */
 export const fileMagic = 'ARROW1';
 
-/** A node of a batch: rows and nulls of one column. */
+/** A node of a batch: rows and nulls of one column, or of the items of one. */
 export interface FieldNode {
   rows: number;
   nullCount: number;
@@ -126,8 +126,12 @@ function buildSchema(builder: Builder, schema: readonly ColumnSchema[]): number 
 }
 
 function buildField(builder: Builder, column: ColumnSchema, index: number): number {
+  const item = itemTypeOf(column.type);
+  // Named as pyarrow names it. Nullable, because blocks may hold null items whether others do or not.
+  const child = item && buildField(builder, { name: 'item', type: item, nullable: true }, index);
   const name = builder.createString(column.name);
-  builder.startVector(4, 0, 4);
+  builder.startVector(4, child === undefined ? 0 : 1, 4);
+  if (child !== undefined) builder.addOffset(child);
   const children = builder.endVector();
   let dictionary = 0;
   if (column.type === 'dictionary') {
@@ -177,6 +181,9 @@ function buildType(builder: Builder, type: ArrowType): { id: number; offset: num
       builder.startObject(1);
       builder.addFieldInt16(0, 0, 1); // DAY, where the default is MILLISECOND
       return { id: arrowTypeIds.Date, offset: builder.endObject() };
+    case 'list':
+      builder.startObject(0);
+      return { id: arrowTypeIds.List, offset: builder.endObject() };
     case 'other':
       throw new Error(`no column type is written as ${type.name}`);
   }

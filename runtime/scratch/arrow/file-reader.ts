@@ -11,7 +11,7 @@ import { readExactly } from '../positioned.js';
 import type { ColumnData, Utf8Data } from '../types.js';
 import type { BodyBuffer } from './encode.js';
 import type { ArrowBlock } from './file-writer.js';
-import { physicalTypes, valueBytes, type ArrowType } from './types.js';
+import { itemTypeOf, physicalTypes, valueBytes, type ArrowType } from './types.js';
 import { convertedColumnType, unsupportedField, walkArrow, type ColumnAt, type Utf8At } from './walk.js';
 
 export interface ArrowFileBlocks {
@@ -51,7 +51,7 @@ export function readArrowBlocks(path: string): ArrowFileBlocks {
       const table = wanted.map(({ name, type }): [string, ColumnData] => {
         const at = batch.columns.find((column) => column.field.name === name);
         if (!at) throw new PodlineError('PDL_INTERNAL', `there is no column ${name} in ${path}`);
-        return [name, readColumn(fd, type, batch.rows, at, path, dictionary)];
+        return [name, readColumn(fd, type, at, path, dictionary)];
       });
       return { rows: batch.rows, columns: new Map(table) };
     };
@@ -77,17 +77,38 @@ export function readArrowBlocks(path: string): ArrowFileBlocks {
 function readColumn(
   fd: number,
   type: ColumnType,
-  rows: number,
   at: ColumnAt,
   path: string,
   dictionary: (at: Utf8At, type: ArrowType) => Utf8Data,
 ): ColumnData {
-  const data: ColumnData = { type, rows, nullCount: at.nullCount, values: new Uint8Array(0) };
+  const { rows, nullCount } = at;
+  const data: ColumnData = { type, rows, nullCount, values: new Uint8Array(0) };
   if (at.validity) data.validity = bytes(fd, at.validity, Math.ceil(rows / 8));
   if (type === 'utf8' && at.offsets) return { ...data, ...readUtf8(fd, rows, at.offsets, at.values, at.field.type, path) };
+  const itemType = itemTypeOf(type);
+  if (itemType && at.offsets && at.items) {
+    data.items = readColumn(fd, itemType, at.items, path, dictionary);
+    data.offsets = readListOffsets(fd, rows, at.offsets, data.items.rows, path);
+    return data;
+  }
   data.values = readValues(fd, type, rows, at);
   if (at.dictionary) data.dictionary = dictionary(at.dictionary, at.field.type);
   return data;
+}
+
+function readListOffsets(fd: number, rows: number, offsets: BodyBuffer, items: number, path: string): Int32Array {
+  if (rows === 0) return new Int32Array(1);
+  const found = new Int32Array(bytes(fd, offsets, (rows + 1) * 4).buffer as ArrayBuffer);
+  const [first, end] = [found[0] ?? 0, found[rows] ?? 0];
+  if (first < 0 || end < first || end > items)
+    throw new PodlineError(
+      'PDL_SOURCE_UNREADABLE',
+      `a list column has offsets up to ${String(end)} into ${String(items)} items`,
+      {
+        place: path,
+      },
+    );
+  return found;
 }
 
 function readValues(fd: number, type: ColumnType, rows: number, { field, values }: ColumnAt): ArrayBufferView {

@@ -7,7 +7,7 @@
 import { open } from 'node:fs/promises';
 import type { ColumnSchema } from '../../contracts/block.js';
 import { PodlineError } from '../../contracts/errors.js';
-import { writePieces } from '../positioned.js';
+import { writePiecesAside } from '../positioned.js';
 import type { ColumnData, Utf8Data } from '../types.js';
 import { sameDictionary } from '../utf8.js';
 import { encodeFooter, encodeSchema, endOfStream, fileMagic, type FileBlock } from './encode.js';
@@ -29,7 +29,7 @@ export async function writeArrowFile(
   try {
     const written = { rows: 0, bytes: 0 };
     for await (const { rows, pieces } of arrowFilePieces(schema, blocks, path)) {
-      await writePieces(file.fd, pieces, written.bytes);
+      await writePiecesAside(file.fd, pieces, written.bytes);
       written.bytes += pieces.reduce((sum, piece) => sum + piece.length, 0);
       written.rows += rows;
     }

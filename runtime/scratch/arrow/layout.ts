@@ -4,11 +4,11 @@
  * Owns: the layout and the checks that come before bytes are written. Leaves to others: files and the index.
  * Pieces are views of the caller's arrays; nothing is copied.
  */
-import { alignUp, bufferAlignment, type ColumnSchema } from '../../contracts/block.js';
+import { alignUp, bufferAlignment, type ColumnSchema, type ItemType } from '../../contracts/block.js';
 import { PodlineError } from '../../contracts/errors.js';
 import type { ColumnData, Utf8Data } from '../types.js';
 import { encodeDictionaryBatch, encodeRecordBatch, type BodyBuffer, type FieldNode } from './encode.js';
-import { valueBytes } from './types.js';
+import { hasOffsets, itemTypeOf, valueBytes } from './types.js';
 
 /** Buffers of one column, offsets relative to the start of the message. */
 export interface PlacedColumn {
@@ -16,6 +16,7 @@ export interface PlacedColumn {
   validity?: BodyBuffer | undefined;
   offsets?: BodyBuffer | undefined;
   values: BodyBuffer;
+  items?: (PlacedColumn & { rows: number }) | undefined;
 }
 export interface PlacedUtf8 {
   length: number;
@@ -55,40 +56,67 @@ class Body {
 
 const shifted = (buffer: BodyBuffer, by: number): BodyBuffer => ({ offset: buffer.offset + by, length: buffer.length });
 
-/** Lays out a record batch. The columns must have passed `checkColumn`. */
-export function layRecordBatch(rows: number, columns: readonly ColumnData[]): LaidMessage<PlacedColumn[]> {
+const shiftedColumn = (column: PlacedColumn, by: number): PlacedColumn => ({
+  nullCount: column.nullCount,
+  validity: column.validity && shifted(column.validity, by),
+  offsets: column.offsets && shifted(column.offsets, by),
+  values: shifted(column.values, by),
+  items: column.items && { ...shiftedColumn(column.items, by), rows: column.items.rows },
+});
+
+/**
+ * Lays out a record batch. The columns must have passed `checkColumn`. `beside` are bytes that lie in the body and that no column of
+ * the batch names, so that readers of Arrow pass over them: selections.
+ */
+export function layRecordBatch(
+  rows: number,
+  columns: readonly ColumnData[],
+  beside: readonly Uint8Array[] = [],
+): LaidMessage<{ columns: PlacedColumn[]; beside: BodyBuffer[] }> {
   const body = new Body();
   const nodes: FieldNode[] = [];
   const buffers: BodyBuffer[] = [];
-  const placed = columns.map((column): PlacedColumn => {
-    const validity =
-      column.nullCount > 0 && column.validity ? body.put(column.validity.subarray(0, Math.ceil(rows / 8))) : undefined;
-    let offsets: BodyBuffer | undefined;
-    let values: BodyBuffer;
-    if (column.type === 'utf8' && column.offsets) {
-      // Offsets may begin above 0 (a slice of a longer array): the values then keep the bytes before it.
-      offsets = body.put(bytesOf(column.offsets.subarray(0, rows + 1)));
-      values = body.put(bytesOf(column.values).subarray(0, column.offsets[rows] ?? 0));
-    } else {
-      values = body.put(bytesOf(column.values).subarray(0, valueBytes(column.type, rows)));
-    }
-    nodes.push({ rows, nullCount: column.nullCount });
-    buffers.push(validity ?? { offset: 0, length: 0 }, ...(offsets ? [offsets] : []), values);
-    return { nullCount: column.nullCount, validity, offsets, values };
-  });
+  const placed = columns.map((column) => layColumn(body, column, nodes, buffers));
+  const placedBeside = beside.map((bytes) => body.put(bytes));
   const metadata = encodeRecordBatch(rows, nodes, buffers, body.bytes);
   const by = metadata.length;
   return {
     pieces: [metadata, ...body.pieces],
     bytes: by + body.bytes,
     metadataBytes: by,
-    placed: placed.map((column) => ({
-      nullCount: column.nullCount,
-      validity: column.validity && shifted(column.validity, by),
-      offsets: column.offsets && shifted(column.offsets, by),
-      values: shifted(column.values, by),
-    })),
+    placed: {
+      columns: placed.map((column) => shiftedColumn(column, by)),
+      beside: placedBeside.map((buffer) => shifted(buffer, by)),
+    },
   };
+}
+
+/** Depth first, as the format has it: validity, offsets and values of a column, then its items. */
+function layColumn(body: Body, column: ColumnData, nodes: FieldNode[], buffers: BodyBuffer[]): PlacedColumn {
+  const { rows, nullCount } = column;
+  nodes.push({ rows, nullCount });
+  const validity = nullCount > 0 && column.validity ? body.put(column.validity.subarray(0, Math.ceil(rows / 8))) : undefined;
+  buffers.push(validity ?? { offset: 0, length: 0 });
+  let offsets: BodyBuffer | undefined;
+  if (hasOffsets(column.type) && column.offsets) {
+    offsets = body.put(bytesOf(column.offsets.subarray(0, rows + 1)));
+    buffers.push(offsets);
+  }
+  if (column.items) {
+    const values = { offset: body.bytes, length: 0 };
+    return {
+      nullCount,
+      validity,
+      offsets,
+      values,
+      items: { ...layColumn(body, column.items, nodes, buffers), rows: column.items.rows },
+    };
+  }
+  // Offsets may begin above 0 (a slice of a longer array): the values then keep the bytes before it.
+  const bytes = column.type === 'utf8' ? (column.offsets?.[rows] ?? 0) : valueBytes(column.type, rows);
+  const values = body.put(bytesOf(column.values).subarray(0, bytes));
+  buffers.push(values);
+  return { nullCount, validity, offsets, values };
 }
 
 /** Lays out the dictionary of the column with this index in its schema. */
@@ -113,27 +141,47 @@ export function checkColumn(place: string, schema: ColumnSchema, rows: number, d
   };
   if (data.type !== schema.type) fault(`is ${data.type}, where the stream has ${schema.type}`);
   if (data.rows !== rows) fault(`has ${String(data.rows)} rows in a block of ${String(rows)}`);
-  if (!Number.isInteger(data.nullCount) || data.nullCount < 0 || data.nullCount > rows)
-    fault(`says it has ${String(data.nullCount)} nulls in ${String(rows)} rows`);
+  if (data.selection) fault('was read with `selected`: refer to it instead of writing it, or read it `gathered`');
   if (data.nullCount > 0 && !schema.nullable) fault(`has ${String(data.nullCount)} nulls and is not nullable`);
-  if (data.nullCount > 0 && (data.validity?.length ?? 0) < Math.ceil(rows / 8))
-    fault('has nulls but no validity bits for all rows');
-  if (schema.type === 'utf8') {
-    checkUtf8(data.offsets, data.values.byteLength, rows, fault);
-  } else if (data.values.byteLength < (valueBytes(schema.type, rows) ?? 0)) {
-    fault(`has ${String(data.values.byteLength)} bytes of values, too few for ${String(rows)} rows`);
-  }
+  checkArray(data, rows, fault);
   if (schema.type === 'dictionary') {
     const { dictionary } = data;
     if (!dictionary) fault('has codes but no dictionary');
-    else checkUtf8(dictionary.offsets, dictionary.values.byteLength, dictionary.length, fault);
+    else checkOffsets(dictionary.offsets, dictionary.values.byteLength, dictionary.length, 'bytes of values', fault);
   }
+  const itemType = itemTypeOf(schema.type);
+  if (itemType) checkItems(data, itemType, rows, fault);
 }
 
-function checkUtf8(offsets: Int32Array | undefined, valuesBytes: number, length: number, fault: (what: string) => never): void {
+function checkItems(data: ColumnData, itemType: ItemType, rows: number, fault: (what: string) => never): void {
+  const { items } = data;
+  if (!items) return fault('has lists but no items');
+  if (items.type !== itemType) fault(`has items of ${items.type}, where the stream has ${itemType}`);
+  checkOffsets(data.offsets, items.rows, rows, 'items', fault);
+  checkArray(items, items.rows, (what) => fault(`has lists of items, an array that ${what}`));
+}
+
+/** Nulls and buffers of an array without regard to its dictionary or items. */
+function checkArray(data: ColumnData, rows: number, fault: (what: string) => never): void {
+  if (!Number.isInteger(data.nullCount) || data.nullCount < 0 || data.nullCount > rows)
+    fault(`says it has ${String(data.nullCount)} nulls in ${String(rows)} rows`);
+  if (data.nullCount > 0 && (data.validity?.length ?? 0) < Math.ceil(rows / 8))
+    fault('has nulls but no validity bits for all rows');
+  if (data.type === 'utf8') checkOffsets(data.offsets, data.values.byteLength, rows, 'bytes of values', fault);
+  else if (data.values.byteLength < (valueBytes(data.type, rows) ?? 0))
+    fault(`has ${String(data.values.byteLength)} bytes of values, too few for ${String(rows)} rows`);
+}
+
+function checkOffsets(
+  offsets: Int32Array | undefined,
+  into: number,
+  length: number,
+  what: string,
+  fault: (what: string) => never,
+): void {
   if (!offsets || offsets.length < length + 1)
     return fault(`needs ${String(length + 1)} offsets and has ${String(offsets?.length ?? 0)}`);
   const end = offsets[length] ?? 0;
-  if ((offsets[0] ?? 0) < 0 || end < (offsets[0] ?? 0) || end > valuesBytes)
-    fault(`has offsets up to ${String(end)} into ${String(valuesBytes)} bytes of values`);
+  if ((offsets[0] ?? 0) < 0 || end < (offsets[0] ?? 0) || end > into)
+    fault(`has offsets up to ${String(end)} into ${String(into)} ${what}`);
 }

@@ -1,5 +1,12 @@
 /** Podline's column types as Arrow's: physical width, typed array, and the type union of Schema.fbs. */
-import { columnTypes, type ColumnType } from '../../contracts/block.js';
+import {
+  itemTypes as itemTypeNames,
+  listTypes,
+  type ColumnType,
+  type ItemType,
+  type ListType,
+  type ScalarType,
+} from '../../contracts/block.js';
 
 /** Schema.fbs, union Type: the members that can appear here or are named when they are refused. */
 export const arrowTypeIds = {
@@ -39,6 +46,8 @@ export type ArrowType =
   | { is: 'utf8'; large: boolean }
   | { is: 'timestamp'; unit: 's' | 'ms' | 'us' | 'ns' }
   | { is: 'date'; unit: 'day' | 'ms' }
+  /** With int32 offsets; what it holds is a field of its own below. */
+  | { is: 'list' }
   | { is: 'other'; name: string };
 
 type FixedArray =
@@ -56,13 +65,13 @@ type FixedArray =
 interface Physical {
   /** Typed array of the values buffer. */
   array: FixedArray;
-  /** Bytes of a value; 0 for bool (bits) and utf8 (bytes of any length). */
+  /** Bytes of a value; 0 for bool (bits), utf8 (bytes of any length) and lists (whose items are an array of their own). */
   width: number;
   arrow: ArrowType;
 }
 
 /** `dictionary` describes its codes: int32 into utf8. */
-export const physicalTypes: Record<ColumnType, Physical> = {
+const scalars: Record<ScalarType, Physical> = {
   int8: { array: Int8Array, width: 1, arrow: { is: 'int', bits: 8, signed: true } },
   int16: { array: Int16Array, width: 2, arrow: { is: 'int', bits: 16, signed: true } },
   int32: { array: Int32Array, width: 4, arrow: { is: 'int', bits: 32, signed: true } },
@@ -80,6 +89,19 @@ export const physicalTypes: Record<ColumnType, Physical> = {
   'timestamp[us]': { array: BigInt64Array, width: 8, arrow: { is: 'timestamp', unit: 'us' } },
   date32: { array: Int32Array, width: 4, arrow: { is: 'date', unit: 'day' } },
 };
+const list: Physical = { array: Uint8Array, width: 0, arrow: { is: 'list' } };
+export const physicalTypes = {
+  ...scalars,
+  ...Object.fromEntries(listTypes.map((type) => [type, list])),
+} as Record<ColumnType, Physical>;
+
+const itemTypes = new Map<ColumnType, ItemType>(listTypes.map((type) => [type, type.slice(5, -1) as ItemType]));
+
+/** What the lists of a column hold; undefined for columns of other types. */
+export const itemTypeOf = (type: ColumnType): ItemType | undefined => itemTypes.get(type);
+export const listOf = (item: ItemType): ListType => `list<${item}>`;
+/** Whether rows are found by offsets: texts and lists. */
+export const hasOffsets = (type: ColumnType): boolean => type === 'utf8' || itemTypes.has(type);
 
 /** Bytes of the values buffer of `rows` rows; undefined for utf8, whose offsets say it. */
 export function valueBytes(type: ColumnType, rows: number): number | undefined {
@@ -88,11 +110,11 @@ export function valueBytes(type: ColumnType, rows: number): number | undefined {
   return rows * physicalTypes[type].width;
 }
 
-/** The column type that has exactly this layout, so that a file may be used as it lies; undefined when there is none. */
-export function columnTypeOf(type: ArrowType): ColumnType | undefined {
+/** The scalar type that has exactly this layout, so that a file may be used as it lies; undefined when there is none. */
+export function scalarTypeOf(type: ArrowType): ItemType | undefined {
   switch (type.is) {
     case 'int':
-      return columnTypes.find((name) => name === `${type.signed ? 'int' : 'uint'}${String(type.bits)}`);
+      return itemTypeNames.find((name) => name === `${type.signed ? 'int' : 'uint'}${String(type.bits)}`);
     case 'float':
       return type.bits === 32 ? 'float32' : type.bits === 64 ? 'float64' : undefined;
     case 'bool':
@@ -103,6 +125,7 @@ export function columnTypeOf(type: ArrowType): ColumnType | undefined {
       return type.unit === 'ms' ? 'timestamp[ms]' : type.unit === 'us' ? 'timestamp[us]' : undefined;
     case 'date':
       return type.unit === 'day' ? 'date32' : undefined;
+    case 'list':
     case 'other':
       return undefined;
   }
@@ -123,6 +146,8 @@ export function arrowTypeName(type: ArrowType): string {
       return `timestamp[${type.unit}]`;
     case 'date':
       return type.unit === 'day' ? 'date32' : 'date64';
+    case 'list':
+      return 'list';
     case 'other':
       return type.name;
   }

@@ -6,12 +6,12 @@
  * `convertedColumnType` for those who copy (the loader).
  */
 import { closeSync, fstatSync, openSync } from 'node:fs';
-import type { ColumnType } from '../../contracts/block.js';
+import type { ColumnType, ItemType } from '../../contracts/block.js';
 import { PodlineError } from '../../contracts/errors.js';
 import { readExactly } from '../positioned.js';
 import { decodeFooter, decodeMessage, type ArrowField, type ArrowMessage, type BatchMetadata } from './decode.js';
-import { fileMagic, type BodyBuffer } from './encode.js';
-import { arrowTypeName, columnTypeOf, type ArrowType } from './types.js';
+import { fileMagic, type BodyBuffer, type FieldNode } from './encode.js';
+import { arrowTypeName, listOf, scalarTypeOf, type ArrowType } from './types.js';
 
 /** Places within the file, in its own physical types. */
 export interface Utf8At {
@@ -21,11 +21,14 @@ export interface Utf8At {
 }
 export interface ColumnAt {
   field: ArrowField;
+  rows: number;
   nullCount: number;
   validity?: BodyBuffer | undefined;
   offsets?: BodyBuffer | undefined;
   values: BodyBuffer;
   dictionary?: Utf8At | undefined;
+  /** What the lists hold; `values` is then nothing. */
+  items?: ColumnAt | undefined;
 }
 export interface BatchAt {
   rows: number;
@@ -46,9 +49,10 @@ interface MessageAt {
   end: number;
 }
 
-/** A dictionary-encoded or plain field's type if its buffers can be used as they lie, else undefined. */
+/** A field's type if its buffers can be used as they lie, else undefined. */
 export function columnTypeInPlace(field: ArrowField): ColumnType | undefined {
-  if (!field.dictionary) return columnTypeOf(field.type);
+  if (field.type.is === 'list') return listTypeOf(field, (items) => scalarTypeOf(items.type));
+  if (!field.dictionary) return scalarTypeOf(field.type);
   const { codes } = field.dictionary;
   return codes.is === 'int' && codes.bits === 32 && codes.signed && field.type.is === 'utf8' && !field.type.large
     ? 'dictionary'
@@ -57,29 +61,47 @@ export function columnTypeInPlace(field: ArrowField): ColumnType | undefined {
 
 /** The type that a field gets when its values are copied and may be widened or rescaled, else undefined. */
 export function convertedColumnType(field: ArrowField): ColumnType | undefined {
+  if (field.type.is === 'list') return listTypeOf(field, convertedScalarType);
   if (field.dictionary)
-    return field.type.is === 'utf8' && columnTypeOf(field.dictionary.codes) !== undefined ? 'dictionary' : undefined;
-  switch (field.type.is) {
+    return field.type.is === 'utf8' && scalarTypeOf(field.dictionary.codes) !== undefined ? 'dictionary' : undefined;
+  return convertedScalarType(field);
+}
+
+function convertedScalarType({ type }: ArrowField): ItemType | undefined {
+  switch (type.is) {
     case 'utf8':
       return 'utf8';
     case 'timestamp':
-      return field.type.unit === 's' || field.type.unit === 'ms' ? 'timestamp[ms]' : 'timestamp[us]';
+      return type.unit === 's' || type.unit === 'ms' ? 'timestamp[ms]' : 'timestamp[us]';
     case 'date':
       return 'date32';
     default:
-      return columnTypeOf(field.type);
+      return scalarTypeOf(type);
   }
+}
+
+/** Lists of plain values only: no dictionaries in lists, nor lists as dictionaries. */
+function listTypeOf(field: ArrowField, typeOf: (items: ArrowField) => ItemType | undefined): ColumnType | undefined {
+  const { items } = field;
+  const item = items && !items.dictionary && !field.dictionary ? typeOf(items) : undefined;
+  return item && listOf(item);
 }
 
 /** The error for a field whose type cannot be taken. */
 export function unsupportedField(path: string, field: ArrowField): PodlineError {
-  const type = field.dictionary
-    ? `dictionary<${arrowTypeName(field.type)}, ${arrowTypeName(field.dictionary.codes)}>`
-    : arrowTypeName(field.type);
-  return new PodlineError('PDL_FORMAT_UNSUPPORTED', `column \`${field.name}\` is ${type}, which cannot be used as it lies`, {
-    place: path,
-    hint: 'Write the column as one of: ints, floats, bool, utf8, dictionary<utf8, int32>, timestamp[ms], timestamp[us], date32.',
-  });
+  return new PodlineError(
+    'PDL_FORMAT_UNSUPPORTED',
+    `column \`${field.name}\` is ${fieldTypeName(field)}, which cannot be used as it lies`,
+    {
+      place: path,
+      hint: 'Write the column as one of: ints, floats, bool, utf8, dictionary<utf8, int32>, timestamp[ms], timestamp[us], date32, or a list of one of these without dictionaries.',
+    },
+  );
+}
+
+function fieldTypeName({ type, dictionary, items }: ArrowField): string {
+  const name = items ? `list<${fieldTypeName(items)}>` : arrowTypeName(type);
+  return dictionary ? `dictionary<${name}, ${arrowTypeName(dictionary.codes)}>` : name;
 }
 
 /** Which of the two containers a path holds, by its first bytes. */
@@ -166,9 +188,10 @@ function checkEndian(littleEndian: boolean, path: string): void {
   if (!littleEndian) throw new PodlineError('PDL_FORMAT_UNSUPPORTED', 'the data is big-endian', { place: path });
 }
 
-/** Hands out the buffers of a batch in order, checked against the body. */
+/** Hands out the nodes and buffers of a batch in order, checked against the body. */
 class Buffers {
   #next = 0;
+  #nextNode = 0;
   constructor(
     private readonly batch: BatchMetadata,
     private readonly at: MessageAt,
@@ -190,6 +213,14 @@ class Buffers {
     if (!inside || buffer.length < bytesMin)
       throw new RangeError(`the buffer of ${what} is too short or lies outside of its message`);
     return { offset: this.at.body + buffer.offset, length: buffer.length };
+  }
+  node(what: string): FieldNode {
+    const node = this.batch.nodes[this.#nextNode++];
+    if (!node) throw new RangeError(`${what} is missing`);
+    const { rows, nullCount } = node;
+    if (!Number.isSafeInteger(rows) || rows < 0 || nullCount < 0 || nullCount > rows)
+      throw new RangeError(`${what} says it has ${String(nullCount)} nulls in ${String(rows)} rows`);
+    return node;
   }
 }
 
@@ -224,23 +255,34 @@ function placeBatch(
   if (at.message.is !== 'batch') throw new RangeError('a record batch is something else');
   const { batch } = at.message;
   const buffers = new Buffers(batch, at, path);
-  const columns = fields.map((field, index): ColumnAt => {
+  const columns = fields.map((field): ColumnAt => {
     if (convertedColumnType(field) === undefined) throw unsupportedField(path, field);
-    const { name } = field;
-    const nullCount = batch.nodes[index]?.nullCount ?? 0;
-    if (nullCount < 0 || nullCount > batch.rows) throw new RangeError(`column ${name} says it has ${String(nullCount)} nulls`);
-    const validity = buffers.take(nullCount > 0 ? Math.ceil(batch.rows / 8) : 0, name);
-    const column: ColumnAt = { field, nullCount, validity: nullCount > 0 ? validity : undefined, values: validity };
-    const type = field.dictionary ? field.dictionary.codes : field.type;
-    if (type.is === 'utf8') column.offsets = buffers.take(offsetBytes(type, batch.rows), name);
-    column.values = buffers.take(fixedBytes(type, batch.rows), name);
+    const column = placeColumn(field, field.name, buffers);
+    if (column.rows !== batch.rows)
+      throw new RangeError(`column ${field.name} has ${String(column.rows)} rows in a batch of ${String(batch.rows)}`);
     if (field.dictionary) {
       column.dictionary = dictionaries.get(field.dictionary.id);
-      if (!column.dictionary) throw new RangeError(`the dictionary of column ${name} is missing`);
+      if (!column.dictionary) throw new RangeError(`the dictionary of column ${field.name} is missing`);
     }
     return column;
   });
   return { rows: batch.rows, end: at.end, columns };
+}
+
+/** Depth first, as the format has it: validity, offsets and values of a column, then its items. */
+function placeColumn(field: ArrowField, name: string, buffers: Buffers): ColumnAt {
+  const { rows, nullCount } = buffers.node(name);
+  const validity = buffers.take(nullCount > 0 ? Math.ceil(rows / 8) : 0, name);
+  const column: ColumnAt = { field, rows, nullCount, validity: nullCount > 0 ? validity : undefined, values: validity };
+  const type = field.dictionary ? field.dictionary.codes : field.type;
+  if (type.is === 'utf8' || type.is === 'list') column.offsets = buffers.take(offsetBytes(type, rows), name);
+  if (field.items) {
+    column.values = { offset: validity.offset, length: 0 };
+    column.items = placeColumn(field.items, `items of ${name}`, buffers);
+  } else {
+    column.values = buffers.take(fixedBytes(type, rows), name);
+  }
+  return column;
 }
 
 function fixedBytes(type: ArrowType, rows: number): number {

@@ -9,24 +9,15 @@
  *  2. A value that does not fit its type is told with row, column and value, if it is among those rows.
  */
 import { isUtf8 } from 'node:buffer';
-import { brotliDecompressSync, gunzipSync } from 'node:zlib';
-import { compressors as foreign } from 'hyparquet-compressors';
-import type { Compressors, Encoding } from 'hyparquet';
-import { parquetHeader } from 'hyparquet/src/column.js';
-import { decompressPage } from 'hyparquet/src/datapage.js';
+import type { Encoding } from 'hyparquet';
 import { PodlineError } from '../../contracts/errors.js';
 import type { ColumnData } from '../../scratch/types.js';
 import { sliceColumn } from '../columns.js';
-import { decodeCodes, decodePresence, type Presence } from './hybrid.js';
+import { decodePresence, type Presence } from './hybrid.js';
+import { decodeLists } from './lists.js';
+import { dataPages, decompress } from './pages.js';
 import { notText, type ChunkRequest } from './request.js';
-import { ColumnSink, type DecodedDictionary } from './sink.js';
-import { readValues } from './values.js';
-
-const compressors: Compressors = {
-  ...foreign,
-  GZIP: (input, outputLength) => gunzipSync(input, { maxOutputLength: Math.max(outputLength, 1) }),
-  BROTLI: (input, outputLength) => brotliDecompressSync(input, { maxOutputLength: Math.max(outputLength, 1) }),
-};
+import { ColumnSink } from './sink.js';
 
 export function decodeChunk(request: ChunkRequest): ColumnData {
   try {
@@ -42,31 +33,12 @@ export function decodeChunk(request: ChunkRequest): ColumnData {
 }
 
 function decode(request: ChunkRequest): ColumnData {
-  const { bytes, column, groupRows, from, to } = request;
-  const reader = { view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), offset: 0 };
-  let dictionary: DecodedDictionary | undefined;
+  if (request.column.list !== undefined) return decodeLists(request);
+  const { groupRows, from, to } = request;
   let sink: ColumnSink | undefined;
   let sinkStart = 0;
   let row = 0;
-  while (row < to) {
-    if (reader.offset >= bytes.length) throw new RangeError(`its pages end after ${String(row)} of ${String(groupRows)} rows`);
-    const header = parquetHeader(reader);
-    const start = reader.offset;
-    const end = start + header.compressed_page_size;
-    if (!(end >= start && end <= bytes.length))
-      throw new RangeError(
-        `a page of ${String(header.compressed_page_size)} bytes at ${String(start)} does not lie within the ${String(bytes.length)} bytes of the column`,
-      );
-    reader.offset = end;
-    const body = bytes.subarray(start, end);
-    if (header.type === 'DICTIONARY_PAGE') {
-      const count = header.dictionary_page_header?.num_values ?? 0;
-      const page = decompress(body, header.uncompressed_page_size, request);
-      dictionary = ColumnSink.dictionary(readValues(page, 'PLAIN', count, column), request);
-      continue;
-    }
-    const rows = header.data_page_header?.num_values ?? header.data_page_header_v2?.num_values;
-    if (rows === undefined) continue;
+  for (const { header, body, count: rows, dictionary } of to > 0 ? dataPages(request) : []) {
     if (row + rows > groupRows) throw new RangeError(`its pages hold more than ${String(groupRows)} rows`);
     if (row + rows > from) {
       if (sink === undefined) {
@@ -79,30 +51,25 @@ function decode(request: ChunkRequest): ColumnData {
           : dataPageV2(body, header.data_page_header_v2, header.uncompressed_page_size, request);
       if (presence.present < rows && !request.nullable)
         throw new RangeError(`a value is absent between rows ${String(row)} and ${String(row + rows)}, where none may be`);
-      if (encoding === 'RLE_DICTIONARY' || encoding === 'PLAIN_DICTIONARY') {
-        if (dictionary === undefined) throw new RangeError('a page refers to a dictionary that is not there');
-        const codes =
-          presence.present === 0 ? new Int32Array(0) : decodeCodes(values, 1, values.length, values[0] ?? 0, presence.present);
-        sink.addCodes(codes, dictionary, presence, rows);
-      } else {
-        sink.addValues(readValues(values, encoding, presence.present, column), presence, rows);
-      }
+      sink.addPage(values, encoding, dictionary, presence, rows);
     }
     row += rows;
+    if (row >= to) break;
   }
+  if (row < to) throw new RangeError(`its pages end after ${String(row)} of ${String(groupRows)} rows`);
   if (sink === undefined) return new ColumnSink(request, 0, 0).finish();
   const whole = sink.finish();
   if (whole.type === 'utf8' && !isUtf8(whole.values as Uint8Array)) throw notText(request);
   return sliceColumn(whole, from - sinkStart, to - sinkStart);
 }
 
-interface DataPage {
+interface PageParts {
   presence: Presence;
   values: Buffer;
   encoding: Encoding;
 }
 
-function dataPage(body: Buffer, rows: number, pageBytes: number, encoding: Encoding, request: ChunkRequest): DataPage {
+function dataPage(body: Buffer, rows: number, pageBytes: number, encoding: Encoding, request: ChunkRequest): PageParts {
   const page = decompress(body, pageBytes, request);
   if (request.column.maxDefinition === 0) return { presence: { present: rows, bits: undefined }, values: page, encoding };
   const levels = page.readUInt32LE(0);
@@ -118,7 +85,7 @@ interface V2Header {
   is_compressed?: boolean;
 }
 
-function dataPageV2(body: Buffer, header: V2Header, pageBytes: number, request: ChunkRequest): DataPage {
+function dataPageV2(body: Buffer, header: V2Header, pageBytes: number, request: ChunkRequest): PageParts {
   const start = header.repetition_levels_byte_length;
   const end = start + header.definition_levels_byte_length;
   if (end > body.length) throw new RangeError('its definition levels end behind the page');
@@ -129,10 +96,4 @@ function dataPageV2(body: Buffer, header: V2Header, pageBytes: number, request: 
   const packed = body.subarray(end);
   const values = header.is_compressed === false ? packed : decompress(packed, pageBytes - end, request);
   return { presence, values, encoding: header.encoding };
-}
-
-function decompress(body: Buffer, outputLength: number, { meta }: ChunkRequest): Buffer {
-  if (outputLength === 0) return Buffer.alloc(0);
-  const page = decompressPage(body, outputLength, meta.codec, compressors);
-  return Buffer.from(page.buffer, page.byteOffset, page.byteLength);
 }

@@ -5,8 +5,9 @@
  */
 import { parquetMetadataAsync, parquetSchema } from 'hyparquet';
 import type { FileMetaData, SchemaElement, SchemaTree } from 'hyparquet';
-import type { ColumnSchema, ColumnType } from '../../contracts/block.js';
+import type { ColumnSchema, ColumnType, ItemType, ScalarType } from '../../contracts/block.js';
 import { PodlineError } from '../../contracts/errors.js';
+import { listOf } from '../../scratch/arrow/types.js';
 import type { SourceReader } from '../source-reader.js';
 
 /** What the values of a column mean, apart from how they are stored. */
@@ -28,8 +29,10 @@ export interface ParquetColumn {
   /** Place among the chunks of a row group. */
   index: number;
   meaning: Meaning;
-  /** 1 where a value may be absent. */
-  maxDefinition: 0 | 1;
+  /** The level at which a value is there: flat columns have 1 where it may be absent, else 0. */
+  maxDefinition: number;
+  /** A list of what is described above. */
+  list?: { isNullable: boolean } | undefined;
 }
 
 export interface ParquetFile {
@@ -129,20 +132,42 @@ export function parquetColumns(file: ParquetFile, wanted: readonly string[] | un
         },
       );
     }
-    const { element } = found.tree;
-    const meaning = found.tree.children.length > 0 || element.repetition_type === 'REPEATED' ? undefined : meaningOf(element);
+    const list = listIn(found.tree);
+    const leaf = list?.item ?? found.tree;
+    const { element } = leaf;
+    const isNested = leaf.children.length > 0 || (list === undefined && element.repetition_type === 'REPEATED');
+    const meaning = isNested ? undefined : meaningOf(element);
     if (meaning === undefined) {
-      const what =
-        found.tree.children.length > 0 || element.repetition_type === 'REPEATED'
-          ? 'is nested'
-          : `is of type ${element.converted_type ?? element.logical_type?.type ?? String(element.type)}`;
+      const what = isNested
+        ? 'is nested'
+        : `is of type ${element.converted_type ?? element.logical_type?.type ?? String(element.type)}`;
       throw new PodlineError('PDL_FORMAT_UNSUPPORTED', `column "${name}" of ${place} ${what}, which Podline does not read`, {
         place,
-        hint: 'Name the other columns under `input.columns`, or write the column flat.',
+        hint: 'Name the other columns under `input.columns`, or write the column flat, or as a list of plain values.',
       });
     }
-    return { name, element, index: found.index, meaning, maxDefinition: element.repetition_type === 'REQUIRED' ? 0 : 1 };
+    const isOptional = element.repetition_type === 'REQUIRED' || element.repetition_type === 'REPEATED' ? 0 : 1;
+    if (list === undefined) return { name, element, index: found.index, meaning, maxDefinition: isOptional };
+    const maxDefinition = (list.isNullable ? 1 : 0) + 1 + isOptional;
+    return { name, element, index: found.index, meaning, maxDefinition, list: { isNullable: list.isNullable } };
   });
+}
+
+/**
+ * The item of a list: below a repeated group in between as the format wants it, or itself repeated as older writers have it. Undefined: no
+ * list. What the item is, is not looked at.
+ */
+function listIn({ element, children }: SchemaTree): { item: SchemaTree; isNullable: boolean } | undefined {
+  if (element.repetition_type === 'REPEATED') return undefined;
+  const [repeated] = children;
+  if (element.converted_type !== 'LIST' && element.logical_type?.type !== 'LIST') return undefined;
+  if (repeated === undefined || children.length !== 1 || repeated.element.repetition_type !== 'REPEATED') return undefined;
+  const isNullable = element.repetition_type === 'OPTIONAL';
+  if (repeated.children.length === 0) return { item: repeated, isNullable };
+  const [item] = repeated.children;
+  return item === undefined || repeated.children.length !== 1 || item.element.repetition_type === 'REPEATED'
+    ? undefined
+    : { item, isNullable };
 }
 
 const countLeaves = (tree: SchemaTree): number =>
@@ -150,6 +175,11 @@ const countLeaves = (tree: SchemaTree): number =>
 
 /** The type that a column has where none is declared; text becomes `dictionary` where `asDictionary`. */
 export function naturalType(column: ParquetColumn, asDictionary: boolean): ColumnType {
+  if (column.list === undefined) return naturalScalar(column, asDictionary);
+  return listOf(naturalScalar(column, false) as ItemType);
+}
+
+function naturalScalar(column: ParquetColumn, asDictionary: boolean): ScalarType {
   const { meaning } = column;
   switch (meaning.kind) {
     case 'integer':
@@ -176,6 +206,7 @@ export function naturalType(column: ParquetColumn, asDictionary: boolean): Colum
 
 /** A column is nullable unless it is required, or the statistics of every row group say that it has no nulls. */
 export function schemaOf(file: ParquetFile, column: ParquetColumn, type: ColumnType): ColumnSchema {
+  if (column.list !== undefined) return { name: column.name, type, nullable: column.list.isNullable };
   const noNulls = file.metadata.row_groups.every(
     (group) => group.columns[column.index]?.meta_data?.statistics?.null_count === 0n,
   );

@@ -16,11 +16,12 @@
 import { parquetHeader } from 'hyparquet/src/column.js';
 import type { ColumnSchema, ColumnType } from '../../contracts/block.js';
 import { PodlineError } from '../../contracts/errors.js';
+import { itemTypeOf } from '../../scratch/arrow/types.js';
 import type { ColumnData } from '../../scratch/types.js';
 import { sliceColumn, type Batch } from '../columns.js';
 import { GrowingDictionary } from '../dictionary.js';
 import type { SourceReader } from '../source-reader.js';
-import type { ColumnWishes, TableReader } from '../table-reader.js';
+import type { ColumnWishes, ParquetPlan, TableReader } from '../table-reader.js';
 import { decodeChunk } from './chunk.js';
 import { chunkRange, naturalType, parquetColumns, readFooter, schemaOf, type ParquetColumn, type ParquetFile } from './footer.js';
 import { canBecome } from './values.js';
@@ -54,7 +55,7 @@ export async function openParquet(
   const wanted: Wanted[] = [];
   for (const column of parquetColumns(file, wishes.names)) {
     const declared = wishes.typeOf(column.name);
-    if (declared !== undefined && !canBecome(column.meaning, declared)) {
+    if (declared !== undefined && !isReadAs(column, declared)) {
       const natural = naturalType(column, false);
       throw new PodlineError(
         'PDL_COLUMN_TYPE',
@@ -72,11 +73,53 @@ export async function openParquet(
       dictionary: type === 'dictionary' ? new GrowingDictionary(column.name) : undefined,
     });
   }
-  return {
+  const plan: ParquetPlan = {
+    format: 'parquet',
     schema: wanted.map((each) => each.schema),
+    groupStarts: file.groupStarts,
+    groupBytes: file.metadata.row_groups.map((group) =>
+      wanted.reduce((sum, { column }) => {
+        const [start, end] = chunkRange(group.columns[column.index]?.meta_data);
+        return sum + end - start;
+      }, 0),
+    ),
+    rows: [from, to],
+  };
+  return {
+    schema: plan.schema,
+    plan,
     batches: (skipRows) => readGroups(file, wanted, from, to, Math.min(from + skipRows, to)),
   };
 }
+
+/** The footer that was read last by this thread: parts of one file come one after another. */
+let lastFile: { key: string; file: ParquetFile } | undefined;
+
+/** The rows of a row group, for a thread that reads a part: columns and types are those of the plan. */
+export async function openParquetPart(source: SourceReader, plan: ParquetPlan, part: { from: number }): Promise<Batch[]> {
+  const key = `${source.uri}\0${source.identity}`;
+  if (lastFile?.key !== key) lastFile = { key, file: await readFooter(source) };
+  const file = { ...lastFile.file, source };
+  const columns = parquetColumns(
+    file,
+    plan.schema.map(({ name }) => name),
+  );
+  const wanted = columns.flatMap((column, index): Wanted[] => {
+    const schema = plan.schema[index];
+    if (schema === undefined) return [];
+    return [{ column, schema, dictionary: schema.type === 'dictionary' ? new GrowingDictionary(schema.name) : undefined }];
+  });
+  const from = Math.max(plan.rows[0], plan.groupStarts[part.from] ?? 0);
+  const to = Math.min(plan.rows[1], plan.groupStarts[part.from + 1] ?? 0);
+  const batches: Batch[] = [];
+  for await (const batch of readGroups(file, wanted, from, to, from)) batches.push(batch);
+  return batches;
+}
+
+const isReadAs = (column: ParquetColumn, type: ColumnType): boolean => {
+  const item = itemTypeOf(type);
+  return (item !== undefined) === (column.list !== undefined) && canBecome(column.meaning, item ?? type);
+};
 
 async function* readGroups(
   file: ParquetFile,
@@ -125,7 +168,7 @@ const offsetOf = (group: ParquetFile['metadata']['row_groups'][number], { column
   chunkRange(group.columns[column.index]?.meta_data)[0];
 
 async function isSmallDictionary(file: ParquetFile, column: ParquetColumn): Promise<boolean> {
-  if (column.meaning.kind !== 'text') return false;
+  if (column.meaning.kind !== 'text' || column.list !== undefined) return false;
   const metas = file.metadata.row_groups.map((group) => group.columns[column.index]?.meta_data);
   const [first] = metas;
   if (first === undefined || !metas.every((meta) => meta?.encodings.some(isDictionary) === true)) return false;

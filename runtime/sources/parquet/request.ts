@@ -18,6 +18,8 @@ export interface ChunkRequest {
   from: number;
   to: number;
   dictionary: GrowingDictionary | undefined;
+  /** Lists, whose items go through the same code as values of flat columns: the row that an item lies in. */
+  rowOf?: ((item: number) => number) | undefined;
   /** How messages call the file. */
   name: string;
 }

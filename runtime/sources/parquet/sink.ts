@@ -1,11 +1,14 @@
 /** The column that a chunk is decoded into: takes pages one after another and ends as Arrow buffers. */
 import { isUtf8 } from 'node:buffer';
+import type { Encoding } from 'hyparquet';
+import type { ColumnType } from '../../contracts/block.js';
 import { PodlineError } from '../../contracts/errors.js';
+import { gather } from '../../scratch/gather.js';
 import type { ColumnData } from '../../scratch/types.js';
 import { bitBytes, fixedArray, placeBits, setBits, type FixedArray } from '../columns.js';
-import type { Presence } from './hybrid.js';
+import { decodeCodes, type Presence } from './hybrid.js';
 import { notText, type ChunkRequest } from './request.js';
-import { convertNumbers, type PageValues, type Texts } from './values.js';
+import { convertNumbers, readValues, type PageValues, type Texts } from './values.js';
 
 export type DecodedDictionary =
   /** Numbers, converted already. */
@@ -47,6 +50,18 @@ export class ColumnSink {
     return { is: 'codes', length, codes: encodeTexts(texts, request) };
   }
 
+  /** Values as a data page has them. */
+  addPage(values: Buffer, encoding: Encoding, dictionary: DecodedDictionary | undefined, presence: Presence, rows: number): void {
+    if (encoding !== 'RLE_DICTIONARY' && encoding !== 'PLAIN_DICTIONARY') {
+      this.addValues(readValues(values, encoding, presence.present, this.request.column), presence, rows);
+      return;
+    }
+    if (dictionary === undefined) throw new RangeError('a page refers to a dictionary that is not there');
+    const codes =
+      presence.present === 0 ? new Int32Array(0) : decodeCodes(values, 1, values.length, values[0] ?? 0, presence.present);
+    this.addCodes(codes, dictionary, presence, rows);
+  }
+
   addCodes(codes: Int32Array, dictionary: DecodedDictionary, presence: Presence, rows: number): void {
     const wrong = firstOver(codes, dictionary.length);
     if (wrong >= 0)
@@ -56,7 +71,7 @@ export class ColumnSink {
         this.#addTexts(dictionary.texts, codes, presence, rows);
         return;
       case 'codes':
-        this.#place(gather(dictionary.codes, codes), presence, rows);
+        this.#place(pick(dictionary.codes, 'int32', codes), presence, rows);
         return;
       case 'fixed': {
         const { bad } = dictionary;
@@ -69,7 +84,7 @@ export class ColumnSink {
             codes,
             bad,
           );
-        this.#place(gather(dictionary.values, codes), presence, rows);
+        this.#place(pick(dictionary.values, this.request.type, codes), presence, rows);
       }
     }
   }
@@ -121,7 +136,8 @@ export class ColumnSink {
     let value = 0;
     for (let i = 0; i < rows; i++) {
       if (presence.bits !== undefined && (((presence.bits[i >> 3] ?? 0) >> (i & 7)) & 1) === 0) continue;
-      const row = this.firstRow + this.#rows + i;
+      const slot = this.firstRow + this.#rows + i;
+      const row = this.request.rowOf?.(slot) ?? slot;
       if (bad[codes === undefined ? value : (codes[value] ?? 0)] === 1 && row >= this.request.from && row < this.request.to) {
         const { column, groupStart, name, type } = this.request;
         throw new PodlineError(
@@ -227,31 +243,12 @@ function asUnits(array: FixedArray): Bits {
   return width === 2 ? new Uint16Array(buffer, byteOffset, byteLength / 2) : new Int32Array(buffer, byteOffset, byteLength / 4);
 }
 
-function gather<T extends FixedArray>(from: T, codes: Int32Array): T {
-  const out = new (from.constructor as new (length: number) => T)(codes.length);
-  const target = asUnits(out);
-  const source = asUnits(from);
-  if (from.BYTES_PER_ELEMENT === 8) gather8(target as Int32Array, source as Int32Array, codes);
-  else if (from.BYTES_PER_ELEMENT === 4) gather4(target as Int32Array, source as Int32Array, codes);
-  else if (from.BYTES_PER_ELEMENT === 2) gather2(target as Uint16Array, source as Uint16Array, codes);
-  else gather1(target as Uint8Array, source as Uint8Array, codes);
-  return out;
-}
-function gather1(out: Uint8Array, from: Uint8Array, codes: Int32Array): void {
-  for (let i = 0; i < codes.length; i++) out[i] = from[codes[i] ?? 0] ?? 0;
-}
-function gather2(out: Uint16Array, from: Uint16Array, codes: Int32Array): void {
-  for (let i = 0; i < codes.length; i++) out[i] = from[codes[i] ?? 0] ?? 0;
-}
-function gather4(out: Int32Array, from: Int32Array, codes: Int32Array): void {
-  for (let i = 0; i < codes.length; i++) out[i] = from[codes[i] ?? 0] ?? 0;
-}
-function gather8(out: Int32Array, from: Int32Array, codes: Int32Array): void {
-  for (let i = 0; i < codes.length; i++) {
-    const code = (codes[i] ?? 0) * 2;
-    out[2 * i] = from[code] ?? 0;
-    out[2 * i + 1] = from[code + 1] ?? 0;
-  }
+/** The values of the dictionary that codes name. */
+function pick(values: FixedArray, type: ColumnType, codes: Int32Array): FixedArray {
+  const rows = new Uint32Array(codes.buffer, codes.byteOffset, codes.length);
+  // A bool is a byte here.
+  const column: ColumnData = { type: type === 'bool' ? 'uint8' : type, rows: values.length, nullCount: 0, values };
+  return gather(column, rows).values as FixedArray;
 }
 
 /** Puts the values, in order, where a bit is set; what lies between stays 0. */

@@ -277,6 +277,21 @@ describe('a pipeline', () => {
     ).rejects.toMatchObject({ code: 'PDL_STAGE_COLUMNS', place: 'a.x' });
   });
 
+  it('is told of every column that is wrong, at its stage', async () => {
+    await write({ 'a.ts': declaring(`x: 'int64', z: 'utf8'`, `y: 'int8'`), 'b.ts': declaring(`y: 'list<int8>'`, `w: 'int8'`) });
+    const refused = resolve(
+      '  input: {format: csv, columns: {x: int32}}\n  stages: [{name: a, uses: ./a.ts}, {name: b, uses: ./b.ts, after: [a]}]\n',
+    );
+    await expect(refused).rejects.toMatchObject({
+      code: 'PDL_STAGE_COLUMNS',
+      message: [
+        'stage a asks for the column x of type int64; it reaches it as int32 from input',
+        'stage a asks for the column z of type utf8; what reaches it has x int32',
+        'stage b asks for the column y of type list<int8>; it reaches it as int8 from a',
+      ].join('\n'),
+    });
+  });
+
   it('of 128 stages is resolved', async () => {
     const names = Array.from({ length: 128 }, (_, index) => `s${index}`);
     await write(Object.fromEntries(names.map((name) => [`${name}.ts`, declaring('', `${name}: 'int32'`)])));

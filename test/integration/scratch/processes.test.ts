@@ -1,10 +1,13 @@
 /** The scratch between real processes: writers that are killed in the middle of an append, and writers side by side. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
 import { expect, it, onTestFinished } from 'vitest';
-import type { WriterRequest } from '../../../runtime/scratch/types.js';
+import type { WriterRequest, WrittenBlock } from '../../../runtime/scratch/types.js';
 import { entryPath } from '../../../runtime/platform/entries.js';
+import { needs } from '../../support/require.js';
 import { int32s, lineageOf, makeScratch, memoryDir, optionsIn, readColumn, shardId } from '../../unit/scratch/helpers.js';
 
 entryPath('runtime/scratch/scratch'); // says so when dist is not built
@@ -94,6 +97,81 @@ it('lets several processes append to streams of their own at once', async () => 
     .segments(shardId)
     .reduce((sum, { committedBytes }) => sum + Math.ceil((committedBytes + 8) / 4096) * 4096, 0);
   expect(scratch.usage().usedBytes).toBe(bytes);
+});
+
+it('commits in the order of the stream what several threads write at once', async () => {
+  const dir = memoryDir();
+  const scratch = await makeScratch({}, dir);
+  const request = requestOf('a', 'run');
+  await scratch.beginRun(shardId, 'a', request.run);
+  const writer = await scratch.openWriter(request);
+  const [blocks, rows, threads] = [90, 20_000, 3];
+  const waiting = new Map<number, WrittenBlock>();
+  const commits: number[] = [];
+  const workers = Array.from({ length: threads }, (_, from) => {
+    const options = optionsIn(dir, { role: 'stage' });
+    const workerData = { options, request, from, step: threads, blocks, rows };
+    return new Worker(new URL('part-thread.mjs', import.meta.url), { workerData });
+  });
+  await new Promise<void>((resolve, reject) => {
+    let next = 0;
+    for (const worker of workers) {
+      worker.on('error', reject);
+      worker.on('message', ({ block, written }: { block: number; written: WrittenBlock }) => {
+        waiting.set(block, written);
+        const ready: WrittenBlock[] = [];
+        for (let found = waiting.get(next); found; found = waiting.get(next)) {
+          ready.push(found);
+          waiting.delete(next++);
+        }
+        if (ready.length === 0) return;
+        commits.push(ready.length);
+        writer.commitWritten(ready, { consumed: next }).then(() => {
+          if (scratch.progress(shardId, 'a')?.consumed === blocks) resolve();
+        }, reject);
+      });
+    }
+  });
+  const ended = workers.map((worker) => once(worker, 'exit'));
+  for (const worker of workers) worker.postMessage('close');
+  await Promise.all(ended);
+  expect(await writer.seal()).toMatchObject({ blocks, rows: blocks * rows });
+  await writer.close();
+  expect(commits.reduce((sum, count) => sum + count, 0)).toBe(blocks);
+  expect(readColumn(scratch, 'a', 'n').every((value, row) => value === Math.floor(row / rows))).toBe(true);
+  const segments = scratch.segments(shardId);
+  expect(segments.map(({ ended: isWhole }) => isWhole)).toEqual([true, true, true]);
+  await scratch.verifyStream(shardId, 'a');
+  expect(scratch.usage().usedBytes).toBe(segments.reduce((sum, { path }) => sum + statSync(path).blocks * 512, 0));
+});
+
+needs('tmpfs').it('gives back the room of a killed writer to the last page, and uses its segment no more', async () => {
+  const dir = memoryDir();
+  const scratch = await makeScratch({}, dir);
+  const request: WriterRequest = { ...requestOf('a', 'run-1'), kind: 'bytes', schema: [] };
+  await scratch.beginRun(shardId, 'a', request.run);
+  const script = fileURLToPath(new URL('hold.mjs', import.meta.url));
+  const args = { options: optionsIn(dir, { role: 'stage' }), request, bytes: 1_000_000 };
+  const child = spawn(process.execPath, [script, JSON.stringify(args)], { stdio: ['ignore', 'pipe', 'inherit'] });
+  onTestFinished(() => {
+    child.kill('SIGKILL');
+  });
+  await said(child, 1);
+  const [held] = scratch.segments(shardId);
+  expect(statSync(held?.path ?? '').blocks * 512).toBeGreaterThan(2_000_000);
+  const ended = once(child, 'exit');
+  child.kill('SIGKILL');
+  await ended;
+  const next = { ...request, run: { runId: 'run-2', epoch: 1 } };
+  await scratch.beginRun(shardId, 'a', next.run);
+  const writer = await scratch.openWriter(next);
+  expect(scratch.usage().usedBytes).toBe(4096);
+  expect(statSync(held?.path ?? '').blocks * 512).toBe(4096);
+  await writer.appendBytes(Buffer.from('later'));
+  await writer.seal();
+  expect(scratch.segments(shardId)).toHaveLength(2);
+  await scratch.verifyStream(shardId, 'a');
+  await writer.close();
 });
 
 it('shows a commit of another process as soon as that process tells of it', async () => {

@@ -62,16 +62,25 @@ describe('rows as lines of JSON', () => {
   const lines =
     "import { createInterface } from 'node:readline'; for await (const line of createInterface({ input: process.stdin })) { const row = JSON.parse(line);";
 
-  it('go in and come out, with nulls, times and numbers beyond 2^53', async () => {
+  it('go in and come out, with nulls, times, lists and numbers beyond 2^53', async () => {
     const ended = await run(
       await script(
-        `${lines} console.log(JSON.stringify({ ...row, twice: row.n * 2, even: row.n % 2 === 0, nested: [row.n] })); }`,
+        `${lines} console.log(JSON.stringify({ ...row, twice: row.n * 2, even: row.n % 2 === 0, list: [row.n], nested: { n: row.n } })); }`,
         { stdio: 'ndjson' },
       ),
     );
     expect(ended.error).toBeUndefined();
     expect(ended.rows).toBe(4);
-    expect(rows()[0]).toEqual({ n: 0, word: 'w0', at: '1970-01-01T00:00:00.000Z', id: 7, twice: 0, even: true, nested: '[0]' });
+    expect(rows()[0]).toEqual({
+      n: 0,
+      word: 'w0',
+      at: '1970-01-01T00:00:00.000Z',
+      id: 7,
+      twice: 0,
+      even: true,
+      list: [0],
+      nested: '{"n":0}',
+    });
     expect(rows()[3]).toEqual({
       n: 3,
       word: null,
@@ -79,7 +88,8 @@ describe('rows as lines of JSON', () => {
       id: 2 ** 60,
       twice: 6,
       even: false,
-      nested: '[3]',
+      list: [3],
+      nested: '{"n":3}',
     });
   });
 

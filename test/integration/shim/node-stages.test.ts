@@ -140,6 +140,79 @@ describe.each([
   });
 });
 
+describe('many threads', () => {
+  it('commit in the order of the blocks, whichever is done first', async () => {
+    await numbers(60, 10);
+    // Every fourth block waits until the next one is being worked on, and thereby is overtaken.
+    const source = `{ async block(b) {
+      const { existsSync, writeFileSync } = await import('node:fs');
+      const sign = (block) => ${JSON.stringify(join(agent.dir, 'sign-'))} + block;
+      writeFileSync(sign(b.index), '');
+      while (b.index % 4 === 0 && !existsSync(sign(b.index + 1))) await new Promise((r) => setImmediate(r));
+      return {};
+    } }`;
+    const shim = await put(await moduleOf(source, { workers: 3 }));
+    expect(await agent.run(shim, 'work')).toMatchObject({ outcome: 'committed', blocks: 60, rows: 600 });
+    expect(read('n')).toEqual(Array.from({ length: 600 }, (_, n) => n));
+  });
+
+  it('tell by message what does not fit into the ring', async () => {
+    await numbers(5, 1);
+    const names = Array.from({ length: 700 }, (_, n) => `column_${n}`);
+    const source = `{ output: ${JSON.stringify(Object.fromEntries(names.map((name) => [name, 'int8'])))}, keep: 'none',
+      block: (b) => ({ rows: 1, columns: Object.fromEntries(${JSON.stringify(names)}.map((name) => [name, Int8Array.of(b.index)])) }) }`;
+    const shim = await put(await moduleOf(source, { workers: 2 }));
+    expect(await agent.run(shim, 'work')).toMatchObject({ outcome: 'committed', blocks: 5, rows: 5 });
+    expect(read('column_699')).toEqual([0, 1, 2, 3, 4]);
+  });
+
+  it('ask for room one after another, and go on where they are told to', async () => {
+    await agent.close();
+    agent = await FakeAgent.start({ sizeBytesMax: 8 * 1024 * 1024 });
+    await numbers(24, 1);
+    let asking = 0;
+    let most = 0;
+    agent.room = async () => {
+      most = Math.max(most, ++asking);
+      await new Promise((resolve) => setImmediate(resolve));
+      asking--;
+      return 'ssd' as const;
+    };
+    const source =
+      '{ output: { filler: "utf8" }, keep: "none", block: (b) => ({ rows: 1, columns: { filler: [String(b.index).repeat(1 << 20)] } }) }';
+    const ended = await agent.run(await put(await moduleOf(source, { workers: 3 })), 'work');
+    expect(ended).toMatchObject({ outcome: 'committed', rows: 24 });
+    expect(most).toBe(1);
+    expect(ended.bytes.ssd.written).toBeGreaterThan(10 * 1024 * 1024);
+    expect(read('filler').map((text) => Number(String(text).slice(0, String(text).length >> 20)))).toEqual(
+      Array.from({ length: 24 }, (_, n) => n),
+    );
+  });
+
+  it('are as many as are worth it, where a stage leaves that open', async () => {
+    await numbers(40, 10);
+    const source = `{ output: { thread: 'int32' }, async block(b) {
+      const { threadId } = await import('node:worker_threads');
+      const until = performance.now() + 20;
+      while (performance.now() < until);
+      return { columns: { thread: new Int32Array(b.rows).fill(threadId) } };
+    } }`;
+    const shim = await put(await moduleOf(source, { workers: 'auto' }), { workers: 2 });
+    const threadsOf = async (): Promise<unknown[]> => {
+      await agent.scratch.dropStream(agent.shardId, 'work');
+      expect(await agent.run(shim, 'work')).toMatchObject({ outcome: 'committed', rows: 400 });
+      expect(read('n')).toEqual(Array.from({ length: 400 }, (_, n) => n));
+      return read('thread');
+    };
+    // It begins in the thread of the shim, where nothing is to be started, and goes over to others when they are up.
+    let threads = await threadsOf();
+    expect(threads[0]).toBe(0);
+    while (threads.every((thread) => thread === 0)) threads = await threadsOf();
+    // What it has learned it keeps.
+    expect((await threadsOf()).every((thread) => thread !== 0)).toBe(true);
+  });
+});
+
 describe('what a stage does to itself', () => {
   it.each([
     ['an endless loop on a thread', { workers: 2 }],

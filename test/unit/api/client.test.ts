@@ -82,6 +82,18 @@ describe.each(Object.entries(ways))('the client %s', (way, connect) => {
     expect(await client.progress('flights')).toEqual({ pending: 0, running: 0, completed: 1, failed: 0, cancelled: 0 });
   });
 
+  it('waits for more shards at once than it keeps connections', async () => {
+    const { client, coordinator } = await both();
+    const keys = Array.from({ length: 40 }, (_, index) => `k${String(index)}`);
+    const answers = await client.submitAll(
+      'flights',
+      keys.map((key) => of(key)),
+    );
+    const ended = Promise.all(answers.map((answer) => client.waitFor(answer.outcome === 'accepted' ? answer.id : '')));
+    for (const _ of keys) await work(coordinator);
+    expect((await ended).map(({ key, state }) => [key, state])).toEqual(keys.map((key) => [key, 'completed']));
+  });
+
   it('submits many at once and as a stream, each answered in order, the bad ones by themselves', async () => {
     const { client } = await both();
     const bad = { key: 'bad', source: { format: 'csv' } } as unknown as SubmissionInput;

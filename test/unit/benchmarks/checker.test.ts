@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { hashOfFolder, voidRunners } from '../../../benchmarks/checker.js';
+import { hashOfFolder } from '../../../benchmarks/checker.js';
 
 describe('hashOfFolder', () => {
   let dir = '';
@@ -39,16 +39,5 @@ describe('hashOfFolder', () => {
   it('refuses a folder without results, so that nothing equals nothing', async () => {
     await mkdir(join(dir, 'empty'));
     await expect(hashOfFolder(join(dir, 'empty'))).rejects.toThrow('holds no result');
-  });
-});
-
-describe('voidRunners', () => {
-  it('names those of which one hash is not the reference, and those that have none', () => {
-    const hashes = new Map([
-      ['equal', ['x', 'x']],
-      ['once-other', ['x', 'y', 'x']],
-      ['nothing', []],
-    ]);
-    expect(voidRunners(hashes, 'x')).toEqual(new Set(['once-other', 'nothing']));
   });
 });

@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { Codec } from '../../../benchmarks/codecs/codec.js';
 import { columnsCodec } from '../../../benchmarks/codecs/columns.js';
+import { ndjsonLines, packedRecords, type Plain } from '../../../benchmarks/codecs/objects.js';
+import { protoChunks, protoOrders } from '../../../benchmarks/codecs/proto.js';
+import type { BlockCodec } from '../../../benchmarks/codecs/codec.js';
 import { ndjsonCodec } from '../../../benchmarks/codecs/ndjson.js';
 import { recordsCodec } from '../../../benchmarks/codecs/records.js';
 import { batchOf, type Table } from '../../../benchmarks/table.js';
@@ -28,6 +31,58 @@ function tableOf(rows: number): Table {
   };
   return { rows, columns: new Map(schema.map(({ name }) => [name, columns[name as keyof typeof columns].toData()])) };
 }
+
+const records: Plain[] = Array.from({ length: 5000 }, (_, id) => ({
+  id,
+  customer: `Zürich "${String(id)}"\n`,
+  price: id / 3,
+  paid: id % 2 === 0,
+}));
+
+/** Sends records in pieces of the given size. */
+function sent(codec: BlockCodec<Plain[]>, pieceBytes: number): Plain[] {
+  const bytes = Buffer.concat([...codec.encode(records)]);
+  const decoder = codec.decoder();
+  const out: Plain[] = [];
+  for (let at = 0; at < bytes.length; at += pieceBytes)
+    for (const block of decoder.push(Buffer.from(bytes.subarray(at, at + pieceBytes)))) out.push(...block);
+  for (const block of decoder.end()) out.push(...block);
+  return out;
+}
+
+describe.each([
+  ['lines of records', ndjsonLines],
+  ['packed records', packedRecords(false)],
+  ['packed records with bundled strings', packedRecords(true)],
+])('%s', (_, codec) => {
+  it.each([7, 4096, 10_000_000])('bring every record over, in pieces of %i bytes', (pieceBytes) => {
+    expect(sent(codec, pieceBytes)).toEqual(records);
+  });
+
+  it('refuse a stream that was cut off', () => {
+    const decoder = codec.decoder();
+    const bytes = Buffer.concat([...codec.encode(records)]);
+    expect(() => [...decoder.push(bytes.subarray(0, bytes.length - 3)), ...decoder.end()]).toThrow('the stream ended within');
+  });
+});
+
+describe('protobuf messages', () => {
+  it('hold bytes in chunks', () => {
+    const bytes = Buffer.alloc(600_000, 'chunk');
+    const decoder = protoChunks.decoder();
+    const messages = [...protoChunks.encode(bytes)];
+    expect(messages.length).toBeGreaterThan(1);
+    expect(Buffer.concat(messages.flatMap((message) => [...decoder.push(message as Buffer)])).equals(bytes)).toBe(true);
+  });
+
+  it('hold orders, false and zero and what is not there yet told apart', () => {
+    const order = { id: 0, at: 1.5, customer: '', country: 'CH', price: 0.1, quantity: 0, discount: 0, paid: false };
+    const [message] = protoOrders.encode([order, { ...order, total: 0, band: 'small' }]);
+    const [orders] = protoOrders.decoder().push(message as Buffer);
+    expect(orders).toEqual([order, { ...order, total: 0, band: 'small' }]);
+    expect(Object.keys(orders![0]!)).toEqual(Object.keys(order));
+  });
+});
 
 const readable = (tables: readonly Table[]): unknown[] => tables.flatMap((table) => rowsOf(batchOf(table, 0)));
 

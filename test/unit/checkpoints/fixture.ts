@@ -6,6 +6,7 @@ import { inputStream, type ColumnSchema, type Lineage } from '../../../runtime/c
 import type { ResolvedStage } from '../../../runtime/contracts/manifest.js';
 import { openCheckpoints } from '../../../runtime/checkpoints/checkpoints.js';
 import { recover } from '../../../runtime/checkpoints/recovery.js';
+import type { ReadingStage } from '../../../runtime/line/live-columns.js';
 import type { Checkpoints, Recovery, WriteRequest, Written } from '../../../runtime/checkpoints/types.js';
 import { silentLogger } from '../../../runtime/platform/logger.js';
 import { openScratch } from '../../../runtime/scratch/scratch.js';
@@ -221,13 +222,13 @@ export const write = (
 export const recoverInto = (
   checkpoints: Checkpoints,
   scratch: Scratch,
-  over: { epoch?: number; lineages?: Map<string, Lineage>; resumeFrom?: string } = {},
+  over: { epoch?: number; lineages?: Map<string, Lineage>; resumeFrom?: string; stages?: readonly ReadingStage[] } = {},
 ): Promise<Recovery> =>
   recover({
     shardId,
     epoch: over.epoch ?? 2,
     pipeline: 'flights',
-    stages,
+    stages: over.stages ?? stages,
     results,
     lineages: over.lineages ?? lineagesOf(),
     scratch,

@@ -1,12 +1,16 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   decideCheckpoints,
   observeWrite,
+  weighCheckpoints,
   type Cadence,
   type CheckpointDecision,
   type PlaceState,
   type StreamToKeep,
+  type StreamWritten,
 } from '../../../runtime/line/checkpoint-policy.js';
+import { neededStreams } from '../../../runtime/line/resume.js';
 
 const stream = (name: string, over: Partial<StreamToKeep> = {}): StreamToKeep => ({
   stream: name,
@@ -77,7 +81,45 @@ describe('decideCheckpoints', () => {
     expect(onSsd('auto', streams, { bytesPerMs: 1_000 })).toBeUndefined();
     const decision = onSsd('auto', streams, { bytesPerMs: 10_000 });
     expect(decision).toMatchObject({ newBytes: 2_000_000, atRiskMs: 1000, writeMs: 210 });
-    expect(decision?.why).toBe('doing model again would take 1000 ms, writing 2000000 bytes about 210 ms');
+    expect(decision?.why).toBe(
+      'doing model again would take 1000 ms, which counts half because the shard was never lost; writing 2000000 bytes about 210 ms, restoring them 200 ms',
+    );
+  });
+
+  it('counts work in full once the shard was lost', () => {
+    const streams = [stream('model', { workMs: 600, bytes: 2_000_000 })];
+    const speed = { bytesPerMs: 10_000 };
+    expect(onSsd('auto', streams, speed)).toBeUndefined();
+    const history = { makings: new Map(), losses: 2 };
+    const [decision] = decideCheckpoints(streams, { ssd: place('auto', speed) }, 0, history);
+    expect(decision?.why).toContain('and the shard was lost 2 times');
+  });
+
+  it('counts restoring: what is done again as fast as it is read is not written', () => {
+    const cheap = stream('decode', { workMs: 700, bytes: 1_000_000_000 });
+    expect(onSsd('auto', [cheap], { bytesPerMs: 3_000_000 })).toBeUndefined();
+    expect(onSsd('auto', [{ ...cheap, workMs: 1_400 }], { bytesPerMs: 3_000_000 })).toMatchObject({ atRiskMs: 1_400 });
+  });
+
+  it('counts the work of streams that are gone and that nothing else would bring back', () => {
+    const streams = [stream('count', { workMs: 5, bytes: 8 })];
+    const makings = new Map([
+      ['input', { after: [], workMs: 400 }],
+      ['clean', { after: ['input'], workMs: 300 }],
+      ['count', { after: ['clean'], workMs: 5 }],
+    ]);
+    const asked = (written: PlaceState['written']): number | undefined =>
+      decideCheckpoints(streams, { ssd: place('stage', { written }) }, 0, { makings, losses: 0 })[0]?.atRiskMs;
+    expect(asked(new Map())).toBe(705);
+    expect(asked(cleanWritten)).toBe(5);
+    expect(asked(new Map([['clean', { sealed: false, blocks: 1, bytes: 1, workMs: 1 }]]))).toBe(705);
+  });
+
+  it('says with its numbers what it does not write', () => {
+    const [verdict] = weighCheckpoints([stream('filter', { workMs: 20, bytes: 500_000_000 })], { ssd: place('auto') }, 0);
+    expect(verdict).toMatchObject({ due: false, streams: ['filter'], atRiskMs: 20, restoreMs: 625, writeMs: 635 });
+    expect(verdict?.why).toMatch(/^doing filter again would take 20 ms/);
+    expect(weighCheckpoints([stream('clean')], { ssd: place('auto', { written: cleanWritten }) }, 0)).toEqual([]);
   });
 
   it('leaves a place alone whose last write is under way', () => {
@@ -96,6 +138,110 @@ describe('decideCheckpoints', () => {
       0,
     );
     expect(decisions.map(({ place: where }) => where)).toEqual(['volume']);
+  });
+});
+
+/**
+ * A shard on its way through a graph: `input` → s0 …, each stage after some of those before it. Each step lets one stream grow, and then
+ * the policy is asked and obeyed, as the agent and the writer of checkpoints do it.
+ */
+interface Step {
+  pick: number;
+  workMs: number;
+  bytes: number;
+  seal: boolean;
+}
+const graphs = fc
+  .integer({ min: 1, max: 5 })
+  .chain((size) => fc.tuple(...Array.from({ length: size }, (_, at) => fc.subarray(['input', ...names(at)], { minLength: 1 }))));
+const steps = fc.array(
+  fc.record({
+    pick: fc.nat(),
+    workMs: fc.integer({ min: 0, max: 2_000 }),
+    bytes: fc.integer({ min: 0, max: 2_000_000_000 }),
+    seal: fc.boolean(),
+  }),
+  { minLength: 1, maxLength: 60 },
+);
+const names = (size: number): string[] => Array.from({ length: size }, (_, at) => `s${String(at)}`);
+
+interface Walked {
+  workMs: number;
+  decisions: CheckpointDecision[];
+  streams: ReadonlyMap<string, StreamToKeep>;
+  written: ReadonlyMap<string, StreamWritten>;
+  /** Streams that a resume would want in the end. */
+  needed: ReadonlySet<string>;
+}
+
+function walk(graph: readonly string[][], taken: readonly Step[], cadence: Cadence, losses: number): Walked {
+  const stages = graph.map((after, at) => ({ name: `s${String(at)}`, after }));
+  const inputs = new Map<string, readonly string[]>([['input', []], ...stages.map(({ name, after }) => [name, after] as const)]);
+  const streams = new Map<string, StreamToKeep>();
+  let written = new Map<string, StreamWritten>();
+  const decisions: CheckpointDecision[] = [];
+  const isSealed = (name: string): boolean => streams.get(name)?.sealed === true;
+  const needed = (): Set<string> => neededStreams(stages, [`s${String(graph.length - 1)}`], isSealed);
+  let workMs = 0;
+  for (const step of taken) {
+    const growing = [...inputs].filter(([name, after]) => !isSealed(name) && after.every(isSealed)).map(([name]) => name);
+    const name = growing[step.pick % Math.max(1, growing.length)];
+    if (name === undefined) break;
+    const before = streams.get(name) ?? { stream: name, sealed: false, blocks: 0, bytes: 0, workMs: 0 };
+    workMs += step.workMs;
+    streams.set(name, {
+      ...before,
+      sealed: step.seal,
+      blocks: before.blocks + 1,
+      bytes: before.bytes + step.bytes,
+      workMs: before.workMs + step.workMs,
+    });
+    const kept = [...streams.values()].filter((at) => needed().has(at.stream));
+    const makings = new Map([...inputs].map(([at, after]) => [at, { after, workMs: streams.get(at)?.workMs ?? 0 }]));
+    for (const decision of decideCheckpoints(kept, { ssd: place(cadence, { written }) }, workMs, { makings, losses })) {
+      for (const at of decision.streams) {
+        const now = streams.get(at);
+        expect(written.get(at), `${at} is not held whole yet`).not.toMatchObject({ sealed: true, blocks: now?.blocks });
+      }
+      const fresh = new Map([
+        ...written,
+        ...kept.filter((at) => decision.streams.includes(at.stream)).map((at) => [at.stream, at] as const),
+      ]);
+      written = new Map([...fresh].filter(([at]) => needed().has(at)));
+      decisions.push(decision);
+    }
+  }
+  return { workMs, decisions, streams, written, needed: needed() };
+}
+
+describe('a shard on its way', () => {
+  it('spends less than half of its work on writing and on reading back, while it was never lost; then never more than the work', () => {
+    fc.assert(
+      fc.property(graphs, steps, fc.nat({ max: 2 }), (graph, taken, losses) => {
+        const { workMs, decisions } = walk(graph, taken, 'auto', losses);
+        const movingMs = decisions.reduce((total, { writeMs, restoreMs }) => total + writeMs + restoreMs, 0);
+        expect(movingMs).toBeLessThanOrEqual(workMs * (losses === 0 ? 0.5 : 1));
+      }),
+    );
+  });
+
+  it('counts no work twice', () => {
+    fc.assert(
+      fc.property(graphs, steps, fc.constantFrom<Cadence>('auto', 'stage', { blocks: 2 }), (graph, taken, cadence) => {
+        const { workMs, decisions } = walk(graph, taken, cadence, 0);
+        expect(decisions.reduce((total, { atRiskMs }) => total + atRiskMs, 0)).toBeLessThanOrEqual(workMs);
+      }),
+    );
+  });
+
+  it('never waits with a whole stream when the cadence is stage', () => {
+    fc.assert(
+      fc.property(graphs, steps, (graph, taken) => {
+        const { streams, written, needed } = walk(graph, taken, 'stage', 0);
+        for (const { stream: name, sealed: whole } of streams.values())
+          if (whole && needed.has(name)) expect(written.get(name)?.sealed).toBe(true);
+      }),
+    );
   });
 });
 

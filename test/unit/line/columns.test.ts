@@ -75,6 +75,29 @@ describe('columns flow', () => {
     ]);
   });
 
+  it('under other names and in another order', () => {
+    const { faults, columns } = flow(
+      pipeline(typed, {
+        a: { declares: { ...block({}, {}), rename: { z: 'x' } } },
+        b: {
+          after: ['a'],
+          declares: { ...block({ z: { type: 'int32' } }, { w: { type: 'bool' } }, ['w', 'y', 's']), rename: { y: 'z' } },
+        },
+      }),
+    );
+    expect(faults).toEqual([]);
+    expect([columns('a'), columns('b')]).toEqual([
+      ['z int32', 's utf8'],
+      ['w bool', 'y int32', 's utf8'],
+    ]);
+  });
+
+  it('side by side where branches give one column the same name', () => {
+    const renamed = { ...block({}, {}), rename: { z: 'x' } };
+    const both = { after: ['l', 'r'], declares: block({ z: { type: 'int32' } }, {}) };
+    expect(flow(pipeline(typed, { l: { declares: renamed }, r: { declares: renamed }, m: both })).faults).toEqual([]);
+  });
+
   it('from the schema of the source where it was read', () => {
     const schema: ColumnSchema[] = [{ name: 'z', type: 'bool', nullable: false }];
     expect(flow(pipeline('{format: parquet}', { a: { declares: block({ z: { type: 'bool' } }, {}) } }), schema)).toMatchObject({
@@ -114,6 +137,33 @@ describe('a fault says stage, column, what is there and what was asked', () => {
       'a column to keep that is not there',
       pipeline(typed, { a: { declares: block({}, {}, ['q']) } }),
       'stage a keeps the column q; what reaches it has x int32, s utf8',
+    ],
+    [
+      'a column to rename that is not there',
+      pipeline(typed, { a: { declares: { ...block({}, {}), rename: { z: 'q' } } } }),
+      'stage a renames the column q; what reaches it has x int32, s utf8',
+    ],
+    [
+      'a new name that is taken',
+      pipeline(typed, { a: { declares: { ...block({}, {}), rename: { s: 'x' } } } }),
+      'stage a renames a column to s, which is the name of another; what reaches it has x int32, s utf8',
+    ],
+    [
+      'a column asked for under the name that it had before',
+      pipeline(typed, {
+        a: { declares: { ...block({}, {}), rename: { z: 'x' } } },
+        b: { after: ['a'], declares: block({ x: { type: 'int32' } }, {}) },
+      }),
+      'stage b asks for the column x of type int32; what reaches it has z int32, s utf8',
+    ],
+    [
+      'two branches that give one name to different columns',
+      pipeline('{format: csv, columns: {x: int32, y: int32}}', {
+        l: { declares: { ...block({}, {}, ['z']), rename: { z: 'x' } } },
+        r: { declares: { ...block({}, {}, ['z']), rename: { z: 'y' } } },
+        m: { after: ['l', 'r'], declares: block({}, {}) },
+      }),
+      'the inputs of stage m do not go together: x and y of input both reach it as z',
     ],
     [
       'columns where bytes are',

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { planResidents, planSlots, residentsOf, slotsMax, slotsOf } from '../../../runtime/line/concurrency.js';
-import { explainLine, explainShard } from '../../../runtime/line/explain.js';
+import { explainLine, explainShard, whyWaiting } from '../../../runtime/line/explain.js';
 import {
   needOfShard,
   nextReadOf,
@@ -47,11 +47,11 @@ describe('slots, where the manifest leaves them open', () => {
 
 describe('memory', () => {
   it('is assumed by format and size, and by what was seen when there is something seen', () => {
-    const size = { format: 'csv' as const, sourceBytes: 100_000_000, stages: 4 };
+    const size = { format: 'csv' as const, sourceBytes: 100_000_000, outputsAtOnce: 4 };
     expect(needOfShard(size)).toBeGreaterThan(size.sourceBytes);
     const observed = observeNeed(nothingObserved, 50_000_000, 100_000_000);
     expect(needOfShard(size, observed)).toBe(62_500_000);
-    expect(needOfShard({ format: 'parquet', stages: 1 }, observed)).toBe(62_500_000);
+    expect(needOfShard({ format: 'parquet', outputsAtOnce: 1 }, observed)).toBe(62_500_000);
   });
 
   it('is made by spilling what is read last, and then what is largest, never what is in use', () => {
@@ -135,5 +135,26 @@ describe('explanations', () => {
     expect(explainLine(heart.state, 0)).toMatch(/"s0", "s1" are put into slots; 1 of at most 1 shards are here\. It is full\./);
     heart.tell({ type: 'drain' });
     expect(explainLine(heart.state, 0)).toMatch(/it is drained/);
+  });
+
+  it('say what a line that does no work waits for, and nothing while it works', () => {
+    const heart = new Heart(pipelineOf(chainOf(2)));
+    heart.tell({ type: 'tick' });
+    expect(whyWaiting(heart.state, 0)).toBeUndefined();
+    heart.lease('a');
+    expect(whyWaiting(heart.state, 0)).toBe('shard "a" is loaded');
+    heart.loaded('a');
+    expect(whyWaiting(heart.state, 0)).toBe('stage "s0" of shard "a" waits for its slot: the stage is being put into it');
+    heart.warm();
+    expect(whyWaiting(heart.state, 0)).toBeUndefined();
+    heart.fail('s0');
+    expect(whyWaiting(heart.state, 0)).toMatch(/^stage "s0" of shard "a" failed .* tried again in 0\.1 s/);
+    heart.tick(100);
+    heart.commit('s0');
+    heart.commit('s1');
+    expect(whyWaiting(heart.state, 100)).toBe('shard "a" is delivered');
+    const drained = new Heart(pipelineOf(chainOf(1)));
+    drained.tell({ type: 'drain' });
+    expect(whyWaiting(drained.state, 0)).toBe('it is drained and takes no new shards');
   });
 });

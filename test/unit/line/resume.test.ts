@@ -1,7 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Lineage } from '../../../runtime/contracts/block.js';
+import type { ReadingStage } from '../../../runtime/line/live-columns.js';
 import {
+  isSomethingGone,
   knownStreams,
   neededStreams,
   planResume,
@@ -201,6 +203,55 @@ describe('planResume', () => {
         },
       ),
     );
+  });
+});
+
+describe('streams that have lost columns', () => {
+  const column = { type: 'int32' } as const;
+  const reads = (name: string, after: string, input: string): ReadingStage => ({
+    name,
+    after: [after],
+    declares: { form: 'block', input: { [input]: column }, output: { [`${name}-out`]: column }, keep: 'all' },
+  });
+  /** clean reads a; sum reads what clean made, and nothing of the input. */
+  const before = [reads('clean', 'input', 'a'), reads('sum', 'clean', 'clean-out')].map((stage) =>
+    stage.name === 'sum'
+      ? { ...stage, declares: { form: 'aggregate', input: { 'clean-out': column }, keep: 'none' } as const }
+      : stage,
+  );
+  const clean: HeldStream = { ...whole('clean'), freed: ['a', 'b'] };
+  const asked = (more: Partial<ResumeQuestion>): ResumePlan =>
+    planResume({
+      stages: before,
+      results: ['sum'],
+      wanted: new Map([...wanted, ['sum', lineage('sum')], ['late', lineage('late')]]),
+      held: { scratch: holding(clean) },
+      ...more,
+    });
+
+  it('are used while nothing needs these', () => {
+    expect(actions(asked({}))).toEqual({ input: 'skip', clean: 'keep', sum: 'make' });
+  });
+
+  it('are not used when a stage that was added needs them, and the reason names them', () => {
+    const stages = [...before, { ...reads('late', 'clean', 'b'), name: 'late' }];
+    const made = asked({ stages, results: ['sum', 'late'] });
+    expect(actions(made)).toMatchObject({ input: 'make', clean: 'make', late: 'make' });
+    expect(made.drop).toEqual(['clean']);
+    expect(why(made, 'clean')).toBe(
+      'clean runs from its beginning: what the scratch holds of clean is not used: a stage needs a, b now, which had been given back when nothing was to read it any more',
+    );
+    expect(isSomethingGone({ stages, results: ['sum', 'late'] }, [clean])).toBe(true);
+    expect(isSomethingGone({ stages: before, results: ['sum'] }, [clean])).toBe(false);
+  });
+
+  it('give way to a farther copy that has them, and take with them what only they could be made from', () => {
+    const stages = [...before, reads('late', 'clean', 'b')];
+    const results = ['sum', 'late'];
+    const held = { scratch: holding({ ...whole('input'), freed: ['b'] }, clean), ssd: holding(whole('clean')) };
+    expect(actions(asked({ stages, results, held }))).toMatchObject({ clean: 'ssd', late: 'make' });
+    const nowhere = { scratch: holding({ ...whole('input'), freed: ['b'] }, clean) };
+    expect(actions(asked({ stages, results, held: nowhere }))).toMatchObject({ input: 'make', clean: 'make' });
   });
 });
 

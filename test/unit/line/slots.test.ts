@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { chainOf, diamondOf, pipelineOf, randomGraph } from '../../simulation/pipelines.js';
+import { chainOf, diamondOf, pipelineOf, randomGraph, withForms } from '../../simulation/pipelines.js';
 import { Random } from '../../simulation/random.js';
 import { makeWorld, runToEnd, type WorldOptions } from '../../simulation/world.js';
 import { fewestSwaps } from '../../support/fewest-swaps.js';
@@ -25,10 +25,17 @@ function swapsOf(options: Pick<WorldOptions, 'pipeline' | 'shards' | 'config'> &
 describe('the plan of slots', () => {
   it('swaps each stage in once for one shard: chains', () => {
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 6 }), fc.integer(), (length, slots, seed) => {
-        expect(swapsOf({ pipeline: pipelineOf(chainOf(length)), shards: 1, config: { slots }, seed }).swaps).toBe(length);
-      }),
-      { numRuns: 60 },
+      fc.property(
+        fc.integer({ min: 1, max: 40 }),
+        fc.integer({ min: 1, max: 6 }),
+        fc.boolean(),
+        fc.integer(),
+        (length, slots, streaming, seed) => {
+          const stages = streaming ? withForms(new Random(seed), chainOf(length)) : chainOf(length);
+          expect(swapsOf({ pipeline: pipelineOf(stages), shards: 1, config: { slots }, seed }).swaps).toBe(length);
+        },
+      ),
+      { numRuns: 120 },
     );
   });
 
@@ -39,17 +46,19 @@ describe('the plan of slots', () => {
         fc.integer({ min: 1, max: 24 }),
         fc.integer({ min: 1, max: 6 }),
         fc.integer({ min: 1, max: 4 }),
+        fc.boolean(),
         fc.integer(),
-        (diamond, size, slots, cores, seed) => {
-          const stages = diamond ? diamondOf(size) : randomGraph(new Random(seed), size);
+        (diamond, size, slots, cores, streaming, seed) => {
+          const graph = diamond ? diamondOf(size) : randomGraph(new Random(seed), size);
+          const stages = streaming ? withForms(new Random(seed), graph) : graph;
           expect(swapsOf({ pipeline: pipelineOf(stages), shards: 1, config: { slots, cores }, seed }).swaps).toBe(stages.length);
         },
       ),
-      { numRuns: 150 },
+      { numRuns: 300 },
     );
   });
 
-  it('reaches the fewest swaps that there can be when shards follow each other', () => {
+  it('reaches the fewest swaps that there can be when shards follow each other, and stages too', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 6 }),
@@ -72,11 +81,12 @@ describe('the plan of slots', () => {
         fc.integer({ min: 3, max: 16 }),
         fc.integer({ min: 2, max: 4 }),
         fc.integer({ min: 4, max: 12 }),
+        fc.boolean(),
         fc.integer(),
-        (length, slots, residentsMax, seed) => {
+        (length, slots, residentsMax, streaming, seed) => {
           fc.pre(length > slots);
           const { swaps, runs } = swapsOf({
-            pipeline: pipelineOf(chainOf(length)),
+            pipeline: pipelineOf(streaming ? withForms(new Random(seed), chainOf(length)) : chainOf(length)),
             shards: 24,
             config: { slots, residentsMax },
             seed,

@@ -50,8 +50,14 @@ export const table: { schema: ColumnSchema[]; blocks: Record<string, ColumnData>
       ['ms', 'timestamp[ms]'],
       ['us', 'timestamp[us]'],
       ['day', 'date32'],
+      ['nums', 'list<int32>'],
+      ['words', 'list<utf8>'],
     ] as const
-  ).map(([name, type]) => ({ name, type, nullable: ['i32', 'i64', 'f64', 'yes', 'text', 'code', 'ms', 'day'].includes(name) })),
+  ).map(([name, type]) => ({
+    name,
+    type,
+    nullable: ['i32', 'i64', 'f64', 'yes', 'text', 'code', 'ms', 'day', 'nums'].includes(name),
+  })),
   blocks: [0, 1].map((block) => {
     const gap = [true, true, false];
     return {
@@ -71,6 +77,16 @@ export const table: { schema: ColumnSchema[]; blocks: Record<string, ColumnData>
       ms: column('timestamp[ms]', BigInt64Array.of(978307200123n, -1n, 0n), 3, gap),
       us: column('timestamp[us]', BigInt64Array.of(978307200123456n, -1n, 0n), 3),
       day: column('date32', Int32Array.of(11323, -1, 0), 3, gap),
+      nums: {
+        ...column('list<int32>', new Uint8Array(0), 3, gap),
+        offsets: Int32Array.of(0, 3, 3, 3),
+        items: column('int32', Int32Array.of(1, 0, 3), 3, [true, false, true]),
+      },
+      words: {
+        ...column('list<utf8>', new Uint8Array(0), 3),
+        offsets: Int32Array.of(0, 2, 3, 4),
+        items: utf8(['a "x"', '', null, 'ü']),
+      },
     };
   }),
 };
@@ -94,6 +110,8 @@ export const rowsAsJson = [0, 1].flatMap((block) => [
     ms: '2001-01-01T00:00:00.123Z',
     us: '2001-01-01T00:00:00.123456Z',
     day: '2001-01-01',
+    nums: [1, null, 3],
+    words: ['a "x"', ''],
   },
   {
     i8: -128,
@@ -112,6 +130,8 @@ export const rowsAsJson = [0, 1].flatMap((block) => [
     ms: '1969-12-31T23:59:59.999Z',
     us: '1969-12-31T23:59:59.999999Z',
     day: '1969-12-31',
+    nums: [],
+    words: [null],
   },
   {
     i8: 127,
@@ -130,6 +150,8 @@ export const rowsAsJson = [0, 1].flatMap((block) => [
     ms: null,
     us: '1970-01-01T00:00:00.000000Z',
     day: null,
+    nums: null,
+    words: ['ü'],
   },
 ]);
 

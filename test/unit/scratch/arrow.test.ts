@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { columnTypes, type ColumnSchema, type ColumnType } from '../../../runtime/contracts/block.js';
+import { columnTypes, itemTypes, type ColumnSchema, type ColumnType, type ScalarType } from '../../../runtime/contracts/block.js';
 import { arrowSchemaInPlace } from '../../../runtime/scratch/adopt.js';
 import { readArrowBlocks } from '../../../runtime/scratch/arrow/file-reader.js';
 import { writeArrowFile, type ArrowBlock } from '../../../runtime/scratch/arrow/file-writer.js';
@@ -24,7 +24,7 @@ import {
   type Value,
 } from './helpers.js';
 
-const sample: Record<ColumnType, Value[]> = {
+const scalarSample: Record<ScalarType, Value[]> = {
   int8: [1, null, -1],
   int16: [1, null, -1],
   int32: [1, null, -1],
@@ -42,6 +42,10 @@ const sample: Record<ColumnType, Value[]> = {
   'timestamp[us]': [1_000_000n, null, -1_000_000n],
   date32: [1, null, -1],
 };
+const sample = {
+  ...scalarSample,
+  ...Object.fromEntries(itemTypes.map((type) => [`list<${type}>`, [scalarSample[type], null, []]])),
+} as Record<ColumnType, Value[]>;
 const schema = columnTypes.map((type): ColumnSchema => ({ name: type, type, nullable: true }));
 const sampleBlock = (): ArrowBlock => ({
   rows: 3,
@@ -224,7 +228,7 @@ reader = getattr(ipc, 'open_' + sys.argv[2])(source)
 table = reader.read_all()
 table.validate(full=True)
 print(json.dumps({'rows': table.to_pydict(), 'types': [str(f.type) for f in table.schema], 'allocated': pa.total_allocated_bytes() - before}, default=str))`;
-  const expected = {
+  const scalars = {
     int8: [1, null, -1],
     int16: [1, null, -1],
     int32: [1, null, -1],
@@ -241,6 +245,10 @@ print(json.dumps({'rows': table.to_pydict(), 'types': [str(f.type) for f in tabl
     'timestamp[ms]': ['1970-01-01 00:00:01', null, '1969-12-31 23:59:59'],
     'timestamp[us]': ['1970-01-01 00:00:01', null, '1969-12-31 23:59:59'],
     date32: ['1970-01-02', null, '1969-12-31'],
+  };
+  const expected = {
+    ...scalars,
+    ...Object.fromEntries(itemTypes.map((type) => [`list<${type}>`, [scalars[type], null, []]])),
   };
   const twice = Object.fromEntries(Object.entries(expected).map(([name, values]) => [name, [...values, ...values]]));
 
@@ -292,6 +300,7 @@ print(json.dumps({'rows': table.to_pydict(), 'types': [str(f.type) for f in tabl
 import sys, pyarrow as pa, pyarrow.ipc as ipc
 batch = pa.record_batch({
   'n': pa.array([1, None, 3], pa.int32()), 's': pa.array(['x', None, 'yz']), 'b': pa.array([True, False, None]),
+  'l': pa.array([[1, None], None, []], pa.list_(pa.int16())), 'w': pa.array([['p'], ['', None], ['qr', 's']]),
   'd': pa.array(['u', 'v', 'u']).dictionary_encode(), 't': pa.array([1, 2, None], pa.timestamp('us', 'UTC')),
 })
 with getattr(ipc, 'new_' + sys.argv[2])(sys.argv[1], batch.schema) as writer:
@@ -311,6 +320,8 @@ with getattr(ipc, 'new_' + sys.argv[2])(sys.argv[1], batch.schema) as writer:
     expect(readColumn(scratch, 'a', 'b')).toEqual([true, false, null, false, null]);
     expect(readColumn(scratch, 'a', 'd')).toEqual(['u', 'v', 'u', 'v', 'u']);
     expect(readColumn(scratch, 'a', 't')).toEqual([1n, 2n, null, 2n, null]);
+    expect(readColumn(scratch, 'a', 'l')).toEqual([[1, null], null, [], null, []]);
+    expect(readColumn(scratch, 'a', 'w')).toEqual([['p'], ['', null], ['qr', 's'], ['', null], ['qr', 's']]);
     await scratch.verifyStream(shardId, 'a');
     expect(wholeArrowSegment(scratch, shardId, 'a')).toMatchObject({ container });
   });
@@ -322,13 +333,16 @@ columns = {
   'codes': pa.array(['u', 'v', 'u']).dictionary_encode().cast(pa.dictionary(pa.int8(), pa.string())),
   'seconds': pa.array([1, None, 2], pa.timestamp('s')), 'ns': pa.array([1500, -1, None], pa.timestamp('ns')),
   'day': pa.array([datetime.date(1970, 1, 2), None, datetime.date(1969, 12, 31)], pa.date64()),
+  'lists': pa.array([['x'], None, ['', 'yz']], pa.list_(pa.large_string())),
+  'nested': pa.array([[[1]], None, [[2], []]], pa.list_(pa.list_(pa.int8()))),
+  'coded': pa.ListArray.from_arrays([0, 1, 2, 2], pa.array(['u', 'v']).dictionary_encode()),
 }
 table = pa.table({name: columns[name] for name in sys.argv[2].split(',')})
 with ipc.new_file(sys.argv[1], table.schema, options=ipc.IpcWriteOptions(compression=sys.argv[3] or None)) as writer: writer.write_table(table)`;
 
   it('writes types that are read by converting them', () => {
     const path = join(memoryDir(), 'foreign.arrow');
-    py(foreign, path, 'large,codes,seconds,ns,day', '');
+    py(foreign, path, 'large,codes,seconds,ns,day,lists', '');
     expect(blocksOf(path)).toEqual([
       {
         large: ['x', null, 'yz'],
@@ -336,6 +350,7 @@ with ipc.new_file(sys.argv[1], table.schema, options=ipc.IpcWriteOptions(compres
         seconds: [1000n, null, 2000n],
         ns: [1n, -1n, null],
         day: [1, null, -1],
+        lists: [['x'], null, ['', 'yz']],
       },
     ]);
   });
@@ -344,6 +359,9 @@ with ipc.new_file(sys.argv[1], table.schema, options=ipc.IpcWriteOptions(compres
     ['large', '', /column `large` is large_utf8/],
     ['codes', '', /column `codes` is dictionary<utf8, int8>/],
     ['seconds', '', /column `seconds` is timestamp\[s\]/],
+    ['lists', '', /column `lists` is list<large_utf8>/],
+    ['nested', '', /column `nested` is list<list<int8>>/],
+    ['coded', '', /column `coded` is list<dictionary<utf8, int32>>/],
     ['seconds', 'zstd', /compressed \(zstd\)/],
   ])('writes %s %s, which cannot be taken over and is refused by name', async (columns, compression, message) => {
     const path = join(memoryDir(), 'foreign.arrow');

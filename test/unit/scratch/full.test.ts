@@ -4,7 +4,19 @@ import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { wholePages } from '../../../runtime/scratch/accounts.js';
 import { needs } from '../../support/require.js';
-import { blockOf, int32s, makeScratch, memoryDir, optionsIn, readColumn, rejection, run, shardId, writerOf } from './helpers.js';
+import {
+  blockOf,
+  int32s,
+  lineageOf,
+  makeScratch,
+  memoryDir,
+  optionsIn,
+  readColumn,
+  rejection,
+  run,
+  shardId,
+  writerOf,
+} from './helpers.js';
 
 const MiB = 1024 * 1024;
 const column = (bytes: number): { name: string; data: ReturnType<typeof blockOf> }[] => [{ name: 'n', data: blockOf(bytes) }];
@@ -83,6 +95,20 @@ it('leaves no file of a segment that never got a block', async () => {
   expect(readdirSync(join(spillDir, shardId))).toHaveLength(1);
 });
 
+needs('root').it('leaves no file of a segment whose first block found the disk full', async () => {
+  const dir = memoryDir();
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'podline-test', dir]);
+  onTestFinished(() => {
+    execFileSync('umount', ['-l', dir]);
+  });
+  const scratch = await makeScratch({ sizeBytesMax: 1024 * MiB }, dir);
+  const writer = await writerOf(scratch, 'a', int32s());
+  expect(await rejection(writer.appendTable(2 * MiB, column(8 * MiB)))).toMatchObject({ code: 'PDL_SCRATCH_FULL' });
+  await writer.close();
+  expect(readdirSync(join(optionsIn(dir).dir, 'shards', shardId))).toEqual([]);
+  expect(scratch.usage().usedBytes).toBe(0);
+});
+
 it('gives back what a dead writer had reserved when its successor opens the stream', async () => {
   const scratch = await makeScratch();
   const dead = await writerOf(scratch, 'a', int32s());
@@ -132,4 +158,38 @@ needs('root').it('turns a really full tmpfs into the same error, and can still d
   await scratch.dropStream(shardId, 'first');
   expect(await writer.appendTable(MiB / 4, column(MiB))).toMatchObject({ rows: MiB / 4 });
   await scratch.verifyStream(shardId, 'a');
+});
+
+needs('root').it('says that a tmpfs is full when room in it is asked for, and never ends the process instead', async () => {
+  const dir = memoryDir();
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=16m', 'podline-test', dir]);
+  onTestFinished(() => {
+    execFileSync('umount', ['-l', dir]);
+  });
+  const scratch = await makeScratch({ sizeBytesMax: 1024 * MiB }, dir);
+  const request = { shardId, stream: 'a', kind: 'bytes' as const, schema: [], lineage: lineageOf('a'), run };
+  const writer = await writerOf(scratch, 'a', [], request);
+  const part = scratch.openPart(request);
+  onTestFinished(() => part.close());
+  expect(() => part.allocate(64 * MiB)).toThrow(expect.objectContaining({ code: 'PDL_SCRATCH_FULL' }));
+  expect(scratch.usage().usedBytes).toBe(0);
+  let blocks = 0;
+  for (;;) {
+    try {
+      // Every byte of what was given is written: it is there, or it is not given.
+      const room = part.allocate(MiB);
+      room.fill(blocks + 1);
+      await writer.commitWritten([part.writeBytes(room)], { consumed: (blocks += 1) });
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'PDL_SCRATCH_FULL', message: expect.stringContaining('ENOSPC') });
+      break;
+    }
+  }
+  expect(blocks).toBeGreaterThan(5);
+  await scratch.verifyStream(shardId, 'a');
+  // A reader of what is committed finds no page that is not there.
+  const reader = scratch.openReader(shardId);
+  onTestFinished(() => reader.close());
+  const sums = scratch.blocks(shardId, 'a').map((block) => reader.payload(block).every((byte) => byte === block.seq + 1));
+  expect(sums).toEqual(Array.from({ length: blocks }, () => true));
 });

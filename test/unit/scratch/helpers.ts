@@ -3,8 +3,16 @@ import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
-import type { ColumnSchema, ColumnType, Lineage, RunRecord } from '../../../runtime/contracts/block.js';
-import { physicalTypes } from '../../../runtime/scratch/arrow/types.js';
+import {
+  itemTypes,
+  type ColumnSchema,
+  type ColumnType,
+  type Lineage,
+  type ListType,
+  type RunRecord,
+  type ScalarType,
+} from '../../../runtime/contracts/block.js';
+import { itemTypeOf, physicalTypes } from '../../../runtime/scratch/arrow/types.js';
 import { openScratch } from '../../../runtime/scratch/scratch.js';
 import type {
   ColumnData,
@@ -77,7 +85,32 @@ export async function writerOf(
   return writer;
 }
 
-export type Value = number | bigint | boolean | string | null;
+/** Of a column of lists: arrays of plain values. */
+export type Value = number | bigint | boolean | string | null | readonly Value[];
+
+const scalarSamples: Record<ScalarType, Value[]> = {
+  int8: [-128, 0, null, 127],
+  int16: [-32768, null, 32767],
+  int32: [-(2 ** 31), null, 2 ** 31 - 1],
+  int64: [-(2n ** 63n), null, 2n ** 63n - 1n],
+  uint8: [0, null, 255],
+  uint16: [0, null, 65535],
+  uint32: [0, null, 2 ** 32 - 1],
+  uint64: [0n, null, 2n ** 64n - 1n],
+  float32: [1.5, null, -0.25, Infinity],
+  float64: [Math.PI, null, Number.NaN, -0],
+  bool: [true, null, false, true, true, false, null, true, true],
+  utf8: ['', 'ä', null, 'line\nbreak', '🛫'],
+  dictionary: ['b', 'a', null, 'b', ''],
+  'timestamp[ms]': [-1n, null, 1_700_000_000_000n],
+  'timestamp[us]': [0n, null, 1_700_000_000_000_000n],
+  date32: [-719162, null, 19_000],
+};
+const listSamples = Object.fromEntries(
+  itemTypes.map((type) => [`list<${type}>`, [scalarSamples[type], null, [], scalarSamples[type].slice(1), [null]]]),
+) as Record<ListType, Value[]>;
+/** Values of every type, extremes and nulls among them. */
+export const samples: Record<ColumnType, Value[]> = { ...scalarSamples, ...listSamples };
 
 /** A column of plain values; null where there is none. */
 export function columnOf(type: ColumnType, values: readonly Value[]): ColumnData {
@@ -95,6 +128,13 @@ export function columnOf(type: ColumnType, values: readonly Value[]): ColumnData
     const codes = Int32Array.from(values, (value) => (value === null ? 0 : words.indexOf(String(value))));
     return { ...data, values: codes, dictionary: utf8Of(words) };
   }
+  const itemType = itemTypeOf(type);
+  if (itemType) {
+    const lists = values.map((value) => (Array.isArray(value) ? (value as Value[]) : []));
+    const offsets = new Int32Array(rows + 1);
+    for (const [row, list] of lists.entries()) offsets[row + 1] = (offsets[row] ?? 0) + list.length;
+    return { ...data, offsets, items: columnOf(itemType, lists.flat()) };
+  }
   const { array } = physicalTypes[type];
   const target = new array(rows);
   for (const [row, value] of values.entries()) target[row] = (value ?? (typeof target[0] === 'bigint' ? 0n : 0)) as never;
@@ -106,8 +146,10 @@ export function valuesOf(data: ColumnData): Value[] {
   const isNull = (row: number): boolean => data.nullCount > 0 && !bitAt(data.validity ?? new Uint8Array(0), row);
   const text = (of: Utf8Data, index: number): string =>
     new TextDecoder().decode(of.values.slice(of.offsets[index], of.offsets[index + 1]));
+  const items = data.items && valuesOf(data.items);
   return Array.from({ length: data.rows }, (_, row): Value => {
     if (isNull(row)) return null;
+    if (items) return items.slice(data.offsets?.[row], data.offsets?.[row + 1]);
     if (data.type === 'bool') return bitAt(data.values as Uint8Array, row);
     if (data.type === 'utf8')
       return text({ length: data.rows, offsets: data.offsets ?? new Int32Array(0), values: data.values as Uint8Array }, row);

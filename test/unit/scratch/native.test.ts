@@ -1,6 +1,10 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { closeSync, existsSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { crc32 as zlibCrc32 } from 'node:zlib';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { packageRoot } from '../../../runtime/platform/entries.js';
 import { defaultReads, loadNative, type NativeFunctions } from '../../../runtime/scratch/native.js';
@@ -92,4 +96,89 @@ describe.runIf(functions !== undefined)('the native part', () => {
     const content = readFileSync(path);
     expect([content[16_383], content[16_384], content[49_151], content[49_152]]).toEqual([1, 0, 0, 1]);
   });
+
+  it('computes the checksum of zlib, by the instructions of the processor and by tables', () => {
+    const bytes = Buffer.from(Array.from({ length: 5_000 }, (_, index) => (index * 2_654_435_761) >>> 13));
+    for (const from of [0, 1, 7, 15]) {
+      for (const length of [0, 1, 7, 8, 15, 16, 17, 63, 64, 65, 79, 80, 127, 128, 129, 191, 1_000, 4_096, 4_321]) {
+        const piece = bytes.subarray(from, from + length);
+        for (const before of [0, 0xffffffff, 0x12345678]) {
+          const expected = zlibCrc32(piece, before);
+          expect([native.crc32(piece, before), native.crc32Portable(piece, before)]).toEqual([expected, expected]);
+        }
+      }
+    }
+    expect(native.crc32(new Uint8Array(bytes.buffer, bytes.byteOffset, 3))).toBe(zlibCrc32(bytes.subarray(0, 3)));
+    expect(() => native.crc32('text' as never)).toThrow(TypeError);
+    expect(() => native.crc32(new Float64Array(2) as never)).toThrow(TypeError);
+  });
+
+  it('gives out exactly the bytes of a file that were asked for, to be written', () => {
+    const { path, fd } = fileOf(Buffer.alloc(5_000, 1));
+    native.reserve(fd, 4_000, 3_000);
+    const buffer = native.mapOutput(fd, 5_000, 2_000);
+    expect(buffer.byteLength).toBe(2_000);
+    new Uint8Array(buffer).fill(7);
+    const content = readFileSync(path);
+    expect([content.length, content[4_999], content[5_000], content[6_999]]).toEqual([7_000, 1, 7, 7]);
+    const view = new Uint8Array(buffer);
+    expect(native.unmap(buffer)).toBe(true);
+    expect([view.length, view[0]]).toEqual([0, undefined]);
+    view[0] = 9;
+    expect(readFileSync(path)[5_000]).toBe(7);
+    closeSync(fd);
+  });
+
+  it('takes a file for one opening of it, until its descriptor and maps are gone', () => {
+    const { path, fd } = fileOf(Buffer.alloc(4_096));
+    const other = openSync(path, 'r+');
+    expect([native.take(fd), native.take(fd), native.take(other)]).toEqual([true, true, false]);
+    const buffer = native.mapOutput(fd, 0, 4_096);
+    closeSync(fd);
+    expect(native.take(other)).toBe(false);
+    native.unmap(buffer);
+    expect(native.take(other)).toBe(true);
+    closeSync(other);
+  });
+
+  it('detaches buffers in worker threads as well, and survives threads that end with maps open', async () => {
+    const { path } = fileOf(Buffer.from('mapped'));
+    const prebuild = join(prebuilds, prebuildName(native));
+    const script = `
+      const { parentPort, workerData } = require('node:worker_threads');
+      const { openSync, closeSync } = require('node:fs');
+      const native = require(workerData.prebuild);
+      const fd = openSync(workerData.path, 'r+');
+      const views = [native.map(fd, 0, 6), native.mapOutput(fd, 0, 6)].map((buffer) => new Uint8Array(buffer));
+      const before = views.map((view) => view[0]);
+      for (const { buffer } of views) native.unmap(buffer);
+      const after = views.map((view) => [view.length, view[0]]);
+      let error;
+      try { new Uint8Array(views[0].buffer)[0] } catch (thrown) { error = thrown.name }
+      native.map(fd, 0, 6); // left open
+      closeSync(fd);
+      parentPort.postMessage({ before, after, error });`;
+    for (let turn = 0; turn < 3; turn += 1) {
+      const worker = new Worker(script, { eval: true, workerData: { prebuild, path } });
+      const ended = once(worker, 'exit');
+      const [told] = (await once(worker, 'message')) as [unknown];
+      expect(told).toEqual({
+        before: [109, 109],
+        after: [
+          [0, undefined],
+          [0, undefined],
+        ],
+        error: 'TypeError',
+      });
+      expect(await ended).toEqual([0]);
+    }
+  });
 });
+
+/** The file that was loaded, among those for this machine. */
+function prebuildName(native: NativeFunctions): string {
+  const require = createRequire(import.meta.url);
+  const names = ['glibc', 'musl'].map((libc) => `${process.platform}-${process.arch}-${libc}.node`);
+  const name = names.find((candidate) => require.cache[join(prebuilds, candidate)]?.exports === native);
+  return name ?? names[0] ?? '';
+}

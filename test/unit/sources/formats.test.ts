@@ -165,7 +165,7 @@ describe('inline payloads', () => {
       ).rows,
     ).toEqual([
       { a: 1, b: 'x', c: null },
-      { a: 2.5, b: null, c: '[1]' },
+      { a: 2.5, b: null, c: [1] },
     ]);
     expect((await load({ inline: { a: true }, format: 'ndjson' })).rows).toEqual([{ a: true }]);
     expect((await load({ inline: [], format: 'ndjson' })).result).toMatchObject({ rows: 0, blocks: 0, sourceReads: 0 });

@@ -13,7 +13,7 @@ import { loadSource, type LoadOptions, type LoadResult } from '../../../runtime/
 import { splitInput, type SplitShard } from '../../../runtime/sources/split.js';
 import { makeScratch, run, shardId, lineageOf } from '../scratch/helpers.js';
 
-export type Cell = number | bigint | string | boolean | null;
+export type Cell = number | bigint | string | boolean | null | Cell[];
 export type Row = Record<string, Cell>;
 export type Input = PipelineSpec['input'];
 
@@ -86,6 +86,10 @@ export function cellOf(column: ColumnData, row: number): Cell {
     Buffer.from(values.subarray(offsets[at], offsets[at + 1])).toString();
   if (column.type === 'utf8') return text(column.values as Uint8Array, column.offsets!, row);
   if (column.type === 'bool') return ((column.values as Uint8Array)[row >> 3]! & (1 << (row & 7))) !== 0;
+  if (column.items !== undefined)
+    return Array.from({ length: column.offsets![row + 1]! - column.offsets![row]! }, (_, i) =>
+      cellOf(column.items!, column.offsets![row]! + i),
+    );
   const value = (column.values as Float64Array)[row]!;
   return column.dictionary === undefined ? value : text(column.dictionary.values, column.dictionary.offsets, value);
 }

@@ -194,8 +194,14 @@ describe('parquet', () => {
     await duck(`copy (select 1 as id, [1, 2] as list, {'a': 1} as struct, 2 as last) to '${path}' (format parquet)`);
     await expect(load(fileOf(path, 'parquet'))).rejects.toMatchObject({
       code: 'PDL_FORMAT_UNSUPPORTED',
-      message: expect.stringContaining('"list"'),
+      message: expect.stringContaining('"struct"'),
     });
+    await duck(`copy (select [[1]] as lists, map {'a': 1} as map) to '${path}2' (format parquet)`);
+    for (const name of ['lists', 'map'])
+      await expect(load(fileOf(`${path}2`, 'parquet'), { columns: [name] })).rejects.toMatchObject({
+        code: 'PDL_FORMAT_UNSUPPORTED',
+        message: expect.stringContaining(`"${name}"`),
+      });
     expect((await load(fileOf(path, 'parquet'), { columns: ['id', 'last'] })).rows).toEqual([{ id: 1, last: 2 }]);
   });
 

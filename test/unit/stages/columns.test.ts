@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { column } from '../../../runtime/index.js';
 import { columnOf } from '../../../runtime/stages/columns.js';
-import { gather, rowsOfMask } from '../../../runtime/stages/gather.js';
+import { gather } from '../../../runtime/scratch/gather.js';
+import { rowsOfMask } from '../../../runtime/stages/selection.js';
 
 /** What a column holds after it has been a column of the scratch. */
 const back = (built: { toData(): Parameters<typeof columnOf>[0] }) => columnOf(built.toData());
@@ -75,7 +76,7 @@ describe('gather', () => {
   it('picks rows of every kind of column, in the order asked for', () => {
     const rows = Uint32Array.of(3, 0, 2);
     const long = 'w'.repeat(100);
-    const picked = (built: { toData(): Parameters<typeof columnOf>[0] }) => values(columnOf(gather(back(built), rows)));
+    const picked = (built: { toData(): Parameters<typeof columnOf>[0] }) => values(columnOf(gather(back(built).toData(), rows)));
     expect(picked(column.int32.from([1, 2, null, 4]))).toEqual([4, 1, null]);
     expect(picked(column.utf8.from(['a', 'bb', long, null]))).toEqual([null, 'a', long]);
     expect(picked(column.dictionary.from(['a', 'b', 'a', 'c']))).toEqual(['c', 'a', 'a']);
@@ -87,7 +88,7 @@ describe('gather', () => {
   });
 
   it('drops the validity where only rows with values are left', () => {
-    const data = gather(back(column.int8.from([1, null, 3])), Uint32Array.of(0, 2));
+    const data = gather(column.int8.from([1, null, 3]).toData(), Uint32Array.of(0, 2));
     expect(data.nullCount).toBe(0);
     expect(data.validity).toBeUndefined();
   });

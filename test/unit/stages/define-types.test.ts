@@ -1,6 +1,6 @@
 /** What the compiler lets an author of a stage do. Each `@ts-expect-error` is a mistake that must not compile. */
 import { describe, expectTypeOf, it } from 'vitest';
-import { column, defineStage, type DictionaryColumn, type NumberColumn } from '../../../runtime/index.js';
+import { column, defineStage, type DictionaryColumn, type ListColumn, type NumberColumn } from '../../../runtime/index.js';
 
 describe('types of a stage', () => {
   it('gives each declared column its class, and null only where it is nullable', () => {
@@ -92,5 +92,68 @@ describe('types of a stage', () => {
       // @ts-expect-error two forms in one stage
       defineStage({ bytes: (chunk) => chunk, files: () => undefined });
     expectTypeOf(twice).toBeFunction();
+  });
+
+  it('types lists by their items', () => {
+    defineStage({
+      input: { vector: 'list<float32>', tags: { type: 'list<utf8>', nullable: true }, at: 'list<timestamp[ms]>' },
+      output: { lengths: 'list<uint8>', words: { type: 'list<utf8>', nullable: true } },
+      block(batch) {
+        const { vector, tags, at } = batch.columns;
+        expectTypeOf(vector).toEqualTypeOf<ListColumn<'float32'>>();
+        expectTypeOf(vector.at(0)).toEqualTypeOf<Float32Array>();
+        expectTypeOf(vector.items.values).toEqualTypeOf<Float32Array>();
+        expectTypeOf(tags.at(0)).toEqualTypeOf<readonly (string | null)[] | null>();
+        expectTypeOf(at.at(0)).toEqualTypeOf<Float64Array>();
+        expectTypeOf(vector.toArray(0)).toEqualTypeOf<number[]>();
+        expectTypeOf(vector.selection).toEqualTypeOf<Uint32Array | undefined>();
+        return { columns: { lengths: [[1], Uint8Array.of(2)], words: [null, ['a', null]] } };
+      },
+    });
+    defineStage({
+      input: { vector: 'list<float32>' },
+      output: { copy: 'list<float32>', words: 'list<utf8>' },
+      row(row, out) {
+        expectTypeOf(row.vector).toEqualTypeOf<Float32Array>();
+        out.copy = row.vector;
+        out.words = ['a'];
+        // @ts-expect-error a text is no list of texts
+        out.words = 'a';
+      },
+    });
+    defineStage({
+      output: { words: 'list<utf8>' },
+      // @ts-expect-error numbers are no texts
+      block: () => ({ columns: { words: column.list('int32').from([[1]]) } }),
+    });
+    // @ts-expect-error texts have no fixed size
+    expectTypeOf(column.list('utf8').fixed).toBeFunction();
+  });
+
+  it('gives room to stages of bytes, and to no others', () => {
+    defineStage({
+      bytes(chunk, ctx) {
+        expectTypeOf(ctx.allocate(chunk.length)).toEqualTypeOf<Uint8Array>();
+        return chunk;
+      },
+    });
+    defineStage({
+      block(_, ctx) {
+        // @ts-expect-error columns are not allocated
+        expectTypeOf(ctx.allocate).toBeFunction();
+        return {};
+      },
+    });
+  });
+
+  it('refuses what is not said so', () => {
+    // @ts-expect-error a slip of the pen in a name
+    defineStage({ ouput: { late: 'uint8' }, block: () => ({}) });
+    // @ts-expect-error an aggregation keeps no column
+    defineStage({
+      keep: ['a'],
+      output: { n: 'int8' },
+      aggregate: { start: () => 0, add: () => 0, merge: () => 0, finish: () => ({ n: Int8Array.of(0) }) },
+    });
   });
 });

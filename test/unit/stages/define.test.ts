@@ -25,6 +25,14 @@ describe('defineStage', () => {
     ['two forms', { bytes: nothing, row: nothing }, /has row and bytes/],
     ['columns of bytes', { bytes: nothing, input: { a: 'int8' } }, /has no columns/],
     ['an aggregation without output', { aggregate: {} }, /must declare/],
+    [
+      'a name that is written and renamed to',
+      { row: nothing, output: { a: 'int8' }, rename: { a: 'b' } },
+      /both writes a column a/,
+    ],
+    ['a new name of what is not kept', { row: nothing, keep: 'none', rename: { a: 'b' } }, /keeps none/],
+    ['a new name that `keep` leaves out', { row: nothing, keep: ['b'], rename: { a: 'b' } }, /does not keep it/],
+    ['a column that is kept twice', { row: nothing, keep: ['a', 'a'] }, /keeps the column a twice/],
   ])('refuses %s', (_, definition, message) => {
     expect(() => defineStage(definition as never)).toThrow(
       expect.objectContaining({ code: 'PDL_STAGE_LOAD', message: expect.stringMatching(message) }),
@@ -48,6 +56,20 @@ describe('the schema of an output', () => {
       'b utf8',
       'c bool',
     ]);
+  });
+
+  const orderOf = (definition: Parameters<typeof defineStage>[0]): string[] =>
+    outputSchema('s', defineStage(definition).declaration, input).map(({ name, type }) => `${name} ${type}`);
+
+  it('has renamed columns in the place of those that they were, or where `keep` puts them', () => {
+    expect(orderOf({ rename: { z: 'a' }, row: () => undefined })).toEqual(['z int8', 'b utf8']);
+    expect(orderOf({ rename: { z: 'a' }, keep: ['b', 'z'], row: () => undefined })).toEqual(['b utf8', 'z int8']);
+    expect(orderOf({ rename: { a: 'b', b: 'a' }, row: () => undefined })).toEqual(['b int8', 'a utf8']);
+  });
+
+  it('may have one column under two names', () => {
+    expect(orderOf({ rename: { y: 'a', z: 'a' }, row: () => undefined })).toEqual(['y int8', 'z int8', 'b utf8']);
+    expect(orderOf({ rename: { z: 'a' }, keep: ['a', 'z'], row: () => undefined })).toEqual(['a int8', 'z int8']);
   });
 
   it('refuses to keep what is not there', () => {

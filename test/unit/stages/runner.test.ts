@@ -11,9 +11,11 @@ import { column, defineStage, type ColumnSpecs, type DefinedStage } from '../../
 import { openScratch } from '../../../runtime/scratch/scratch.js';
 import type { ColumnToWrite, Scratch } from '../../../runtime/scratch/types.js';
 import { columnOf } from '../../../runtime/stages/columns.js';
-import type { RoomAnswer, RunEvents } from '../../../runtime/stages/commits.js';
+import type { RunEvents } from '../../../runtime/stages/commits.js';
 import { runFiles } from '../../../runtime/stages/files-form.js';
 import { InlineWorkers } from '../../../runtime/stages/inline.js';
+import { RunNews } from '../../../runtime/stages/news.js';
+import type { RoomAnswer } from '../../../runtime/stages/room.js';
 import { endOf, runBlocks, type RunEnd } from '../../../runtime/stages/runner.js';
 
 const shardId = 's1';
@@ -124,11 +126,12 @@ async function run(defined: DefinedStage, options: Options = {}): Promise<RunEnd
             declaration: defined.declaration,
             defined,
             scratch,
-            workers: new InlineWorkers(name, defined, scratch),
+            workers: new InlineWorkers(name, defined, scratch, nowMs),
             nowMs,
           },
           request,
           events,
+          new RunNews(),
           signal,
           counts,
         ),

@@ -1,0 +1,73 @@
+/** Results of a run as tests need them. */
+import type { BenchResults, ComparisonResult, GrowthPoint, RunnerNote, Sample } from '../../../benchmarks/results.js';
+import { noBytes } from '../../../runtime/contracts/block.js';
+
+export const sample = (runner: string, more: Partial<Sample> = {}): Sample => ({
+  runner,
+  round: 0,
+  wallMs: 100,
+  cpuMs: 100,
+  peakRssBytes: 1,
+  peakMemoryBytes: 1,
+  bytes: noBytes(),
+  stages: [],
+  hash: 'same',
+  ...more,
+});
+
+export const comparison = (
+  name: string,
+  samples: Sample[],
+  notes: readonly (Partial<RunnerNote> & { name: string })[] = [],
+): ComparisonResult => {
+  const names = [...new Set([...samples.map(({ runner }) => runner), ...notes.map((note) => note.name)])];
+  return {
+    name,
+    title: `the ${name} title`,
+    shardBytes: 1024,
+    stages: 5,
+    repeats: 1,
+    reference: 'same',
+    referenceBy: 'the checker',
+    runners: names.map((runner) => ({
+      title: `title of ${runner}`,
+      ...notes.find((note) => note.name === runner),
+      name: runner,
+    })),
+    samples,
+  };
+};
+
+export const point = (runner: string, size: number, wallMs: number, more: Partial<GrowthPoint> = {}): GrowthPoint => ({
+  series: 'bytes',
+  runner,
+  title: `title of ${runner}`,
+  size,
+  stages: 5,
+  wallMs: [wallMs],
+  spanMs: [],
+  handoverMs: [],
+  isVoid: false,
+  ...more,
+});
+
+export const results = (more: Partial<BenchResults> = {}): BenchResults => ({
+  format: 2,
+  at: '2026-01-01T00:00:00.000Z',
+  machine: {
+    cpu: 'a processor',
+    cores: 2,
+    memoryBytes: 2 ** 34,
+    os: 'Linux',
+    node: 'v20',
+    podline: '0',
+    loadBefore: [0],
+    loadAfter: [0],
+  },
+  options: { repeats: 1, seed: 1, record: false, full: false, scale: 1 },
+  tookMs: 1,
+  limits: [{ memcpy: 2 ** 30, tmpfsWrite: 2 ** 30, tmpfsRead: 2 ** 30, diskWriteSync: 2 ** 30 }],
+  comparisons: [],
+  broken: [],
+  ...more,
+});
