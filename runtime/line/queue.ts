@@ -1,6 +1,6 @@
 /**
  * Decisions of the coordinator about shards that wait: whether a failed one is tried again and when, how many a line gets at
- * once, and what is overdue. Which one a line gets is `pending.ts`. Pure; times are the coordinator's monotonic clock, in ms.
+ * once, and what is overdue. Which one a line gets is the journal's. Pure; times are the coordinator's monotonic clock, in ms.
  */
 import type { WireError } from '../contracts/errors.js';
 import { backoffMs, type Backoff } from './backoff.js';

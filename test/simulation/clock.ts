@@ -1,5 +1,5 @@
 /** Virtual time: what is planned happens in the order of its time, and of its planning where times are equal. */
-import { Heap } from '../../runtime/line/heap.js';
+import { Heap } from './heap.js';
 
 interface Planned {
   atMs: number;

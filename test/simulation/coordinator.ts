@@ -1,10 +1,10 @@
-/** A model of the coordinator: the real decisions of `line/queue.ts` and `line/pending.ts` over a journal that is a map. */
+/** A model of the coordinator: the real decisions of `line/queue.ts` over a journal that is a map. */
 import type { WireError } from '../../runtime/contracts/errors.js';
 import type { Lease } from '../../runtime/contracts/line-api.js';
 import { limits } from '../../runtime/contracts/limits.js';
-import { affinityWaitMs, PendingQueue } from '../../runtime/line/pending.js';
 import { isLeaseOver, planGrant, planRetry } from '../../runtime/line/queue.js';
 import type { Clock } from './clock.js';
+import { affinityWaitMs, PendingQueue } from './pending.js';
 
 export interface SimulatedShard {
   id: string;

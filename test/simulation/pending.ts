@@ -1,9 +1,9 @@
 /**
- * The shards that wait for a line, and which of them a line gets.
+ * The shards that wait for a line, and which of them a line gets: a model of what the journal does with its index.
  *
  * A line gets first the shards whose streams are in its memory; then the others, by priority, then in the order in which they were
  * submitted. A shard whose streams are on another line waits for that one, for a short time, while it lives. A shard that backs
- * off is not given out before its time. All operations are O(log n), removals are lazy.
+ * off is not given out before its time.
  *
  * Invariants
  *  1. A shard is in the queue at most once, and given out at most once for each `add`.
