@@ -9,6 +9,9 @@
  *  3. Every read outside of a transaction sees what was committed before it, by whichever process: a snapshot that
  *     LMDB keeps for the turn of the event loop would hide a commit that a message on a socket has just announced.
  *  4. No sync: the scratch does not outlive a reboot (see `mark.ts`), and a killed process takes nothing of the page cache with it.
+ *  5. Nobody writes while somebody opens. LMDB's `mdb_env_open` sets the number of the last transaction back to the one that it read a
+ *     moment before: a commit in between is lost, or the next one finds pages that are not its own. So both happen behind a gate:
+ *     the write lock of a second environment, in which nothing is ever kept.
  *
  * Keys are arrays: [family, shard, …]; `usage` is single.
  */
@@ -85,6 +88,8 @@ export interface IndexTransaction extends IndexReads {
   remove<F extends Family>(family: F, ...key: KeyOf<F>): void;
 }
 
+const settings = { noSync: true, encoding: 'binary', pageSize: 4096, maxReaders: 510, cache: false } as const;
+const gateBytes = 1024 * 1024;
 /** Address space, not memory: the file grows with its content. Room for some hundred thousand blocks. */
 const mapBytes = 1024 * 1024 * 1024;
 /** Pages that are made once and given free in the index, so that on a full disk there are some left to forget streams with. */
@@ -123,6 +128,7 @@ const shapes: readonly (readonly string[])[] = [
 ];
 
 export class IndexStore implements IndexReads {
+  readonly #gate: RootDatabase<Buffer>;
   readonly #db: RootDatabase<Buffer>;
   readonly #packr = new Packr({
     useRecords: true,
@@ -141,34 +147,13 @@ export class IndexStore implements IndexReads {
    * into a page of 4,096): LMDB's binding crashes on a file that is not its own instead of saying so.
    */
   static faultIn(dir: string): string | undefined {
-    const page = 4096;
-    const head = Buffer.alloc(2 * page);
-    try {
-      const fd = openSync(join(dir, 'data.mdb'), 'r');
-      try {
-        if (readSync(fd, head, 0, head.length, 0) < head.length) return 'its index is cut off';
-      } finally {
-        closeSync(fd);
-      }
-    } catch (error) {
-      return `its index cannot be read (${(error as NodeJS.ErrnoException).code ?? String(error)})`;
-    }
-    return [0, page].every((at) => head.readUInt32LE(at + 24) === 0xbeefc0de && head.readUInt32LE(at + 28) === 2)
-      ? undefined
-      : 'its index is unreadable';
+    return faultOf(dir) ?? faultOf(join(dir, 'gate'));
   }
 
   /** Opens or creates the environment in `dir`; `faultIn` must have been asked about one that exists. */
   constructor(dir: string) {
-    this.#db = open<Buffer>({
-      path: dir,
-      noSync: true,
-      encoding: 'binary',
-      pageSize: 4096,
-      mapSize: mapBytes,
-      maxReaders: 510,
-      cache: false,
-    });
+    this.#gate = open<Buffer>({ ...settings, path: join(dir, 'gate'), mapSize: gateBytes });
+    this.#db = this.#gate.transactionSync(() => open<Buffer>({ ...settings, path: dir, mapSize: mapBytes }));
     this.#db.readerCheck();
     this.#inside = {
       get: (family, ...key) => this.#get(family, key),
@@ -197,7 +182,7 @@ export class IndexStore implements IndexReads {
     this.#checkOpen();
     this.#depth += 1;
     try {
-      return this.#db.transactionSync(() => action(this.#inside));
+      return this.#gate.transactionSync(() => this.#db.transactionSync(() => action(this.#inside)));
     } catch (error) {
       const code = (error as { code?: unknown }).code;
       if (typeof code === 'number' && noSpace.includes(code)) {
@@ -226,7 +211,7 @@ export class IndexStore implements IndexReads {
 
   /** Idempotent. */
   close(): Promise<void> {
-    this.#closing ??= this.#db.close();
+    this.#closing ??= this.#db.close().then(() => this.#gate.close());
     return this.#closing;
   }
 
@@ -268,3 +253,21 @@ export class IndexStore implements IndexReads {
 }
 
 const keyOf = (family: Family, key: readonly unknown[]): Key => [family, ...(key as string[])];
+
+function faultOf(dir: string): string | undefined {
+  const page = 4096;
+  const head = Buffer.alloc(2 * page);
+  try {
+    const fd = openSync(join(dir, 'data.mdb'), 'r');
+    try {
+      if (readSync(fd, head, 0, head.length, 0) < head.length) return 'its index is cut off';
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    return `its index cannot be read (${(error as NodeJS.ErrnoException).code ?? String(error)})`;
+  }
+  return [0, page].every((at) => head.readUInt32LE(at + 24) === 0xbeefc0de && head.readUInt32LE(at + 28) === 2)
+    ? undefined
+    : 'its index is unreadable';
+}

@@ -5,6 +5,7 @@ import { statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { expect, it, onTestFinished } from 'vitest';
+import { IndexStore } from '../../../runtime/scratch/index-store.js';
 import type { WriterRequest, WrittenBlock } from '../../../runtime/scratch/types.js';
 import { entryPath } from '../../../runtime/platform/entries.js';
 import { needs } from '../../support/require.js';
@@ -191,4 +192,36 @@ it('shows a commit of another process as soon as that process tells of it', asyn
   }
   await ended;
   expect(told).toBe(300);
+});
+
+it('loses no transaction while processes open the index and leave it', async () => {
+  const dir = memoryDir();
+  const script = fileURLToPath(new URL('open-index.mjs', import.meta.url));
+  const index = new IndexStore(dir);
+  const comeAndGo = async (name: string): Promise<void> => {
+    for (let turn = 0; turn < 40; turn += 1) {
+      const key = name + String(turn);
+      const child = spawn(process.execPath, [script, dir, key, '5'], { stdio: 'inherit' });
+      expect(await once(child, 'exit')).toEqual([0, null]);
+      expect(index.get('progress', 'others', key)).toEqual({ consumed: 5 });
+    }
+  };
+  let isOver = false;
+  const goings = Promise.all([comeAndGo('a'), comeAndGo('b')]).finally(() => (isOver = true));
+  let counted = 0;
+  // As fast as it can: a process must find somebody writing when it opens.
+  while (!(isOver as boolean)) {
+    for (let n = 0; n < 100; n += 1) {
+      const before = index.transact((txn) => {
+        const { consumed } = txn.get('progress', 'own', 'count') ?? { consumed: 0 };
+        txn.put('progress', { consumed: consumed + 1 }, 'own', 'count');
+        return consumed;
+      });
+      if (before !== counted) throw new Error(`transaction ${String(counted)} was lost: the count is ${String(before)}`);
+      counted += 1;
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await goings;
+  await index.close();
 });
