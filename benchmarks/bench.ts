@@ -3,7 +3,7 @@
  *
  * Invariants
  *  1. Every figure of a run comes from the same machine within it, what it is held against included.
- *  2. A part that breaks is named in the results, and the others go on.
+ *  2. A part that breaks is named in the results, and the others go on. So is one that a signal ended, and those that it kept from running.
  */
 import { readFileSync } from 'node:fs';
 import { cpus, loadavg, release, totalmem, type as osType } from 'node:os';
@@ -58,14 +58,14 @@ export async function bench(place: Place, options: BenchOptions): Promise<BenchR
   limits();
   for (const [name, part] of Object.entries(parts)) {
     if (options.only?.includes(name) === false) continue;
-    options.signal.throwIfAborted();
     const partBeganMs = performance.now();
     try {
+      options.signal.throwIfAborted();
       await part(results, place, options);
     } catch (thrown) {
-      options.signal.throwIfAborted();
       const message = thrown instanceof Error ? thrown.message : String(thrown);
       results.broken.push({ part: name, message });
+      if (options.signal.aborted) continue;
       options.say(`${name} broke: ${thrown instanceof Error ? (thrown.stack ?? message) : message}`);
     }
     limits();

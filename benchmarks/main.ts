@@ -85,12 +85,7 @@ process.on('exit', () => {
   for (const dir of [place.memoryDir, place.diskDir]) rmSync(dir, { recursive: true, force: true });
 });
 
-const results = await bench(place, options).catch((thrown: unknown) => {
-  if (!interrupted.signal.aborted) throw thrown;
-  // Everything that was started is closed by now.
-  console.error(interrupted.signal.reason instanceof Error ? interrupted.signal.reason.message : 'ended');
-  process.exit(130);
-});
+const results = await bench(place, options);
 const markdown = markdownOf(results, await notes());
 const pictures = picturesOf(results);
 await write(out, 'results.md', markdown, pictures, results);
@@ -108,7 +103,7 @@ console.log(
 );
 console.log(`All of it as Markdown, JSON and pictures: ${flags.out}`);
 // A figure that is missed is a finding; a wrong result or a part that broke is a fault.
-process.exitCode = isFaulty(results) ? 1 : 0;
+process.exitCode = interrupted.signal.aborted ? 130 : isFaulty(results) ? 1 : 0;
 
 function isFaulty({ comparisons, broken, small, growth }: BenchResults): boolean {
   return (
