@@ -64,7 +64,7 @@ export async function bench(place: Place, options: BenchOptions): Promise<BenchR
       await part(results, place, options);
     } catch (thrown) {
       const message = thrown instanceof Error ? thrown.message : String(thrown);
-      results.broken.push({ part: name, message });
+      results.broken.push({ part: name, message, ...(options.signal.aborted ? { isEnded: true } : {}) });
       if (options.signal.aborted) continue;
       options.say(`${name} broke: ${thrown instanceof Error ? (thrown.stack ?? message) : message}`);
     }

@@ -137,5 +137,5 @@ async function write(
   for (const old of await readdir(pictureDir)) if (old.endsWith('.svg')) rmSync(join(pictureDir, old));
   for (const [name, svg] of Object.entries(pictures)) await writeFile(join(pictureDir, name), svg);
   await writeFile(join(folder, page), markdown);
-  await writeFile(join(folder, 'results.json'), `${JSON.stringify(results, null, 1)}\n`);
+  await writeFile(join(folder, 'results.json'), `${JSON.stringify(results)}\n`);
 }

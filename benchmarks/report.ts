@@ -27,6 +27,13 @@ export function markdownOf(results: BenchResults, notes: readonly string[] = [])
   ].join('\n');
 }
 
+/** What is missing because somebody ended the run. */
+function endedEarly(broken: BenchResults['broken']): string[] {
+  const ended = broken.filter(({ isEnded }) => isEnded === true);
+  if (ended.length === 0) return [];
+  return [`**Not measured**, because the run was ended early: ${ended.map(({ part }) => part).join(', ')}.`, ''];
+}
+
 function head({ at, machine, options, tookMs, broken }: BenchResults): string[] {
   const { repeats, seed, record, scale, only } = options;
   return [
@@ -38,7 +45,8 @@ function head({ at, machine, options, tookMs, broken }: BenchResults): string[] 
     ...(only === undefined ? [] : [`Only ${only.join(', ')}.`]),
     `Medians, with the smallest and largest in parentheses. Took ${whole(tookMs / 1000)} s. Load average before and after: ${machine.loadBefore.map((load) => load.toFixed(1)).join(' ')}, ${machine.loadAfter.map((load) => load.toFixed(1)).join(' ')}.`,
     '',
-    ...broken.flatMap(({ part, message }) => [`**${part} broke:** ${message}`, '']),
+    ...broken.flatMap(({ part, message, isEnded }) => (isEnded === true ? [] : [`**${part} broke:** ${message}`, ''])),
+    ...endedEarly(broken),
   ];
 }
 

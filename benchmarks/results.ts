@@ -129,5 +129,5 @@ export interface BenchResults {
   pipelining?: PipeliningFigures | undefined;
   checkpoints?: CheckpointFigures | undefined;
   /** Parts that broke, with what they said: never silently left out. */
-  broken: { part: string; message: string }[];
+  broken: { part: string; message: string; isEnded?: boolean }[];
 }
