@@ -30,6 +30,7 @@ const slots = readEnvNumber(env.slots);
 const logger = createLogger({ name: 'agent', line });
 
 /** What was opened, in that order; closed from the last to the first. */
+let isCut = false;
 const opened: (() => Promise<void> | void)[] = [];
 let ending = false;
 const end = (why: string, clean: boolean): void => {
@@ -40,7 +41,12 @@ const end = (why: string, clean: boolean): void => {
     .catch((thrown: unknown) => {
       logger.error({ err: String(thrown) }, 'did not end cleanly');
     })
-    .finally(() => process.exit(0));
+    .finally(() => {
+      // LMDB's binding may wait for ever for a lock of a thread that was ended within a transaction. With its coordinator gone nobody would
+      // end this process then: it ends at once, as by kill -9, which everything here survives.
+      if (isCut) process.kill(process.pid, 'SIGKILL');
+      process.exit(0);
+    });
 };
 async function closeAll(): Promise<void> {
   for (let close = opened.pop(); close !== undefined; close = opened.pop()) await close();
@@ -52,6 +58,7 @@ process.on('SIGINT', () => {
   // Ctrl-C reaches the whole group on a laptop: who started this process ends it in its own order.
 });
 watchLifeline(() => {
+  isCut = true;
   end('the coordinator is gone', false);
 });
 
