@@ -8,6 +8,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { PodlineError } from '../contracts/errors.js';
+import { endThread } from '../platform/uninterrupted.js';
 import { entryPath } from '../platform/entries.js';
 import type { SaveAnswer, SaveJob } from './save.js';
 
@@ -40,7 +41,7 @@ export class Saver {
     const worker = this.#worker;
     this.#worker = undefined;
     // First the thread, then the answers: whoever is answered closes files that the thread may be reading.
-    await worker?.terminate();
+    if (worker !== undefined) await endThread(worker);
     this.#settleAll('the checkpoints were closed');
   }
 

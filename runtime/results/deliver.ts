@@ -7,6 +7,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { PodlineError, type WireError } from '../contracts/errors.js';
+import { endThread } from '../platform/uninterrupted.js';
 import { entryPath } from '../platform/entries.js';
 import type { Delivered, DeliverRequest } from './types.js';
 
@@ -58,7 +59,7 @@ class DeliveryThread {
   async close(): Promise<void> {
     const worker = this.#worker;
     this.#worker = undefined;
-    await worker?.terminate();
+    if (worker !== undefined) await endThread(worker);
     this.#failAll('the delivery thread was closed');
   }
 

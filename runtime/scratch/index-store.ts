@@ -12,6 +12,7 @@
  *  5. Nobody writes while somebody opens. LMDB's `mdb_env_open` sets the number of the last transaction back to the one that it read a
  *     moment before: a commit in between is lost, or the next one finds pages that are not its own. So both happen behind a gate:
  *     the write lock of a second environment, in which nothing is ever kept.
+ *  6. No thread is ended within a transaction (`platform/uninterrupted.ts`).
  *
  * Keys are arrays: [family, shard, …]; `usage` is single.
  */
@@ -21,6 +22,7 @@ import { open, type Key, type RootDatabase } from 'lmdb';
 import { Packr } from 'msgpackr';
 import type { BlockRecord, RunRecord, ShardRecordInScratch, StageProgress, StreamRecord } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
+import { uninterrupted } from '../platform/uninterrupted.js';
 
 export interface UsageEntry {
   usedBytes: number;
@@ -153,7 +155,7 @@ export class IndexStore implements IndexReads {
   /** Opens or creates the environment in `dir`; `faultIn` must have been asked about one that exists. */
   constructor(dir: string) {
     this.#gate = open<Buffer>({ ...settings, path: join(dir, 'gate'), mapSize: gateBytes });
-    this.#db = this.#gate.transactionSync(() => open<Buffer>({ ...settings, path: dir, mapSize: mapBytes }));
+    this.#db = uninterrupted(() => this.#gate.transactionSync(() => open<Buffer>({ ...settings, path: dir, mapSize: mapBytes })));
     this.#db.readerCheck();
     this.#inside = {
       get: (family, ...key) => this.#get(family, key),
@@ -182,7 +184,7 @@ export class IndexStore implements IndexReads {
     this.#checkOpen();
     this.#depth += 1;
     try {
-      return this.#gate.transactionSync(() => this.#db.transactionSync(() => action(this.#inside)));
+      return uninterrupted(() => this.#gate.transactionSync(() => this.#db.transactionSync(() => action(this.#inside))));
     } catch (error) {
       const code = (error as { code?: unknown }).code;
       if (typeof code === 'number' && noSpace.includes(code)) {

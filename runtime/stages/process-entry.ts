@@ -1,6 +1,7 @@
 /** The entry of a stage's own process (executor `process`): a thread host behind Node's channel to the shim. */
 import { performance } from 'node:perf_hooks';
 import { PodlineError } from '../contracts/errors.js';
+import { endProcess } from '../platform/uninterrupted.js';
 import { orphanWatch } from '../platform/orphan-watch.js';
 import type { RunEvents } from './commits.js';
 import type { StageHost } from './host.js';
@@ -71,7 +72,7 @@ async function take(message: ToStageProcess): Promise<void> {
 
 process.on('message', (message) => void take(message as ToStageProcess));
 // The shim is gone; a stage that does not let this thread go is ended by the watch.
-process.on('disconnect', () => process.exit(0));
+process.on('disconnect', () => endProcess(0));
 // The shim decides when this process ends: a Ctrl-C in the terminal reaches both.
 process.on('SIGINT', () => undefined);
 process.on('SIGTERM', () => undefined);

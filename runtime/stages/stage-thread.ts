@@ -6,6 +6,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { PodlineError } from '../contracts/errors.js';
+import { endThread } from '../platform/uninterrupted.js';
 import { entryPath } from '../platform/entries.js';
 import type { FromRun, FromThread, ThreadSetup, ToThread } from './thread-protocol.js';
 
@@ -56,7 +57,7 @@ export class StageThread {
   /** Settles when the thread is gone, whatever it was doing. */
   async close(): Promise<void> {
     this.#lose(new Error('it was stopped'));
-    await this.#worker.terminate();
+    await endThread(this.#worker);
   }
 
   #take(message: FromThread): void {

@@ -13,6 +13,7 @@ import { LineClient } from '../../runtime/api/line-client.js';
 import { openCheckpoints } from '../../runtime/checkpoints/checkpoints.js';
 import { parseQuantity } from '../../runtime/config/units.js';
 import { watchLifeline } from '../../runtime/platform/lifeline.js';
+import { endProcess } from '../../runtime/platform/uninterrupted.js';
 import { readEnv, readEnvNumber, readToken } from '../../runtime/platform/read-env.js';
 import { closeDelivery } from '../../runtime/results/deliver.js';
 import { closeLoadThread } from '../../runtime/sources/load-in-thread.js';
@@ -30,36 +31,28 @@ const slots = readEnvNumber(env.slots);
 const logger = createLogger({ name: 'agent', line });
 
 /** What was opened, in that order; closed from the last to the first. */
-let isCut = false;
 const opened: (() => Promise<void> | void)[] = [];
 let ending = false;
-const end = (why: string, clean: boolean): void => {
+process.on('SIGTERM', () => {
   if (ending) return;
   ending = true;
-  logger.info({ why }, 'the agent ends');
-  void (clean ? closeAll() : Promise.resolve())
+  logger.info({ why: 'SIGTERM' }, 'the agent ends');
+  void closeAll()
     .catch((thrown: unknown) => {
       logger.error({ err: String(thrown) }, 'did not end cleanly');
     })
-    .finally(() => {
-      // LMDB's binding may wait for ever for a lock of a thread that was ended within a transaction. With its coordinator gone nobody would
-      // end this process then: it ends at once, as by kill -9, which everything here survives.
-      if (isCut) process.kill(process.pid, 'SIGKILL');
-      process.exit(0);
-    });
-};
+    .then(() => endProcess(0));
+});
 async function closeAll(): Promise<void> {
   for (let close = opened.pop(); close !== undefined; close = opened.pop()) await close();
 }
-process.on('SIGTERM', () => {
-  end('SIGTERM', true);
-});
 process.on('SIGINT', () => {
   // Ctrl-C reaches the whole group on a laptop: who started this process ends it in its own order.
 });
 watchLifeline(() => {
-  isCut = true;
-  end('the coordinator is gone', false);
+  logger.info({ why: 'the coordinator is gone' }, 'the agent ends');
+  // Whatever its threads are at: nobody is left who would end this process if one of them held it up.
+  process.kill(process.pid, 'SIGKILL');
 });
 
 const client = new LineClient({ url: readEnv(env.coordinatorUrl), token: await readToken(), line, logger, instance });

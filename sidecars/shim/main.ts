@@ -8,6 +8,7 @@ import { randomBytes } from 'node:crypto';
 import { env } from '../../runtime/contracts/env.js';
 import { limits } from '../../runtime/contracts/limits.js';
 import { shimProtocolVersion } from '../../runtime/contracts/shim-frames.js';
+import { endProcess } from '../../runtime/platform/uninterrupted.js';
 import { watchLifeline } from '../../runtime/platform/lifeline.js';
 import { readEnv, readEnvNumber } from '../../runtime/platform/read-env.js';
 import { AgentConnection } from './connection.js';
@@ -57,12 +58,12 @@ function end(why: string): void {
   ending = true;
   logger.debug({}, `ends: ${why}`);
   // A stage that does not let go must not hold the slot beyond what whoever ends it will wait.
-  setTimeout(() => process.exit(0), limits.terminationGraceMs * 0.8).unref();
+  setTimeout(() => endProcess(0), limits.terminationGraceMs * 0.8).unref();
   void slot
     .close()
     .then(() => connection.close())
     .catch((thrown: unknown) => logger.error({ err: String(thrown) }, 'did not end cleanly'))
-    .then(() => process.exit(0));
+    .then(() => endProcess(0));
 }
 
 process.on('SIGTERM', () => end('SIGTERM'));

@@ -8,6 +8,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import { IndexStore } from '../../../runtime/scratch/index-store.js';
 import type { WriterRequest, WrittenBlock } from '../../../runtime/scratch/types.js';
 import { entryPath } from '../../../runtime/platform/entries.js';
+import { endThread } from '../../../runtime/platform/uninterrupted.js';
 import { needs } from '../../support/require.js';
 import { int32s, lineageOf, makeScratch, memoryDir, optionsIn, readColumn, shardId } from '../../unit/scratch/helpers.js';
 
@@ -223,5 +224,26 @@ it('loses no transaction while processes open the index and leave it', async () 
     await new Promise((resolve) => setImmediate(resolve));
   }
   await goings;
+  await index.close();
+});
+
+it('ends a thread, and a process, whose threads are within transactions all the time', async () => {
+  const dir = memoryDir();
+  const index = new IndexStore(dir);
+  const thread = new URL('busy-thread.mjs', import.meta.url);
+  for (let turn = 0; turn < 20; turn += 1) {
+    const worker = new Worker(thread, { workerData: dir });
+    await once(worker, 'message');
+    await endThread(worker);
+    // Had it left a lock behind, this would wait for ever.
+    index.transact((txn) => txn.put('progress', { consumed: turn }, 'own', 'count'));
+  }
+  const script = fileURLToPath(new URL('busy-process.mjs', import.meta.url));
+  for (let turn = 0; turn < 10; turn += 1) {
+    const child = spawn(process.execPath, [script, dir], { stdio: 'inherit' });
+    expect(await once(child, 'exit')).toEqual([7, null]);
+  }
+  index.transact((txn) => txn.put('progress', { consumed: 20 }, 'own', 'count'));
+  expect(index.get('progress', 'own', 'count')).toEqual({ consumed: 20 });
   await index.close();
 });
