@@ -9,8 +9,8 @@
 import { addBytes, noBytes } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
 import { checkpointPlaces, observeWrite, type CheckpointPlace } from '../line/checkpoint-policy.js';
-import { freedColumns } from '../line/live-columns.js';
 import type { HeldStream, Holding } from '../line/resume.js';
+import { heldStream } from './held.js';
 import type { CheckpointManifest } from './manifest.js';
 import { Restorer } from './restorer.js';
 import { Saver } from './saver.js';
@@ -237,18 +237,12 @@ class LineCheckpoints implements Checkpoints {
 
 const keyOf = (shardId: string, place: CheckpointPlace): string => `${place} ${shardId}`;
 
-function heldStreams(manifest: CheckpointManifest): HeldStream[] {
-  return manifest.streams.map(({ record, progress, files, blocks }) => {
-    const freed = freedColumns(blocks);
-    return {
-      stream: record.stream,
-      lineage: record.lineage,
-      sealed: record.sealed,
-      blocks: record.blocks,
-      rows: record.rows,
-      bytes: Object.values(files).reduce((sum, file) => sum + (manifest.files[file]?.bytes ?? 0), 0),
-      ...(progress === undefined ? {} : { consumed: progress.consumed }),
-      ...(freed.length === 0 ? {} : { freed }),
-    };
-  });
-}
+const heldStreams = ({ streams, files }: CheckpointManifest): HeldStream[] =>
+  streams.map((held) =>
+    heldStream(
+      held.record,
+      held.blocks,
+      held.progress?.consumed,
+      Object.values(held.files).reduce((sum, file) => sum + (files[file]?.bytes ?? 0), 0),
+    ),
+  );

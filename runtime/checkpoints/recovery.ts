@@ -6,11 +6,12 @@
  */
 import { addBytes, noBytes } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
-import { freedColumns, type ReadingStage } from '../line/live-columns.js';
+import type { ReadingStage } from '../line/live-columns.js';
 import { knownStreams, planResume, type Holding, type ResumePlan, type StreamDecision } from '../line/resume.js';
 import type { Lineages } from '../line/types.js';
 import type { Logger } from '../platform/logger.js';
 import type { Scratch } from '../scratch/types.js';
+import { heldStream } from './held.js';
 import type { Checkpoints, Recovery } from './types.js';
 
 export interface RecoveryRequest {
@@ -73,20 +74,16 @@ export async function recover(request: RecoveryRequest): Promise<Recovery> {
 
 /** What the scratch holds of a shard, as a plan wants to know it. */
 export function scratchHolding(scratch: Scratch, shardId: string): Holding {
-  const streams = scratch.streams(shardId).map((record) => {
-    const consumed = scratch.progress(shardId, record.stream)?.consumed;
-    const freed = freedColumns(scratch.blocks(shardId, record.stream));
-    return {
-      stream: record.stream,
-      lineage: record.lineage,
-      sealed: record.sealed,
-      blocks: record.blocks,
-      rows: record.rows,
-      bytes: record.bytes,
-      ...(consumed === undefined ? {} : { consumed }),
-      ...(freed.length === 0 ? {} : { freed }),
-    };
-  });
+  const streams = scratch
+    .streams(shardId)
+    .map((record) =>
+      heldStream(
+        record,
+        scratch.blocks(shardId, record.stream),
+        scratch.progress(shardId, record.stream)?.consumed,
+        record.bytes,
+      ),
+    );
   return { streams, refused: [] };
 }
 
