@@ -16,7 +16,7 @@ export interface SwapOrder extends SwapRequest {
 }
 
 export type DriverEvent =
-  | { type: 'lineStarted'; pipeline: string; line: string }
+  | { type: 'lineStarted'; pipeline: string; line: string; group?: string | undefined }
   /** The line's agent or pod ended. `gone`: it will not come back under this name, so its shards may go to other lines at once. */
   | { type: 'lineEnded'; pipeline: string; line: string; reason: string; gone: boolean }
   | { type: 'slotEnded'; pipeline: string; line: string; slot: number; reason: string }

@@ -8,6 +8,8 @@ export const env = {
   /** Agent: stable name of the line, e.g. the pod's. */
   line: 'PODLINE_LINE',
   pipeline: 'PODLINE_PIPELINE',
+  /** Agent: the group whose shards the line works on; absent: `default`. */
+  group: 'PODLINE_GROUP',
   /** Agent: pod uid; absent on a laptop. */
   instance: 'PODLINE_INSTANCE',
   node: 'PODLINE_NODE',

@@ -12,6 +12,8 @@ export const lineHelloSchema = z.object({
   instance: z.string(),
   node: z.string(),
   slots: z.int().positive(),
+  /** Without it, the line is of the group `default`. */
+  group: z.string().min(1).max(63).optional(),
   /** Shards whose streams are in the scratch: they come back to this line first. */
   residents: z.array(shardAtEpoch),
 });

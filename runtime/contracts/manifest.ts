@@ -6,23 +6,8 @@
  */
 import { z } from 'zod';
 import { columnTypes } from './block.js';
-
-const name = z
-  .string()
-  .min(1)
-  .max(63)
-  .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/, 'must be lower-case letters, digits and dashes, as a DNS label')
-  .describe('Lower-case letters, digits and dashes.');
-const durationText = z
-  .string()
-  .regex(/^\d+(\.\d+)?(ms|s|m|h|d)$/, 'must be a duration such as 250ms, 90s, 10m or 2h')
-  .describe('A duration: a number and ms, s, m, h or d.');
-const quantityText = z
-  .union([
-    z.string().regex(/^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$/, 'must be a quantity such as 512Mi, 2Gi or 500m'),
-    z.number().nonnegative(),
-  ])
-  .describe('A quantity as in Kubernetes.');
+import { groupSchema, queueSchema, quotaSchema, scalingSchema } from './flow-spec.js';
+import { durationText, name, quantityText } from './texts.js';
 
 /** JSON Schema's own words, the subset that a parameter needs. */
 export const parameterSchema = z
@@ -218,6 +203,16 @@ export const pipelineSpecSchema = z.strictObject({
       memory: quantityText.optional().describe('Of the pod of a line, in a cluster.'),
     })
     .default({}),
+  groups: z
+    .array(groupSchema)
+    .max(64)
+    .default([])
+    .describe(
+      'Lines may be divided into groups, each with shards of its own; shards of no group are worked on by the lines of `default`.',
+    ),
+  quota: quotaSchema.default({}),
+  scaling: scalingSchema,
+  queue: queueSchema,
   swap: z
     .strictObject({
       gracePeriodSeconds: z

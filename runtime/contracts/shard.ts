@@ -35,6 +35,14 @@ export const submissionSchema = z
     parameters: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).default({}),
     resultDir: z.string().min(1).optional().describe('Without it, the pipeline’s `result.dir`.'),
     priority: z.int().min(0).max(9).default(5).describe('0 goes first.'),
+    group: z
+      .string()
+      .min(1)
+      .max(63)
+      .optional()
+      .describe(
+        'The group of lines that works on it; without it, the first of the pipeline’s groups whose `match` fits, or `default`.',
+      ),
   })
   .describe('One unit of data to take through the pipeline.');
 export type Submission = z.infer<typeof submissionSchema>;
@@ -137,6 +145,7 @@ export const shardSchema = z
     parameters: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
     resultDir: z.string(),
     priority: z.int(),
+    group: z.string().describe('Only lines of this group work on it.'),
     epoch: z.int().describe('Counts the leases; writes under an older one are refused.'),
     attempts: z.int().describe('Leases that ended in a failure of the shard.'),
     line: z.string().optional().describe('The line that holds it, or held it last.'),

@@ -34,6 +34,7 @@ export type PipelineView = z.infer<typeof pipelineViewSchema>;
 export const lineViewSchema = z.object({
   line: z.string().describe('Stable name: it answers with the shards it holds.'),
   pipeline: z.string(),
+  group: z.string().describe('Only shards of this group are leased to it.'),
   instance: z.string(),
   node: z.string(),
   state: z.enum(['active', 'draining', 'silent']).describe('silent: it has said nothing for longer than a lease lasts.'),

@@ -28,6 +28,7 @@ import { explain } from './explain.js';
 import { LineDesk, type HeartbeatAnswer, type LeaseAnswer, type LeaseRequest, type LineWelcome } from './line-desk.js';
 import { gaugesOf } from './gauges.js';
 import { rulesOf } from './rules.js';
+import { defaultGroup } from '../line/groups.js';
 import { answerOf, sortSubmissions } from './submissions.js';
 import { Timekeeper } from './timekeeper.js';
 
@@ -366,7 +367,7 @@ export class Coordinator {
   async #heedDriver(event: DriverEvent): Promise<void> {
     const { type, ...fields } = event;
     this.#logger.info({ ...fields }, `driver: ${type}`);
-    if (event.type === 'lineStarted') this.#desk.expect(event.pipeline, event.line);
+    if (event.type === 'lineStarted') this.#desk.expect(event.pipeline, event.group ?? defaultGroup, event.line);
     if (event.type === 'swapFailed') this.#desk.swapFailed(event.line, event.slot, event.step, event.error);
     if (event.type === 'lineEnded' && event.gone) {
       await this.#desk.gone(event.line, event.reason).catch((thrown: unknown) => {

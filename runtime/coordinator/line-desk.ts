@@ -29,6 +29,7 @@ import type {
 import type { CoordinatorMetrics } from '../contracts/telemetry.js';
 import type { LineView } from '../contracts/views.js';
 import type { Journal, Moment, NewEvent, PipelineRecord } from '../journal/journal.js';
+import { defaultGroup } from '../line/groups.js';
 import { planGrant } from '../line/queue.js';
 import type { Clock } from '../platform/clock.js';
 import type { Logger } from '../platform/logger.js';
@@ -89,6 +90,7 @@ export class LineDesk {
     this.#lines.put({
       name,
       hello,
+      group: hello.group ?? defaultGroup,
       lastHeardMs: this.parts.clock.nowMs(),
       draining: again && before.draining,
       silent: false,
@@ -148,12 +150,12 @@ export class LineDesk {
         giveUp: () => {
           if (answered) return;
           answered = true;
-          void this.#waiting(pipeline).then((queued) => {
+          void this.#waiting(pipeline, line.group).then((queued) => {
             resolve({ leases: [], queued });
           }, reject);
         },
       };
-      this.waiters.add(pipeline, waiter, request.waitMs, signal);
+      this.waiters.add(pipeline, line.group, waiter, request.waitMs, signal);
       // What came while the first look was under way.
       void this.waiters.wake(pipeline);
     });
@@ -240,8 +242,8 @@ export class LineDesk {
   }
 
   /** The driver has started a line: it is waited for as long as a lease lasts. */
-  expect(pipeline: string, name: string): void {
-    this.#lines.expect(pipeline, name, this.#deadlineMs());
+  expect(pipeline: string, group: string, name: string): void {
+    this.#lines.expect(pipeline, group, name, this.#deadlineMs());
   }
 
   /** The line will not come back: its shards go to others at once. */
@@ -337,20 +339,20 @@ export class LineDesk {
     return line;
   }
 
-  async #waiting(pipeline: string): Promise<number> {
-    const { journal } = this.parts;
-    return (await journal.counts(pipeline)).pending - (await journal.delayed(pipeline));
+  async #waiting(pipeline: string, group: string): Promise<number> {
+    return (await this.parts.journal.queued(pipeline))[group] ?? 0;
   }
 
   async #lease(line: Line, request: LeaseRequest, signal: AbortSignal | undefined): Promise<LeaseAnswer> {
+    const { group } = line;
     const { pipeline, instance } = line.hello;
-    const waiting = await this.#waiting(pipeline);
+    const waiting = await this.#waiting(pipeline, group);
     if (isAborted(signal) || line.draining || (waiting === 0 && line.reclaim.length === 0))
       return { leases: [], queued: waiting };
     const reclaim = line.reclaim;
     line.reclaim = [];
-    const freshMax = planGrant(request.max, waiting, this.#lines.sharerCount(pipeline, this.parts.clock.nowMs()));
-    const query = { pipeline, line: line.name, instance, max: request.max, freshMax, prefer: request.residents, reclaim };
+    const freshMax = planGrant(request.max, waiting, this.#lines.sharerCount(pipeline, group, this.parts.clock.nowMs()));
+    const query = { pipeline, line: line.name, group, instance, max: request.max, freshMax, prefer: request.residents, reclaim };
     let leases: Lease[];
     let left: number;
     try {

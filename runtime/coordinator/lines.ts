@@ -10,6 +10,7 @@ import type { HeldLease } from './leases.js';
 export interface Line {
   name: string;
   hello: LineHello;
+  group: string;
   lastHeardMs: number;
   draining: boolean;
   /** It has said nothing for longer than a lease lasts. */
@@ -29,7 +30,7 @@ export class Lines {
   readonly #lines = new Map<string, Line>();
   readonly #names = new Map<string, Set<string>>();
   /** By pipeline: lines that the driver has started and that have not said hello yet, and until when they are waited for. */
-  readonly #expected = new Map<string, Map<string, number>>();
+  readonly #expected = new Map<string, Map<string, { group: string; untilMs: number }>>();
 
   constructor(private readonly linesMax: number) {}
 
@@ -50,11 +51,11 @@ export class Lines {
   }
 
   /** A line was started: until it says hello, or `untilMs`, others leave it its share of what waits. */
-  expect(pipeline: string, name: string, untilMs: number): void {
+  expect(pipeline: string, group: string, name: string, untilMs: number): void {
     if (this.#lines.has(name)) return;
     const expected = this.#expected.get(pipeline);
-    if (expected === undefined) this.#expected.set(pipeline, new Map([[name, untilMs]]));
-    else expected.set(name, untilMs);
+    if (expected === undefined) this.#expected.set(pipeline, new Map([[name, { group, untilMs }]]));
+    else expected.set(name, { group, untilMs });
   }
 
   find(name: string): Line | undefined {
@@ -85,10 +86,11 @@ export class Lines {
     return this.of(pipeline).filter((line) => !line.silent).length;
   }
 
-  /** Lines that share what waits: those that are there, and those that are on their way. */
-  sharerCount(pipeline: string, nowMs: number): number {
-    const expected = [...(this.#expected.get(pipeline)?.values() ?? [])].filter((untilMs) => untilMs > nowMs);
-    return this.liveCount(pipeline) + expected.length;
+  /** Lines that share what waits for a group: those that are there, and those that are on their way. */
+  sharerCount(pipeline: string, group: string, nowMs: number): number {
+    const live = this.of(pipeline).filter((line) => !line.silent && !line.draining && line.group === group);
+    const expected = [...(this.#expected.get(pipeline)?.values() ?? [])];
+    return live.length + expected.filter((line) => line.group === group && line.untilMs > nowMs).length;
   }
 
   of(pipeline: string): Line[] {
@@ -107,6 +109,7 @@ export function viewOf(line: Line, leases: readonly HeldLease[], nowMs: number):
   return {
     line: line.name,
     pipeline: hello.pipeline,
+    group: line.group,
     instance: hello.instance,
     node: hello.node,
     state: line.silent ? 'silent' : line.draining ? 'draining' : 'active',

@@ -7,6 +7,7 @@ import { whyNot } from '../config/checks.js';
 import { nearest } from '../config/nearest.js';
 import { parseDurationMs } from '../config/units.js';
 import type { NewShard, PipelineRules } from '../journal/journal.js';
+import { groupNames, groupOf } from '../line/groups.js';
 
 export function rulesOf(pipeline: Pipeline, bounds: { pendingShardsMax: number; lostLeasesMax: number }): PipelineRules {
   const { retries, timeLimits } = pipeline.spec;
@@ -17,7 +18,7 @@ export function rulesOf(pipeline: Pipeline, bounds: { pendingShardsMax: number; 
       ...(timeLimits.pending === undefined ? {} : { pendingMs: parseDurationMs(timeLimits.pending) }),
       ...(timeLimits.running === undefined ? {} : { runningMs: parseDurationMs(timeLimits.running) }),
     },
-    pendingMax: bounds.pendingShardsMax,
+    pendingMax: pipeline.spec.queue.max ?? bounds.pendingShardsMax,
     lostLeasesMax: bounds.lostLeasesMax,
   };
 }
@@ -53,6 +54,17 @@ export function checkParameters(pipeline: Pipeline, given: Parameters): Paramete
   return checked;
 }
 
+/** Throws PDL_REQUEST_INVALID when the pipeline has no such group. */
+function checkGroup(pipeline: Pipeline, group: string | undefined): string | undefined {
+  const known = groupNames(pipeline.spec.groups);
+  if (group === undefined || known.includes(group)) return group;
+  const close = nearest(group, known);
+  throw new PodlineError('PDL_REQUEST_INVALID', `pipeline ${pipeline.name} has no group ${group}`, {
+    place: 'group',
+    hint: close === undefined ? `Its groups are ${known.join(', ')}.` : `Did you mean ${close}?`,
+  });
+}
+
 /** A submission as the journal takes it: parameters checked, result directory absolute. Throws PDL_PARAMETER_INVALID or PDL_REQUEST_INVALID. */
 export function toNewShard(pipeline: Pipeline, submission: Submission, keyBytesMax: number): NewShard {
   if (submission.key.includes('\0') || Buffer.byteLength(submission.key) > keyBytesMax) {
@@ -61,9 +73,11 @@ export function toNewShard(pipeline: Pipeline, submission: Submission, keyBytesM
     });
   }
   const dir = submission.resultDir ?? pipeline.spec.result.dir;
+  const parameters = checkParameters(pipeline, submission.parameters);
   return {
     ...submission,
-    parameters: checkParameters(pipeline, submission.parameters),
+    parameters,
+    group: checkGroup(pipeline, submission.group) ?? groupOf(pipeline.spec.groups, { key: submission.key, parameters }),
     resultDir: isAbsolute(dir) ? dir : resolve(pipeline.baseDir, dir),
   };
 }

@@ -1,6 +1,6 @@
 /**
- * Requests for leases that wait for work, in the order in which they came; one per line at most, so their number is
- * bounded by that of the lines.
+ * Requests for leases that wait for work, by pipeline and group, in the order in which they came; one per line at most, so
+ * their number is bounded by that of the lines.
  */
 import type { Clock } from '../platform/clock.js';
 
@@ -17,7 +17,8 @@ interface Entry extends Waiter {
 }
 
 export class Waiters {
-  readonly #queues = new Map<string, Map<string, Entry>>();
+  /** pipeline → group → line */
+  readonly #queues = new Map<string, Map<string, Map<string, Entry>>>();
   readonly #serving = new Set<string>();
   readonly #again = new Set<string>();
 
@@ -25,17 +26,20 @@ export class Waiters {
 
   get size(): number {
     let size = 0;
-    for (const queue of this.#queues.values()) size += queue.size;
+    for (const groups of this.#queues.values()) for (const queue of groups.values()) size += queue.size;
     return size;
   }
 
   /** Waits for at most `waitMs`. One of the same line that waits already is answered with nothing. */
-  add(pipeline: string, waiter: Waiter, waitMs: number, signal: AbortSignal | undefined): void {
-    let queue = this.#queues.get(pipeline);
-    if (queue === undefined) this.#queues.set(pipeline, (queue = new Map<string, Entry>()));
-    this.#leave(pipeline, waiter.line)?.giveUp();
+  add(pipeline: string, group: string, waiter: Waiter, waitMs: number, signal: AbortSignal | undefined): void {
+    let groups = this.#queues.get(pipeline);
+    if (groups === undefined) this.#queues.set(pipeline, (groups = new Map<string, Map<string, Entry>>()));
+    for (const queue of groups.values()) leave(queue, waiter.line)?.giveUp();
+    let queue = groups.get(group);
+    if (queue === undefined) groups.set(group, (queue = new Map<string, Entry>()));
+    const waiting = queue;
     const giveUp = (): void => {
-      if (queue.get(waiter.line) === entry) this.#leave(pipeline, waiter.line);
+      if (waiting.get(waiter.line) === entry) leave(waiting, waiter.line);
       waiter.giveUp();
     };
     const callOff = this.clock.after(waitMs, giveUp);
@@ -47,11 +51,11 @@ export class Waiters {
         signal?.removeEventListener('abort', giveUp);
       },
     };
-    queue.set(waiter.line, entry);
+    waiting.set(waiter.line, entry);
     if (signal?.aborted === true) giveUp();
   }
 
-  /** There may be work: whoever waits longest is served first, until there is none. One round at a time per pipeline. */
+  /** There may be work: in each group, whoever waits longest is served first, until there is none. One round at a time per pipeline. */
   async wake(pipeline: string): Promise<void> {
     if (this.#serving.has(pipeline)) {
       this.#again.add(pipeline);
@@ -61,10 +65,12 @@ export class Waiters {
     try {
       do {
         this.#again.delete(pipeline);
-        for (;;) {
-          const [first] = this.#queues.get(pipeline)?.values() ?? [];
-          if (first === undefined || !(await first.serve())) break;
-          if (this.#queues.get(pipeline)?.get(first.line) === first) this.#leave(pipeline, first.line);
+        for (const queue of this.#queues.get(pipeline)?.values() ?? []) {
+          for (;;) {
+            const [first] = queue.values();
+            if (first === undefined || !(await first.serve())) break;
+            if (queue.get(first.line) === first) leave(queue, first.line);
+          }
         }
       } while (this.#again.has(pipeline));
     } finally {
@@ -74,14 +80,14 @@ export class Waiters {
 
   /** Answers all with nothing. */
   close(): void {
-    for (const [pipeline, queue] of this.#queues) for (const line of [...queue.keys()]) this.#leave(pipeline, line)?.giveUp();
+    for (const groups of this.#queues.values())
+      for (const queue of groups.values()) for (const line of [...queue.keys()]) leave(queue, line)?.giveUp();
   }
+}
 
-  #leave(pipeline: string, line: string): Entry | undefined {
-    const queue = this.#queues.get(pipeline);
-    const entry = queue?.get(line);
-    entry?.end();
-    queue?.delete(line);
-    return entry;
-  }
+function leave(queue: Map<string, Entry>, line: string): Entry | undefined {
+  const entry = queue.get(line);
+  entry?.end();
+  queue.delete(line);
+  return entry;
 }

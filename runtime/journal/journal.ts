@@ -9,7 +9,7 @@
  *  1. What a call has answered is durable: it survives the loss of the process and of power.
  *  2. Each call is one atomic transition; its events are in the same transition and get ids without gaps.
  *  3. A shard's epoch only goes up, by one with each lease; what comes under an older one is refused with PDL_LEASE_LOST.
- *  4. The cost of a lease does not grow with the number of shards that wait.
+ *  4. The cost of a lease grows neither with the number of shards that wait, nor with that of their groups or priorities.
  *  5. Time is handed in. `Moment.ms` never goes back, not even over restarts (`clockMs`), and alone is judged by; `at` is for people.
  */
 import type { WireError } from '../contracts/errors.js';
@@ -43,8 +43,10 @@ export interface PipelineRecord {
   appliedAt: string;
 }
 
-export interface NewShard extends Omit<Submission, 'resultDir'> {
+export interface NewShard extends Omit<Submission, 'resultDir' | 'group'> {
   resultDir: string;
+  /** Of the pipeline: only its lines are leased the shard. */
+  group: string;
 }
 
 export type SubmitOutcome =
@@ -55,6 +57,8 @@ export type SubmitOutcome =
 export interface LeaseQuery {
   pipeline: string;
   line: string;
+  /** Only shards of this group are leased: what the line prefers or reclaims of another one is passed over, or goes back. */
+  group: string;
   /** Of the line: another one is another process, which knows nothing of the leases of this one. */
   instance: string;
   max: number;
@@ -68,7 +72,7 @@ export interface LeaseQuery {
 
 export interface LeaseOutcome {
   leases: Lease[];
-  /** Shards of the pipeline that may be leased at once. */
+  /** Shards of the group that may be leased at once. */
   waiting: number;
   paused: boolean;
 }
@@ -164,8 +168,8 @@ export interface Journal {
   /** In the order of submission, without reports. */
   list(query: ListQuery): Promise<{ shards: Shard[]; next?: string | undefined }>;
   counts(pipeline: string): Promise<Counts>;
-  /** Shards of the pipeline that back off: pending, but not to be leased yet. */
-  delayed(pipeline: string): Promise<number>;
+  /** Shards of the pipeline that may be leased at once, by group; a group with none is absent. What backs off is not among them. */
+  queued(pipeline: string): Promise<Record<string, number>>;
   running(line?: string): Promise<RunningShard[]>;
 
   /** Durable events with ids above `after`, oldest first. Those beyond `limits.eventsKept` are forgotten. */

@@ -62,7 +62,15 @@ const volumeDir = process.env[env.volumeDir];
 
 await mkdir(scratchDir, { recursive: true, mode: 0o700 });
 // The pipeline, and with it the bound of the scratch, comes with the answer; what is resident is said once the scratch is open.
-const welcome = await client.hello({ pipeline: readEnv(env.pipeline), instance, node: readEnv(env.node), slots, residents: [] });
+const group = process.env[env.group];
+const welcome = await client.hello({
+  pipeline: readEnv(env.pipeline),
+  ...(group === undefined ? {} : { group }),
+  instance,
+  node: readEnv(env.node),
+  slots,
+  residents: [],
+});
 const { pipeline } = welcome;
 const scratchOptions: ScratchOptions = {
   dir: scratchDir,

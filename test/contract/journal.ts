@@ -28,6 +28,7 @@ const failure = (
 const query = (more: Partial<LeaseQuery> = {}): LeaseQuery => ({
   pipeline: 'flights',
   line: 'line-0',
+  group: 'default',
   instance: 'a',
   max: 1,
   freshMax: 256,
@@ -91,6 +92,61 @@ export function journalContract(name: string, make: () => JournalUnderTest): voi
       const { journal } = await opened();
       await expect(journal.submit('nobody', [shardOf('a')], at(1))).rejects.toEqual(code('PDL_PIPELINE_UNKNOWN'));
       await expect(journal.lease(query({ pipeline: 'nobody' }), at(1))).rejects.toEqual(code('PDL_PIPELINE_UNKNOWN'));
+    });
+  });
+
+  describe(`${name}: groups`, () => {
+    const grouped = async (): Promise<Journal> => {
+      const { journal } = await opened();
+      const shards = [
+        shardOf('a', { group: 'small' }),
+        shardOf('b', { group: 'large', priority: 9 }),
+        shardOf('c', { group: 'large', priority: 0 }),
+        shardOf('d'),
+      ];
+      await journal.submit('flights', shards, at(1));
+      return journal;
+    };
+    const keys = async (journal: Journal, more: Partial<LeaseQuery>): Promise<string[]> =>
+      (await journal.lease(query({ max: 10, ...more }), at(10))).leases.map((lease) => lease.key);
+
+    it('gives a line the shards of its group and no others, in the order of their priorities', async () => {
+      const journal = await grouped();
+      expect(await journal.queued('flights')).toEqual({ small: 1, large: 2, default: 1 });
+      expect(await keys(journal, { line: 'l', group: 'large' })).toEqual(['c', 'b']);
+      expect(await keys(journal, { line: 'l', group: 'large' })).toEqual([]);
+      expect(await journal.queued('flights')).toEqual({ small: 1, default: 1 });
+      expect(await keys(journal, { line: 'd' })).toEqual(['d']);
+      expect(await keys(journal, { line: 's', group: 'small' })).toEqual(['a']);
+    });
+
+    it('says how many of the group wait, not how many of all', async () => {
+      const journal = await grouped();
+      expect(await journal.lease(query({ group: 'large', max: 1 }), at(2))).toMatchObject({ waiting: 1 });
+      expect(await journal.lease(query({ group: 'nobody', max: 1 }), at(2))).toMatchObject({ leases: [], waiting: 0 });
+    });
+
+    it('does not give a line what it prefers of another group', async () => {
+      const journal = await grouped();
+      const { shards } = await journal.list({ pipeline: 'flights', max: 10 });
+      expect(await keys(journal, { group: 'small', prefer: shards.map((shard) => shard.id) })).toEqual(['a']);
+    });
+
+    it('puts back what a line held before it came again in another group', async () => {
+      const journal = await grouped();
+      const { leases } = await journal.lease(query({ group: 'large', max: 1 }), at(2));
+      const reclaim = leases.map((lease) => lease.shardId);
+      expect(await keys(journal, { group: 'small', instance: 'b', reclaim })).toEqual(['a']);
+      expect(await journal.queued('flights')).toEqual({ large: 2, default: 1 });
+    });
+
+    it('keeps the group through failure and retry', async () => {
+      const journal = await grouped();
+      const lease = await leaseOne(journal, 10, { group: 'small' });
+      await journal.fail('line-0', lease, failure({ retry: 'never' }), at(11));
+      await journal.retry(lease.shardId, at(12));
+      expect(await journal.shard(lease.shardId)).toMatchObject({ group: 'small', state: 'pending' });
+      expect(await keys(journal, { group: 'small' })).toEqual(['a']);
     });
   });
 
@@ -237,12 +293,13 @@ export function journalContract(name: string, make: () => JournalUnderTest): voi
         const lease = await leaseOne(journal, ms);
         expect(await journal.fail('line-0', lease, failure(), at(ms))).toMatchObject({ changed: true, state: 'pending' });
         expect(await journal.fail('line-0', lease, failure(), at(ms))).toMatchObject({ changed: false });
-        expect(await journal.delayed('flights')).toBe(1);
+        expect(await journal.queued('flights')).toEqual({});
         expect(await journal.nextDueMs()).toBe(ms + delayMs);
         expect((await journal.lease(query(), at(ms + delayMs - 1))).leases).toEqual([]);
         expect(await journal.advance(at(ms + delayMs - 1), 10)).toEqual({ woken: [], stopped: [], more: false });
         ms += delayMs;
         expect(await journal.advance(at(ms), 10)).toEqual({ woken: ['flights'], stopped: [], more: false });
+        expect(await journal.queued('flights')).toEqual({ default: 1 });
       }
       expect(await journal.fail('line-0', await leaseOne(journal, ms), failure(), at(ms))).toMatchObject({ state: 'failed' });
       expect(await journal.shard(id)).toMatchObject({

@@ -41,6 +41,7 @@ export const shardOf = (key: string, more: Partial<NewShard> = {}): NewShard => 
   parameters: {},
   resultDir: '/results',
   priority: 5,
+  group: 'default',
   ...more,
 });
 

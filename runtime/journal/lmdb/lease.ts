@@ -1,5 +1,5 @@
 /**
- * in: a line, how many it wants, what lies on it. out: leases under new epochs.
+ * in: a line of a group, how many it wants, what lies on it. out: leases under new epochs.
  * writes: pending → running; shards that the line held before it was started anew → running under the next epoch, or back to pending.
  * events: shard.leased for each.
  */
@@ -8,12 +8,12 @@ import { timeLimitEndsMs } from '../../line/queue.js';
 import type { LeaseOutcome, LeaseQuery, Moment } from '../journal.js';
 import { leave } from './ending.js';
 import { giveUpOrRequeue } from './expire.js';
-import type { StateRecord } from './records.js';
+import { isQueued, type StateRecord } from './records.js';
 import type { Transition } from './transition.js';
 
 export function lease(
   transition: Transition,
-  { pipeline: name, line, instance, max, freshMax, prefer, reclaim }: LeaseQuery,
+  { pipeline: name, line, group, instance, max, freshMax, prefer, reclaim }: LeaseQuery,
   now: Moment,
 ): LeaseOutcome {
   const { paused, rules } = transition.pipeline(name);
@@ -57,7 +57,8 @@ export function lease(
   for (const id of reclaim) {
     const state = transition.tables.states.get(id);
     if (state?.state !== 'running' || state.line !== line || state.pipeline !== name) continue;
-    if (!paused && leases.length < max && state.losses < rules.lostLeasesMax) take(id, state, { losses: state.losses + 1 });
+    const stays = !paused && state.group === group && leases.length < max && state.losses < rules.lostLeasesMax;
+    if (stays) take(id, state, { losses: state.losses + 1 });
     else giveUpOrRequeue(transition, id, state, `line ${line} was started anew`, now);
   }
   if (!paused) {
@@ -65,15 +66,14 @@ export function lease(
     for (const id of prefer) {
       if (leases.length >= most) break;
       const state = transition.tables.states.get(id);
-      if (state?.state === 'pending' && state.dueMs === undefined && state.pipeline === name) take(id, state, {});
+      if (state !== undefined && isQueued(state) && state.pipeline === name && state.group === group) take(id, state, {});
     }
     const front = transition.tables.index.getRange({
-      start: ['queue', name],
-      end: ['queue', name, Number.POSITIVE_INFINITY],
+      start: ['queue', name, group],
+      end: ['queue', name, group, Number.POSITIVE_INFINITY],
       limit: Math.max(0, most - leases.length),
     });
     for (const id of [...front].map((entry) => entry.value)) take(id, transition.state(id), {});
   }
-  const counts = transition.counts(name);
-  return { leases, waiting: counts.pending - counts.delayed, paused };
+  return { leases, waiting: transition.counts(name).queued[group] ?? 0, paused };
 }

@@ -99,7 +99,7 @@ export function openLmdbJournal(options: LmdbJournalOptions): Journal {
       const { pending, running, completed, failed, cancelled } = countsOf(pipeline);
       return { pending, running, completed, failed, cancelled };
     },
-    delayed: async (pipeline) => countsOf(pipeline).delayed,
+    queued: async (pipeline) => ({ ...countsOf(pipeline).queued }),
     running: async (line) => {
       const base = line === undefined ? ['running'] : ['running', line];
       return [...index.getRange({ start: base, end: [...base, '\uffff'] })].flatMap(({ key, value }): RunningShard[] => {

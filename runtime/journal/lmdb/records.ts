@@ -19,6 +19,7 @@ export interface StateRecord {
   /** Counts the submissions. */
   seq: number;
   priority: number;
+  group: string;
   state: ShardState;
   epoch: number;
   attempts: number;
@@ -57,18 +58,21 @@ export const keyOf = {
   /** Every shard of a pipeline, in the order of submission. */
   all: (pipeline: string, seq: number): IndexKey => ['all', pipeline, seq],
   byState: (pipeline: string, state: ShardState, seq: number): IndexKey => ['state', pipeline, state, seq],
-  /** What may be leased: the lowest priority number first, then the oldest. */
-  queue: (pipeline: string, priority: number, seq: number): IndexKey => ['queue', pipeline, priority, seq],
+  /** What may be leased to the lines of a group: the lowest priority number first, then the oldest. */
+  queue: (pipeline: string, group: string, priority: number, seq: number): IndexKey => ['queue', pipeline, group, priority, seq],
   /** What something happens to at a time: the end of a back-off, or a time limit. */
   timer: (atMs: number, id: string): IndexKey => ['timer', atMs, id],
   running: (line: string, id: string): IndexKey => ['running', line, id],
   unique: (pipeline: string, key: string): IndexKey => ['unique', pipeline, key],
 };
 
+/** It may be leased at once. */
+export const isQueued = (state: StateRecord): boolean => state.state === 'pending' && state.dueMs === undefined;
+
 /** Every key under which a shard in this state is found; a transition writes the difference. */
 export function indexOf(id: string, state: StateRecord): IndexKey[] {
   const keys = [keyOf.all(state.pipeline, state.seq), keyOf.byState(state.pipeline, state.state, state.seq)];
-  if (state.state === 'pending' && state.dueMs === undefined) keys.push(keyOf.queue(state.pipeline, state.priority, state.seq));
+  if (isQueued(state)) keys.push(keyOf.queue(state.pipeline, state.group, state.priority, state.seq));
   if (state.state === 'running' && state.line !== undefined) keys.push(keyOf.running(state.line, id));
   for (const atMs of new Set([state.dueMs, state.limitMs])) if (atMs !== undefined) keys.push(keyOf.timer(atMs, id));
   return keys;
@@ -91,6 +95,7 @@ export function toShard(
     parameters: body.parameters,
     resultDir: body.resultDir,
     priority: state.priority,
+    group: state.group,
     epoch: state.epoch,
     attempts: state.attempts,
     submittedAt: body.submittedAt,

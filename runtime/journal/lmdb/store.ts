@@ -15,15 +15,14 @@
 import { TransactionFlags, open, type Database, type RootDatabase } from 'lmdb';
 import { PodlineError, isPodlineError } from '../../contracts/errors.js';
 import type { PodlineEvent } from '../../contracts/events.js';
-import type { Counts } from '../../contracts/views.js';
 import type { PipelineRecord } from '../journal.js';
-import { Transition } from './transition.js';
+import { Transition, type CountsRecord } from './transition.js';
 import type { BodyRecord, IndexKey, OutcomeRecord, StateRecord } from './records.js';
 
 export interface Tables {
   meta: Database<string | number, string>;
   pipelines: Database<PipelineRecord, string>;
-  counts: Database<Counts & { delayed: number; submitted: number }, string>;
+  counts: Database<CountsRecord, string>;
   bodies: Database<BodyRecord, string>;
   states: Database<StateRecord, string>;
   outcomes: Database<OutcomeRecord, string>;
@@ -35,7 +34,7 @@ export interface Tables {
 const groupFlags = TransactionFlags.ABORTABLE | TransactionFlags.SYNCHRONOUS_COMMIT | TransactionFlags.NO_SYNC_FLUSH;
 const groupMax = 1_024;
 const waitingMax = 65_536;
-const layoutVersion = 1;
+const layoutVersion = 2;
 
 interface Waiting {
   run: (transition: Transition) => unknown;

@@ -16,13 +16,14 @@ export function submit(transition: Transition, name: string, shards: readonly Ne
     const { pending } = transition.counts(name);
     if (pending >= rules.pendingMax) return { outcome: 'full', pending };
     const { seq, id } = transition.nextSeq(name);
-    const { key, source, parameters, resultDir, priority } = shard;
+    const { key, source, parameters, resultDir, priority, group } = shard;
     transition.putUnchecked('bodies', id, { pipeline: name, key, source, parameters, resultDir, submittedAt: now.at });
     transition.putUnchecked('index', unique, id);
     transition.put(id, undefined, {
       pipeline: name,
       seq,
       priority,
+      group,
       state: 'pending',
       epoch: 0,
       attempts: 0,

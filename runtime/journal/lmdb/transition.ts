@@ -9,24 +9,30 @@ import { PodlineError } from '../../contracts/errors.js';
 import type { PodlineEvent } from '../../contracts/events.js';
 import type { Counts } from '../../contracts/views.js';
 import type { Moment, NewEvent, PipelineRecord } from '../journal.js';
-import { compact, indexOf, type BodyRecord, type StateRecord } from './records.js';
+import { compact, indexOf, isQueued, type BodyRecord, type StateRecord } from './records.js';
 import type { Tables } from './store.js';
 
-export type CountsRecord = Counts & { delayed: number; submitted: number };
+/** `queued`: by group, those that may be leased at once. */
+export type CountsRecord = Counts & { submitted: number; queued: Record<string, number> };
 export const noCounts = (): CountsRecord => ({
   pending: 0,
   running: 0,
   completed: 0,
   failed: 0,
   cancelled: 0,
-  delayed: 0,
   submitted: 0,
+  queued: {},
 });
 
 /** Old events are forgotten this many at a time, so that not every event has to. */
 const trimStep = 1_000;
 
-const isDelayed = (state: StateRecord | undefined): number => (state?.state === 'pending' && state.dueMs !== undefined ? 1 : 0);
+/** A group with nothing in the queue is not kept: groups come and go with the manifest. */
+function count(queued: Record<string, number>, group: string, by: 1 | -1): void {
+  const left = (queued[group] ?? 0) + by;
+  if (left === 0) Reflect.deleteProperty(queued, group);
+  else queued[group] = left;
+}
 
 export class Transition {
   writes = 0;
@@ -95,7 +101,8 @@ export class Transition {
     const counts = this.counts(after.pipeline);
     if (before !== undefined) counts[before.state] -= 1;
     counts[after.state] += 1;
-    counts.delayed += isDelayed(after) - isDelayed(before);
+    if (before !== undefined && isQueued(before)) count(counts.queued, before.group, -1);
+    if (isQueued(after)) count(counts.queued, after.group, 1);
   }
 
   putUnchecked<K extends 'pipelines' | 'bodies' | 'outcomes' | 'index'>(

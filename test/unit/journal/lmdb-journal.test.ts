@@ -51,7 +51,7 @@ describe('the LMDB journal', () => {
         now,
       );
     const { leases, waiting } = await journal.lease(
-      { pipeline: 'flights', line: 'l', instance: 'i', max: 3, freshMax: 3, prefer: [], reclaim: [] },
+      { pipeline: 'flights', line: 'l', instance: 'i', max: 3, freshMax: 3, group: 'default', prefer: [], reclaim: [] },
       now,
     );
     expect(leases.map((lease) => lease.key)).toEqual(['0-0', '0-1', '0-2']);
