@@ -186,6 +186,12 @@ export const errorCatalogue = {
     'Raise `timeLimits`, add lines, or look at what it waits for.',
   ),
   PDL_QUEUE_FULL: entry(429, 'later', 'The queue is full', 'Wait as long as Retry-After says and submit again.'),
+  PDL_NOT_LEADER: entry(
+    421,
+    'later',
+    'This coordinator is not the one that leads',
+    'Ask the one that `place` names; the clients of Podline do so by themselves when they are given all addresses.',
+  ),
   PDL_JOURNAL: entry(500, 'later', 'The journal could not be written', 'Check the disk of the work directory.'),
   // --- results ------------------------------------------------------------------------------
   PDL_RESULT_DIR: entry(

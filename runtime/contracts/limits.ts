@@ -19,6 +19,12 @@ export const limits = {
   callPauseMaxMs: 2_000,
   keyBytesMax: 1_600,
   eventsKept: 100_000,
+  eventsKeptMs: 7 * 86_400_000,
+  /** Shards that completed or were cancelled, and dead letters: how many a journal keeps, and how long. */
+  doneShardsKept: 1_000_000,
+  doneShardsKeptMs: 30 * 86_400_000,
+  failedShardsKept: 1_000_000,
+  failedShardsKeptMs: 90 * 86_400_000,
   eventStreamsMax: 256,
   /** Events that wait for a slow reader of the event stream before it is cut off. */
   eventBacklogMax: 10_000,

@@ -9,8 +9,9 @@
  *  1. What a call has answered is durable: it survives the loss of the process and of power.
  *  2. Each call is one atomic transition; its events are in the same transition and get ids without gaps.
  *  3. A shard's epoch only goes up, by one with each lease; what comes under an older one is refused with PDL_LEASE_LOST.
- *  4. The cost of a lease grows neither with the number of shards that wait, nor with that of their groups or priorities.
- *  5. Time is handed in. `Moment.ms` never goes back, not even over restarts (`clockMs`), and alone is judged by; `at` is for people.
+ *  4. The cost of a lease does not grow with the number of shards that wait.
+ *  5. Each transition checks in its transaction that its writer took the newest term: of two writers the older one writes nothing.
+ *  6. Time is handed in. `Moment.ms` never goes back, not even over restarts (`clockMs`), and alone is judged by; `at` is for people.
  */
 import type { WireError } from '../contracts/errors.js';
 import type { EventType, PodlineEvent } from '../contracts/events.js';
@@ -123,9 +124,23 @@ export interface ListQuery {
   max: number;
 }
 
+export interface LeaderRecord {
+  term: number;
+  /** `http://host:port`, if it is one that others can reach. */
+  address?: string | undefined;
+}
+
 export interface Journal {
   /** The `ms` of the latest transition; a coordinator's clock goes on from here. */
   clockMs(): Promise<number>;
+
+  /**
+   * From here on this journal writes, and whoever wrote before is refused with PDL_NOT_LEADER, by the transaction itself.
+   * Answers the new term, a number that only goes up. `address`: where the writer is found.
+   */
+  takeTerm(address?: string): Promise<number>;
+  /** Who took the newest term. */
+  leader(): Promise<LeaderRecord | undefined>;
 
   /** The revision counts up when the pipeline differs from what is there in anything but its revision. */
   applyPipeline(pipeline: Pipeline, rules: PipelineRules, now: Moment): Promise<PipelineRecord & Changed>;
@@ -158,7 +173,7 @@ export interface Journal {
   retry(shardId: string, now: Moment): Promise<Ending>;
   /** Any but running → pending; the next leases run `stage` and what follows it again. */
   resume(shardId: string, stage: string, now: Moment): Promise<Ending>;
-  /** Carries out what is due at `now`: ends of back-offs, time limits; at most `max` of them. */
+  /** Carries out what is due at `now`: ends of back-offs, time limits, the removal of what is kept no longer; at most `max` of each. */
   advance(now: Moment, max: number): Promise<AdvanceOutcome>;
   /** When `advance` is next of use. */
   nextDueMs(): Promise<number | undefined>;
@@ -172,13 +187,13 @@ export interface Journal {
   queued(pipeline: string): Promise<Record<string, number>>;
   running(line?: string): Promise<RunningShard[]>;
 
-  /** Durable events with ids above `after`, oldest first. Those beyond `limits.eventsKept` are forgotten. */
+  /** Durable events with ids above `after`, oldest first. Those that are kept no longer are left out. */
   events(after: number, max: number): Promise<PodlineEvent[]>;
   lastEventId(): Promise<number>;
   /** Called with new events, in order, once they are durable. Returns what ends the subscription. */
   subscribe(listener: (events: readonly PodlineEvent[]) => void): () => void;
 
-  /** sha256 over everything that is kept, events' contents aside: the same after a restart. */
+  /** sha256 over everything that is kept, events' contents aside: the same after a restart, and in every store. */
   stateHash(): Promise<string>;
   /** Waits for what is under way. Idempotent. */
   close(): Promise<void>;

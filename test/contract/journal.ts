@@ -1,13 +1,15 @@
 /** What every journal does. A store that passes this is one that a coordinator can be run on. */
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { PodlineError, type ErrorCode } from '../../runtime/contracts/errors.js';
+import { limits } from '../../runtime/contracts/limits.js';
 import type { PodlineEvent } from '../../runtime/contracts/events.js';
+import type { Retention } from '../../runtime/journal/retention.js';
 import type { Journal, LeaseQuery, Moment, PipelineRules } from '../../runtime/journal/journal.js';
 import { completeOf, pipelineOf, shardOf, shardsOf } from '../support/journal.js';
 
 export interface JournalUnderTest {
   /** Opens the same store again after `close`. */
-  open(options?: { eventsKept?: number }): Promise<Journal>;
+  open(options?: { retention?: Partial<Retention> }): Promise<Journal>;
 }
 
 const at = (ms: number): Moment => ({ ms, at: new Date(Date.UTC(2026, 0, 1) + ms).toISOString() });
@@ -41,7 +43,7 @@ const code = (expected: ErrorCode): unknown => expect.objectContaining({ code: e
 export function journalContract(name: string, make: () => JournalUnderTest): void {
   const opened = async (
     given: Partial<PipelineRules> = {},
-    options: { eventsKept?: number } = {},
+    options: { retention?: Partial<Retention> } = {},
   ): Promise<{ journal: Journal; under: JournalUnderTest }> => {
     const under = make();
     const journal = await under.open(options);
@@ -395,7 +397,7 @@ export function journalContract(name: string, make: () => JournalUnderTest): voi
         state: 'failed',
         error: { code: 'PDL_TIME_LIMIT', place: 'spec.timeLimits.pending' },
       });
-      expect(await journal.nextDueMs()).toBeUndefined();
+      expect(await journal.nextDueMs()).toBe(101 + limits.failedShardsKeptMs);
     });
 
     it('fails what ran too long, all its leases together', async () => {
@@ -417,7 +419,7 @@ export function journalContract(name: string, make: () => JournalUnderTest): voi
       await journal.applyPipeline(pipelineOf('flights', { description: 'without a limit' }), rules(), at(101));
       expect((await journal.advance(at(102), 10)).more).toBe(false);
       expect(await journal.counts('flights')).toMatchObject({ pending: 3, failed: 2 });
-      expect(await journal.nextDueMs()).toBeUndefined();
+      expect(await journal.nextDueMs()).toBe(100 + limits.failedShardsKeptMs);
     });
 
     it('never goes back, not over a restart either', async () => {
@@ -455,7 +457,7 @@ export function journalContract(name: string, make: () => JournalUnderTest): voi
     });
 
     it('numbers events without gaps, tells them once and in order, and keeps as many as it is told to', async () => {
-      const { journal } = await opened({}, { eventsKept: 1_500 });
+      const { journal } = await opened({}, { retention: { eventsMax: 1_500 } });
       const heard: PodlineEvent[] = [];
       const unsubscribe = journal.subscribe((events) => heard.push(...events));
       await Promise.all(

@@ -1,126 +1,117 @@
-/** The journal in an LMDB environment on local disk: one file per transition, one group commit for those that come together. */
+/** The journal in an LMDB environment on local disk: for one coordinator, which holds the lock of the work directory. */
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
-import { limits } from '../../contracts/limits.js';
 import type { PodlineEvent } from '../../contracts/events.js';
-import { canonicalJson } from '../../line/lineage.js';
-import type { Journal, RunningShard } from '../journal.js';
-import { advance } from './advance.js';
-import { applyPipeline } from './apply-pipeline.js';
-import { cancel } from './cancel.js';
-import { complete } from './complete.js';
-import { expire } from './expire.js';
-import { fail } from './fail.js';
-import { lease } from './lease.js';
-import { keyOf, toShard } from './records.js';
-import { report } from './report.js';
-import { resume } from './resume.js';
-import { retry } from './retry.js';
-import { setPaused } from './set-paused.js';
-import { Store } from './store.js';
-import { submit } from './submit.js';
-import { noCounts } from './transition.js';
 import type { Shard } from '../../contracts/shard.js';
+import type { Journal, RunningShard } from '../journal.js';
+import { toShard } from '../records.js';
+import { defaultRetention, endedKinds, removalDueMs, type Retention } from '../retention.js';
+import { canonicalLine } from '../state-hash.js';
+import { noCounts } from '../tables.js';
+import { transitionsOf } from '../transitions/index.js';
+import { checkIndexes } from './check.js';
+import { idOf, placeKey, placesOf } from './layout.js';
+import { Store } from './store.js';
 
 export interface LmdbJournalOptions {
   /** Made when it is not there. One process at a time: the coordinator's work directory lock sees to that. */
   dir: string;
-  eventsKept?: number | undefined;
+  retention?: Partial<Retention> | undefined;
   /** What ids of shards begin with: tells shards of this journal from those of another. Only used when the journal is made. */
   idPrefix?: string | undefined;
 }
 
-/** Opens a journal. Throws PDL_JOURNAL when its layout is another's. */
+/** Opens a journal and takes its next term. Throws PDL_JOURNAL when its layout is another's. */
 export function openLmdbJournal(options: LmdbJournalOptions): Journal {
   mkdirSync(options.dir, { recursive: true, mode: 0o700 });
   const listeners = new Set<(events: readonly PodlineEvent[]) => void>();
+  const retention = { ...defaultRetention, ...options.retention };
   const store = new Store(options.dir, {
-    eventsKept: options.eventsKept ?? limits.eventsKept,
+    retention,
     idPrefix: options.idPrefix ?? randomBytes(3).toString('hex'),
     onEvents: (events) => {
       for (const listener of listeners) listener(events);
     },
   });
-  const { meta, pipelines, counts, bodies, states, outcomes, index, events } = store.tables;
+  store.takeTerm(undefined);
+  const { stores, reads } = store;
 
   const shardOf = (id: string, withReport: boolean): Shard | undefined => {
-    const [body, state] = [bodies.get(id), states.get(id)];
-    return body === undefined || state === undefined ? undefined : toShard(id, body, state, outcomes.get(id), withReport);
+    const [body, state] = [reads.body(id), reads.state(id)];
+    return body === undefined || state === undefined ? undefined : toShard(id, body, state, reads.outcome(id), withReport);
   };
-  const countsOf = (pipeline: string): ReturnType<typeof noCounts> => counts.get(pipeline) ?? noCounts();
+  /** Numbers of shards of some places of a pipeline, in the order of submission. */
+  const inPlaces = (pipeline: string, places: readonly number[], after: number, max: number): number[] => {
+    const number = reads.pipelineNumber(pipeline);
+    if (number === undefined) return [];
+    return places
+      .flatMap((place) => {
+        const [start, end] = [placeKey(number, place, after + 1), placeKey(number, place, Number.POSITIVE_INFINITY)];
+        return Array.from(stores.places.getKeys({ start, end, limit: max }), ([, seq]) => seq);
+      })
+      .sort((a, b) => a - b)
+      .slice(0, max);
+  };
 
   return {
-    clockMs: async () => Number(meta.get('clockMs') ?? 0),
+    clockMs: async () => store.numbers().clockMs,
+    takeTerm: async (address) => store.takeTerm(address),
+    leader: async () => store.leader(),
 
-    applyPipeline: (pipeline, rules, now) =>
-      store.transact(now.ms, (transition) => applyPipeline(transition, pipeline, rules, now)),
-    setPaused: (pipeline, paused, now) => store.transact(now.ms, (transition) => setPaused(transition, pipeline, paused, now)),
-    pipeline: async (name) => pipelines.get(name),
-    pipelines: async () => [...pipelines.getRange({})].map((entry) => entry.value),
+    ...transitionsOf((nowMs, run) => store.transact(nowMs, run)),
+    pipeline: async (name) => reads.pipeline(name),
+    pipelines: async () =>
+      [...stores.pipelines.getRange({})].map(({ value: { number: _number, ...record } }) => record),
 
-    submit: (pipeline, shards, now) => store.transact(now.ms, (transition) => submit(transition, pipeline, shards, now)),
-    lease: (query, now) => store.transact(now.ms, (transition) => lease(transition, query, now)),
-    report: (line, shards, news, now) =>
-      store.transact(now.ms, (transition) => {
-        report(transition, line, shards, news, now);
-      }),
-    complete: (line, completed, now) => store.transact(now.ms, (transition) => complete(transition, line, completed, now)),
-    fail: (line, shard, failure, now) => store.transact(now.ms, (transition) => fail(transition, line, shard, failure, now)),
-    expire: (shards, reason, now) => store.transact(now.ms, (transition) => expire(transition, shards, reason, now)),
-    cancel: (id, now) => store.transact(now.ms, (transition) => cancel(transition, id, now)),
-    retry: (id, now) => store.transact(now.ms, (transition) => retry(transition, id, now)),
-    resume: (id, stage, now) => store.transact(now.ms, (transition) => resume(transition, id, stage, now)),
-    advance: (now, max) => store.transact(now.ms, (transition) => advance(transition, now, max)),
     nextDueMs: async () => {
-      for (const key of index.getKeys({ start: ['timer'], end: ['timer', Number.POSITIVE_INFINITY], limit: 1 }))
-        return Number(key[1]);
-      return undefined;
+      const due = endedKinds.map((kind) => removalDueMs(retention, kind, store.numbers(), reads.firstEndedMs(kind)));
+      for (const [ms] of stores.timers.getKeys({ limit: 1 })) due.push(ms);
+      const known = due.filter((ms) => ms !== undefined);
+      return known.length === 0 ? undefined : Math.min(...known);
     },
 
     shard: async (id) => shardOf(id, true),
     shardByKey: async (pipeline, key) => {
-      const id = index.get(keyOf.unique(pipeline, key));
+      const id = reads.idOf(pipeline, key);
       return id === undefined ? undefined : shardOf(id, true);
     },
     list: async ({ pipeline, state, cursor, max }) => {
-      const base = state === undefined ? ['all', pipeline] : ['state', pipeline, state];
       const after = cursor === undefined ? 0 : Number.parseInt(cursor, 36);
-      const found = [
-        ...index.getRange({ start: [...base, after + 1], end: [...base, Number.POSITIVE_INFINITY], limit: max + 1 }),
-      ];
+      const found = inPlaces(pipeline, placesOf(state), after, max + 1);
       const page = found.slice(0, max);
-      const last = page.at(-1)?.key.at(-1);
+      const last = page.at(-1);
       return {
-        shards: page.map((entry) => shardOf(entry.value, false)).filter((shard) => shard !== undefined),
-        ...(found.length > max && typeof last === 'number' ? { next: last.toString(36) } : {}),
+        shards: page.map((seq) => shardOf(idOf(reads.numbers, seq), false)).filter((shard) => shard !== undefined),
+        ...(found.length > max && last !== undefined ? { next: last.toString(36) } : {}),
       };
     },
     counts: async (pipeline) => {
-      const { pending, running, completed, failed, cancelled } = countsOf(pipeline);
+      const { pending, running, completed, failed, cancelled } = stores.counts.get(pipeline) ?? noCounts();
       return { pending, running, completed, failed, cancelled };
     },
-    queued: async (pipeline) => ({ ...countsOf(pipeline).queued }),
-    running: async (line) => {
-      const base = line === undefined ? ['running'] : ['running', line];
-      return [...index.getRange({ start: base, end: [...base, '\uffff'] })].flatMap(({ key, value }): RunningShard[] => {
-        const state = states.get(value);
-        return state?.state === 'running'
-          ? [
-              {
-                shardId: value,
-                epoch: state.epoch,
-                pipeline: state.pipeline,
-                line: String(key[1]),
-                instance: state.instance ?? '',
-              },
-            ]
-          : [];
-      });
-    },
+    delayed: async (pipeline) => stores.counts.get(pipeline)?.delayed ?? 0,
+    running: async (line) =>
+      [...stores.pipelines.getKeys({})]
+        .flatMap((pipeline) => inPlaces(pipeline, placesOf('running'), 0, Number.MAX_SAFE_INTEGER))
+        .flatMap((seq): RunningShard[] => {
+          const shardId = idOf(reads.numbers, seq);
+          const state = reads.state(shardId);
+          if (state?.state !== 'running' || (line !== undefined && state.line !== line)) return [];
+          const { epoch, pipeline, instance } = state;
+          return [{ shardId, epoch, pipeline, line: state.line ?? '', instance: instance ?? '' }];
+        }),
 
-    events: async (after, max) =>
-      [...events.getRange({ start: after + 1, end: store.durableEventId + 1, limit: max })].map((entry) => entry.value),
-    lastEventId: async () => store.durableEventId,
+    events: async (after, max) => {
+      const found: PodlineEvent[] = [];
+      // The value that holds the first of them began at or before it.
+      const [start = after + 1] = stores.events.getKeys({ start: after + 1, limit: 1, reverse: true });
+      for (const { value } of stores.events.getRange({ start })) {
+        for (const event of value[1]) if (event.id > after && found.length < max) found.push(event);
+        if (found.length >= max) break;
+      }
+      return found;
+    },
+    lastEventId: async () => store.numbers().lastEventId,
     subscribe: (listener) => {
       listeners.add(listener);
       return () => {
@@ -129,16 +120,18 @@ export function openLmdbJournal(options: LmdbJournalOptions): Journal {
     },
 
     stateHash: async () => {
+      checkIndexes(stores, reads);
       const hash = createHash('sha256');
-      const add = (...parts: unknown[]): void => {
-        hash.update(canonicalJson(JSON.parse(JSON.stringify(parts))));
-        hash.update('\n');
-      };
-      for (const { value } of pipelines.getRange({})) add('pipeline', value);
-      for (const { key, value } of counts.getRange({})) add('counts', key, value);
-      for (const { key, value } of states.getRange({})) add('shard', key, value, bodies.get(key), outcomes.get(key) ?? null);
-      for (const { key, value } of index.getRange({})) add('index', key, value);
-      add('events', store.durableEventId);
+      const numbers = store.numbers();
+      for (const { key, value } of stores.pipelines.getRange({})) {
+        const { number: _number, ...record } = value;
+        hash.update(canonicalLine('pipeline', record, stores.counts.get(key) ?? null));
+      }
+      for (const seq of stores.bodies.getKeys({})) {
+        const id = idOf(numbers, seq);
+        hash.update(canonicalLine('shard', id, reads.state(id), reads.body(id), reads.outcome(id) ?? null));
+      }
+      hash.update(canonicalLine('numbers', numbers.lastSeq, numbers.lastEventId, numbers.ended));
       return hash.digest('hex');
     },
     close: () => store.close(),

@@ -1,40 +1,33 @@
 /**
- * The LMDB environment of a journal and its group commit. The only file of the journal that knows lmdb.
+ * The LMDB environment of a journal and its group commit. The only file of the journal that opens lmdb.
  *
- * Transitions that wait are run one after another in one synchronous write transaction, which is cheap because it does
- * not wait for the disk; then the disk is waited for in lmdb's own thread, once for all of them, and only then are they
- * answered. While the disk works the next group gathers: 64 clients share their commits.
+ * Transitions that wait are run one after another in one write transaction, which is on disk when it ends; then all of them are
+ * answered. While a group is answered the next one gathers: 64 clients share their commits. The main thread waits for the disk:
+ * in lmdb 3.5.6 a synchronous transaction always does, whatever its flags say (seen with strace), and waiting elsewhere
+ * would cost a second commit.
  *
  * Invariants
  *  1. A transition is answered after its commit is on disk, and never when it is not.
  *  2. A transition that throws before it has written harms nobody else of its group; one that throws after that
  *     aborts the whole group, because LMDB's transaction is the group's.
  *  3. The number of transitions that wait is bounded: beyond it PDL_JOURNAL is thrown at once.
- *  4. Events become visible to `durableEvents` with the group that they are durable with.
+ *  4. Each group checks the term of its writer in its transaction: who was the writer under an older one writes nothing.
  */
-import { TransactionFlags, open, type Database, type RootDatabase } from 'lmdb';
+import { TransactionFlags, open, type RootDatabase } from 'lmdb';
 import { PodlineError, isPodlineError } from '../../contracts/errors.js';
 import type { PodlineEvent } from '../../contracts/events.js';
-import type { PipelineRecord } from '../journal.js';
-import { Transition, type CountsRecord } from './transition.js';
-import type { BodyRecord, IndexKey, OutcomeRecord, StateRecord } from './records.js';
+import type { LeaderRecord } from '../journal.js';
+import { notLeader } from '../not-leader.js';
+import type { Retention } from '../retention.js';
+import { newNumbers, type Numbers } from '../tables.js';
+import { Transition } from '../transition.js';
+import { layoutVersion, openStores, type Stores } from './layout.js';
+import { LmdbTables } from './lmdb-tables.js';
 
-export interface Tables {
-  meta: Database<string | number, string>;
-  pipelines: Database<PipelineRecord, string>;
-  counts: Database<CountsRecord, string>;
-  bodies: Database<BodyRecord, string>;
-  states: Database<StateRecord, string>;
-  outcomes: Database<OutcomeRecord, string>;
-  index: Database<string, IndexKey>;
-  events: Database<PodlineEvent, number>;
-}
-
-/** One transaction for the group: it may be aborted, is committed at once, and does not wait for the disk. */
-const groupFlags = TransactionFlags.ABORTABLE | TransactionFlags.SYNCHRONOUS_COMMIT | TransactionFlags.NO_SYNC_FLUSH;
+/** One transaction for the group: it may be aborted, and is committed and synced at once. */
+const groupFlags = TransactionFlags.ABORTABLE | TransactionFlags.SYNCHRONOUS_COMMIT;
 const groupMax = 1_024;
 const waitingMax = 65_536;
-const layoutVersion = 2;
 
 interface Waiting {
   run: (transition: Transition) => unknown;
@@ -43,34 +36,30 @@ interface Waiting {
   reject: (error: PodlineError) => void;
 }
 
+export interface StoreOptions {
+  retention: Retention;
+  idPrefix: string;
+  onEvents: (events: readonly PodlineEvent[]) => void;
+}
+
 export class Store {
-  readonly tables: Tables;
+  readonly stores: Stores;
+  /** For reads outside of transactions. */
+  readonly reads: LmdbTables;
   readonly #root: RootDatabase;
   #waiting: Waiting[] = [];
   #committing: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
-  /** The last event that is on disk. */
-  durableEventId: number;
+  /** Under which this store writes. */
+  #term = 0;
 
   constructor(
     readonly dir: string,
-    private readonly options: { eventsKept: number; idPrefix: string; onEvents: (events: readonly PodlineEvent[]) => void },
+    private readonly options: StoreOptions,
   ) {
-    this.#root = open({ path: dir, maxDbs: 16, noSubdir: false, overlappingSync: true });
-    const table = <V, K extends string | number | IndexKey>(name: string): Database<V, K> =>
-      this.#root.openDB<V, K>(name, { encoding: 'msgpack', cache: false });
-    this.tables = {
-      meta: table('meta'),
-      pipelines: table('pipelines'),
-      counts: table('counts'),
-      bodies: table('bodies'),
-      states: table('states'),
-      outcomes: table('outcomes'),
-      index: table('index'),
-      events: table('events'),
-    };
-    const { meta } = this.tables;
-    const version = meta.get('version');
+    this.#root = open({ path: dir, maxDbs: 16, noSubdir: false, overlappingSync: false });
+    this.stores = openStores(this.#root);
+    const version = this.stores.meta.get('version');
     if (version !== undefined && version !== layoutVersion) {
       void this.#root.close();
       throw new PodlineError(
@@ -81,11 +70,36 @@ export class Store {
     }
     if (version === undefined) {
       this.#root.transactionSync(() => {
-        meta.putSync('version', layoutVersion);
-        meta.putSync('idPrefix', options.idPrefix);
+        this.stores.meta.putSync('version', layoutVersion);
+        this.stores.meta.putSync('numbers', newNumbers(options.idPrefix));
       });
     }
-    this.durableEventId = Number(meta.get('lastEventId') ?? 0);
+    this.reads = new LmdbTables(this.stores, this.numbers());
+  }
+
+  /** Of the last group that is durable. */
+  numbers(): Numbers {
+    const numbers = this.stores.meta.get('numbers') as Numbers | undefined;
+    if (numbers === undefined) throw new PodlineError('PDL_JOURNAL', `the journal in ${this.dir} has lost its numbers`);
+    return numbers;
+  }
+
+  /** Who took the newest term. */
+  leader(): LeaderRecord | undefined {
+    return this.stores.meta.get('leader') as LeaderRecord | undefined;
+  }
+
+  /** From here on this store writes, and who wrote before no longer does. */
+  takeTerm(address: string | undefined): number {
+    return this.#root.transactionSync(() => {
+      const numbers = this.numbers();
+      numbers.term += 1;
+      const leader: LeaderRecord = { term: numbers.term, ...(address === undefined ? {} : { address }) };
+      this.stores.meta.putSync('numbers', numbers);
+      this.stores.meta.putSync('leader', leader);
+      this.#term = numbers.term;
+      return numbers.term;
+    });
   }
 
   /** Runs a transition with the group that is next; resolves once that is on disk. */
@@ -111,7 +125,7 @@ export class Store {
       await new Promise((resolve) => setImmediate(resolve));
       const group = this.#waiting.splice(0, groupMax);
       try {
-        await this.#commit(group);
+        this.#commit(group);
       } catch (thrown) {
         const error = PodlineError.from(thrown, 'PDL_JOURNAL', { place: this.dir });
         for (const { reject } of group) reject(error);
@@ -121,13 +135,13 @@ export class Store {
     this.#committing = undefined;
   }
 
-  async #commit(group: readonly Waiting[]): Promise<void> {
-    const { meta } = this.tables;
+  #commit(group: readonly Waiting[]): void {
     const settled: (() => void)[] = [];
     let events: readonly PodlineEvent[] = [];
-    let writes = 0 as number;
     this.#root.transactionSync(() => {
-      const transition = new Transition(this.tables);
+      const numbers = this.numbers();
+      if (numbers.term !== this.#term) throw notLeader(this.leader(), this.#term);
+      const transition = new Transition(new LmdbTables(this.stores, numbers), this.options.retention);
       for (const { run, nowMs, resolve, reject } of group) {
         const before = transition.writes;
         try {
@@ -142,16 +156,10 @@ export class Store {
           });
         }
       }
-      events = transition.finish(this.options.eventsKept);
-      writes = transition.writes;
+      events = transition.finish();
+      if (transition.writes > 0) this.stores.meta.putSync('numbers', numbers);
       // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment -- flags are summed, which lmdb's enum type does not say
     }, groupFlags);
-    if (writes > 0) {
-      await meta.put('commits', Number(meta.get('commits') ?? 0) + 1);
-      await this.#root.flushed;
-    }
-    const last = events.at(-1);
-    if (last !== undefined) this.durableEventId = last.id;
     for (const settle of settled) settle();
     if (events.length > 0) this.options.onEvents(events);
   }
@@ -160,7 +168,6 @@ export class Store {
   close(): Promise<void> {
     this.#closed ??= (async () => {
       await this.#committing;
-      await this.#root.flushed;
       await this.#root.close();
     })();
     return this.#closed;

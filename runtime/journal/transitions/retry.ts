@@ -5,7 +5,7 @@
 import { PodlineError } from '../../contracts/errors.js';
 import type { Ending, Moment } from '../journal.js';
 import { toPending } from './ending.js';
-import type { Transition } from './transition.js';
+import type { Transition } from '../transition.js';
 
 export function retry(transition: Transition, id: string, now: Moment): Ending {
   const before = transition.state(id);

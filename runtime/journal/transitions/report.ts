@@ -4,7 +4,7 @@
  */
 import type { ShardAtEpoch } from '../../contracts/line-api.js';
 import type { Moment, NewEvent } from '../journal.js';
-import type { Transition } from './transition.js';
+import type { Transition } from '../transition.js';
 
 export function report(
   transition: Transition,
@@ -14,7 +14,7 @@ export function report(
   now: Moment,
 ): void {
   for (const { shardId, epoch, stagesDone } of shards) {
-    const state = transition.tables.states.get(shardId);
+    const state = transition.find(shardId);
     if (state?.state !== 'running' || state.line !== line || state.epoch !== epoch) continue;
     if (state.stagesDone.join('\n') !== stagesDone.join('\n')) transition.put(shardId, state, { ...state, stagesDone });
   }

@@ -8,8 +8,8 @@ import { timeLimitEndsMs } from '../../line/queue.js';
 import type { LeaseOutcome, LeaseQuery, Moment } from '../journal.js';
 import { leave } from './ending.js';
 import { giveUpOrRequeue } from './expire.js';
-import { isQueued, type StateRecord } from './records.js';
-import type { Transition } from './transition.js';
+import type { StateRecord } from '../records.js';
+import type { Transition } from '../transition.js';
 
 export function lease(
   transition: Transition,
@@ -55,7 +55,7 @@ export function lease(
   };
 
   for (const id of reclaim) {
-    const state = transition.tables.states.get(id);
+    const state = transition.find(id);
     if (state?.state !== 'running' || state.line !== line || state.pipeline !== name) continue;
     const stays = !paused && state.group === group && leases.length < max && state.losses < rules.lostLeasesMax;
     if (stays) take(id, state, { losses: state.losses + 1 });
@@ -65,15 +65,11 @@ export function lease(
     const most = Math.min(max, leases.length + freshMax);
     for (const id of prefer) {
       if (leases.length >= most) break;
-      const state = transition.tables.states.get(id);
-      if (state !== undefined && isQueued(state) && state.pipeline === name && state.group === group) take(id, state, {});
+      const state = transition.find(id);
+      if (state?.state === 'pending' && state.dueMs === undefined && state.pipeline === name) take(id, state, {});
     }
-    const front = transition.tables.index.getRange({
-      start: ['queue', name, group],
-      end: ['queue', name, group, Number.POSITIVE_INFINITY],
-      limit: Math.max(0, most - leases.length),
-    });
-    for (const id of [...front].map((entry) => entry.value)) take(id, transition.state(id), {});
+    const front = transition.tables.queued(name, Math.max(0, most - leases.length));
+    for (const id of front) take(id, transition.state(id), {});
   }
   return { leases, waiting: transition.counts(name).queued[group] ?? 0, paused };
 }

@@ -1,7 +1,7 @@
-/** What lies in the LMDB journal, and under which keys. */
-import type { WireError } from '../../contracts/errors.js';
-import type { Shard, ShardReport, ShardResult, ShardSource, ShardState } from '../../contracts/shard.js';
-import type { Parameters } from '../../contracts/manifest.js';
+/** What a journal keeps of shards. */
+import type { WireError } from '../contracts/errors.js';
+import type { Shard, ShardReport, ShardResult, ShardSource, ShardState } from '../contracts/shard.js';
+import type { Parameters } from '../contracts/manifest.js';
 
 /** Of a shard: what never changes. Apart, so that a transition does not write a large inline source again. */
 export interface BodyRecord {
@@ -51,32 +51,25 @@ export interface OutcomeRecord {
   report: ShardReport;
 }
 
-export type IndexKey = (string | number)[];
-
-/** Keys of the index, each with the shard's id as its value. */
-export const keyOf = {
-  /** Every shard of a pipeline, in the order of submission. */
-  all: (pipeline: string, seq: number): IndexKey => ['all', pipeline, seq],
-  byState: (pipeline: string, state: ShardState, seq: number): IndexKey => ['state', pipeline, state, seq],
-  /** What may be leased to the lines of a group: the lowest priority number first, then the oldest. */
-  queue: (pipeline: string, group: string, priority: number, seq: number): IndexKey => ['queue', pipeline, group, priority, seq],
-  /** What something happens to at a time: the end of a back-off, or a time limit. */
-  timer: (atMs: number, id: string): IndexKey => ['timer', atMs, id],
-  running: (line: string, id: string): IndexKey => ['running', line, id],
-  unique: (pipeline: string, key: string): IndexKey => ['unique', pipeline, key],
-};
-
-/** It may be leased at once. */
-export const isQueued = (state: StateRecord): boolean => state.state === 'pending' && state.dueMs === undefined;
-
-/** Every key under which a shard in this state is found; a transition writes the difference. */
-export function indexOf(id: string, state: StateRecord): IndexKey[] {
-  const keys = [keyOf.all(state.pipeline, state.seq), keyOf.byState(state.pipeline, state.state, state.seq)];
-  if (isQueued(state)) keys.push(keyOf.queue(state.pipeline, state.group, state.priority, state.seq));
-  if (state.state === 'running' && state.line !== undefined) keys.push(keyOf.running(state.line, id));
-  for (const atMs of new Set([state.dueMs, state.limitMs])) if (atMs !== undefined) keys.push(keyOf.timer(atMs, id));
-  return keys;
-}
+/** Of a shard that was just submitted, but for its place in the order. */
+export const newState = ({
+  pipeline,
+  priority,
+  sinceMs,
+  limitMs,
+}: Pick<StateRecord, 'pipeline' | 'priority' | 'sinceMs' | 'limitMs'>): Omit<StateRecord, 'seq'> => ({
+  pipeline,
+  priority,
+  state: 'pending',
+  epoch: 0,
+  attempts: 0,
+  losses: 0,
+  sinceMs,
+  waitedMs: 0,
+  ranMs: 0,
+  stagesDone: [],
+  ...(limitMs === undefined ? {} : { limitMs }),
+});
 
 export function toShard(
   id: string,
@@ -112,5 +105,9 @@ export function toShard(
 }
 
 /** Without fields that hold undefined: they are not to be stored. */
-export const compact = <T extends object>(record: T): T =>
-  Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined)) as T;
+export function compact<T extends object>(record: T): T {
+  for (const value of Object.values(record)) {
+    if (value === undefined) return Object.fromEntries(Object.entries(record).filter((entry) => entry[1] !== undefined)) as T;
+  }
+  return record;
+}

@@ -5,7 +5,7 @@
 import { PodlineError } from '../../contracts/errors.js';
 import type { Ending, Moment } from '../journal.js';
 import { toPending } from './ending.js';
-import type { Transition } from './transition.js';
+import type { Transition } from '../transition.js';
 
 export function resume(transition: Transition, id: string, stage: string, now: Moment): Ending {
   const before = transition.state(id);
@@ -26,7 +26,7 @@ export function resume(transition: Transition, id: string, stage: string, now: M
     resumeFrom: stage,
     stagesDone: [],
   });
-  transition.dropOutcome(id);
+  transition.putOutcome(id, undefined);
   transition.emit({ type: 'shard.resumed', pipeline, shardId: id, data: { from: stage, was: before.state } }, now);
   return { changed: true, pipeline, state: 'pending' };
 }

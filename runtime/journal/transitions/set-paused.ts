@@ -3,12 +3,12 @@
  * writes: the pipeline. events: pipeline.paused or pipeline.resumed.
  */
 import type { Changed, Moment } from '../journal.js';
-import type { Transition } from './transition.js';
+import type { Transition } from '../transition.js';
 
 export function setPaused(transition: Transition, name: string, paused: boolean, now: Moment): Changed {
   const record = transition.pipeline(name);
   if (record.paused === paused) return { changed: false };
-  transition.putUnchecked('pipelines', name, { ...record, paused });
+  transition.putPipeline({ ...record, paused });
   transition.emit({ type: paused ? 'pipeline.paused' : 'pipeline.resumed', pipeline: name, data: {} }, now);
   return { changed: true };
 }

@@ -5,7 +5,7 @@
 import type { Pipeline } from '../../contracts/manifest.js';
 import { canonicalJson } from '../../line/lineage.js';
 import type { Changed, Moment, PipelineRecord, PipelineRules } from '../journal.js';
-import type { Transition } from './transition.js';
+import type { Transition } from '../transition.js';
 
 const contentOf = (record: Pick<PipelineRecord, 'pipeline' | 'rules'>): string =>
   canonicalJson(JSON.parse(JSON.stringify([{ ...record.pipeline, revision: 0 }, record.rules])));
@@ -16,11 +16,11 @@ export function applyPipeline(
   rules: PipelineRules,
   now: Moment,
 ): PipelineRecord & Changed {
-  const before = transition.tables.pipelines.get(given.name);
+  const before = transition.tables.pipeline(given.name);
   if (before !== undefined && contentOf(before) === contentOf({ pipeline: given, rules })) return { ...before, changed: false };
   const pipeline: Pipeline = { ...given, revision: (before?.pipeline.revision ?? 0) + 1 };
   const record: PipelineRecord = { pipeline, rules, paused: before?.paused ?? false, appliedAt: now.at };
-  transition.putUnchecked('pipelines', pipeline.name, record);
+  transition.putPipeline(record);
   transition.emit(
     { type: 'pipeline.applied', pipeline: pipeline.name, data: { revision: pipeline.revision, stages: pipeline.stages.length } },
     now,

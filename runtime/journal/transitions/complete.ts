@@ -5,7 +5,7 @@
 import type { Complete } from '../../contracts/line-api.js';
 import type { CompleteOutcome, Moment } from '../journal.js';
 import { fence, toEnd } from './ending.js';
-import type { Transition } from './transition.js';
+import type { Transition } from '../transition.js';
 
 export function complete(
   transition: Transition,
@@ -20,7 +20,7 @@ export function complete(
   fence(shardId, before, line, epoch);
   const stagesDone = report.stages.map((stage) => stage.stage);
   const after = toEnd(transition, shardId, before, 'completed', now, { stagesDone, error: undefined, resumeFrom: undefined });
-  transition.putUnchecked('outcomes', shardId, { result, report });
+  transition.putOutcome(shardId, { result, report });
   transition.emit(
     {
       type: 'shard.completed',

@@ -6,13 +6,13 @@ import { PodlineError } from '../../contracts/errors.js';
 import type { ShardAtEpoch } from '../../contracts/line-api.js';
 import type { Moment, RunningShard } from '../journal.js';
 import { toDeadLetter, toPending } from './ending.js';
-import type { StateRecord } from './records.js';
-import type { Transition } from './transition.js';
+import type { StateRecord } from '../records.js';
+import type { Transition } from '../transition.js';
 
 export function expire(transition: Transition, shards: readonly ShardAtEpoch[], reason: string, now: Moment): RunningShard[] {
   const ended: RunningShard[] = [];
   for (const { shardId, epoch } of shards) {
-    const state = transition.tables.states.get(shardId);
+    const state = transition.find(shardId);
     if (state?.state !== 'running' || state.epoch !== epoch) continue;
     giveUpOrRequeue(transition, shardId, state, reason, now);
     ended.push({ shardId, epoch, pipeline: state.pipeline, line: state.line ?? '', instance: state.instance ?? '' });

@@ -8,7 +8,7 @@ import type { ShardAtEpoch } from '../../contracts/line-api.js';
 import { planRetry } from '../../line/queue.js';
 import type { Ending, Moment } from '../journal.js';
 import { fence, toDeadLetter, toPending } from './ending.js';
-import type { Transition } from './transition.js';
+import type { Transition } from '../transition.js';
 
 export function fail(
   transition: Transition,

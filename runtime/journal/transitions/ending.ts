@@ -2,8 +2,8 @@
 import { PodlineError, type WireError } from '../../contracts/errors.js';
 import { timeLimitEndsMs } from '../../line/queue.js';
 import type { Moment } from '../journal.js';
-import type { StateRecord } from './records.js';
-import type { Transition } from './transition.js';
+import type { StateRecord } from '../records.js';
+import type { Transition } from '../transition.js';
 
 /** Throws PDL_LEASE_LOST unless the shard is running on this line under this epoch. */
 export function fence(id: string, state: StateRecord, line: string, epoch: number): void {

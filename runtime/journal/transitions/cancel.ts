@@ -5,7 +5,7 @@
 import { PodlineError } from '../../contracts/errors.js';
 import type { Ending, Moment } from '../journal.js';
 import { toEnd } from './ending.js';
-import type { Transition } from './transition.js';
+import type { Transition } from '../transition.js';
 
 export function cancel(transition: Transition, id: string, now: Moment): Ending {
   const before = transition.state(id);

@@ -1,0 +1,194 @@
+/**
+ * What lies in the LMDB environment, and under which keys. Small, because each byte is written and synced: shards are numbers
+ * here (the second half of their id), and records are lists without names of fields.
+ *
+ * Invariants
+ *  1. A shard has exactly one key in `places`: that of its pipeline, its place (`placeOf`) and its number.
+ *  2. A shard that was never leased has no record in `states`: its body says all of it.
+ */
+import type { Database, RootDatabase } from 'lmdb';
+import type { PodlineEvent } from '../../contracts/events.js';
+import { shardStates, type ShardState } from '../../contracts/shard.js';
+import type { PipelineRecord } from '../journal.js';
+import { newState, type BodyRecord, type OutcomeRecord, type StateRecord } from '../records.js';
+import type { CountsRecord, Numbers } from '../tables.js';
+
+export const layoutVersion = 2;
+
+export interface Stores {
+  /** `version`, `numbers`. */
+  meta: Database<unknown, string>;
+  /** With the number that stands for it in keys. */
+  pipelines: Database<PipelineRecord & { number: number }, string>;
+  counts: Database<CountsRecord, string>;
+  /** By the shard's number. */
+  bodies: Database<StoredBody, number>;
+  states: Database<StoredState, number>;
+  outcomes: Database<OutcomeRecord, number>;
+  /** [pipeline and place, shard] */
+  places: Database<null, [number, number]>;
+  /** "pipeline/key" → shard */
+  keys: Database<number, string>;
+  /** [ms, shard]: something happens to it then. */
+  timers: Database<null, [number, number]>;
+  /** [kind, ms, shard]: since then it has ended. */
+  ended: Database<null, [number, number, number]>;
+  /** By the id of the first: some that came together, and when. */
+  events: Database<[ms: number, events: PodlineEvent[]], number>;
+}
+
+export function openStores(root: RootDatabase): Stores {
+  const table = <V, K extends string | number | number[]>(name: string): Database<V, K> =>
+    root.openDB<V, K>(name, { encoding: 'msgpack', cache: false });
+  return {
+    meta: table('meta'),
+    pipelines: table('pipelines'),
+    counts: table('counts'),
+    bodies: table('bodies'),
+    states: table('states'),
+    outcomes: table('outcomes'),
+    places: table('places'),
+    keys: table('keys'),
+    timers: table('timers'),
+    ended: table('ended'),
+    events: table('events'),
+  };
+}
+
+/** Events of one value: a reader takes a page of about as many. */
+export const eventsOfValue = 256;
+
+export type StoredBody = [
+  pipeline: string,
+  key: string,
+  source: BodyRecord['source'],
+  parameters: BodyRecord['parameters'],
+  resultDir: string,
+  submittedAt: string,
+  priority: number,
+  sinceMs: number,
+  limitMs: number | null,
+];
+
+export function storedBody(body: BodyRecord, { priority, sinceMs, limitMs }: StateRecord): StoredBody {
+  const { pipeline, key, source, parameters, resultDir, submittedAt } = body;
+  return [pipeline, key, source, parameters, resultDir, submittedAt, priority, sinceMs, limitMs ?? null];
+}
+
+export function bodyOf([pipeline, key, source, parameters, resultDir, submittedAt]: StoredBody): BodyRecord {
+  return { pipeline, key, source, parameters, resultDir, submittedAt };
+}
+
+export const firstState = (seq: number, [pipeline, , , , , , priority, sinceMs, limitMs]: StoredBody): StateRecord => ({
+  ...newState({ pipeline, priority, sinceMs, limitMs: limitMs ?? undefined }),
+  seq,
+});
+
+export type StoredState = [
+  pipeline: string,
+  priority: number,
+  state: number,
+  epoch: number,
+  attempts: number,
+  losses: number,
+  sinceMs: number,
+  waitedMs: number,
+  ranMs: number,
+  line: string | null,
+  instance: string | null,
+  startedAt: string | null,
+  stagesDone: string[],
+  /** What few have. */
+  more: Partial<StateRecord> | null,
+];
+
+const stateNumber = new Map<ShardState, number>(shardStates.map((state, index) => [state, index]));
+
+export function storedState(state: StateRecord): StoredState {
+  const { endedAt, notBefore, dueMs, limitMs, resumeFrom, error, failedEpoch } = state;
+  const more: Partial<StateRecord> = {};
+  if (endedAt !== undefined) more.endedAt = endedAt;
+  if (notBefore !== undefined) more.notBefore = notBefore;
+  if (dueMs !== undefined) more.dueMs = dueMs;
+  if (limitMs !== undefined) more.limitMs = limitMs;
+  if (resumeFrom !== undefined) more.resumeFrom = resumeFrom;
+  if (error !== undefined) more.error = error;
+  if (failedEpoch !== undefined) more.failedEpoch = failedEpoch;
+  return [
+    state.pipeline,
+    state.priority,
+    stateNumber.get(state.state) ?? 0,
+    state.epoch,
+    state.attempts,
+    state.losses,
+    state.sinceMs,
+    state.waitedMs,
+    state.ranMs,
+    state.line ?? null,
+    state.instance ?? null,
+    state.startedAt ?? null,
+    state.stagesDone,
+    Object.keys(more).length === 0 ? null : more,
+  ];
+}
+
+export function stateOf(seq: number, stored: StoredState): StateRecord {
+  const [pipeline, priority, state, epoch, attempts, losses, sinceMs, waitedMs, ranMs, line, instance, startedAt, stagesDone, more] =
+    stored;
+  const record: StateRecord = {
+    pipeline,
+    seq,
+    priority,
+    state: shardStates[state] ?? 'pending',
+    epoch,
+    attempts,
+    losses,
+    sinceMs,
+    waitedMs,
+    ranMs,
+    stagesDone,
+  };
+  if (line !== null) record.line = line;
+  if (instance !== null) record.instance = instance;
+  if (startedAt !== null) record.startedAt = startedAt;
+  return more === null ? record : Object.assign(record, more);
+}
+
+/** Places of what may be leased are the priorities. */
+const delayedPlace = 10;
+const placesOfState: Record<ShardState, readonly number[]> = {
+  pending: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, delayedPlace],
+  running: [11],
+  completed: [12],
+  failed: [13],
+  cancelled: [14],
+};
+const placesMax = 16;
+
+export const placesOf = (state: ShardState | undefined): readonly number[] =>
+  state === undefined ? Object.values(placesOfState).flat() : placesOfState[state];
+
+export function placeOf(state: StateRecord): number {
+  if (state.state !== 'pending') return placesOfState[state.state][0] ?? 0;
+  return state.dueMs === undefined ? Math.min(Math.max(state.priority, 0), delayedPlace - 1) : delayedPlace;
+}
+
+export const placeKey = (pipeline: number, place: number, seq: number): [number, number] => [pipeline * placesMax + place, seq];
+export const uniqueKey = (pipeline: number, key: string): string => `${String(pipeline)}/${key}`;
+
+/** Moments at which something happens to a shard. */
+export function timersOf({ dueMs, limitMs }: StateRecord): number[] {
+  if (dueMs === undefined) return limitMs === undefined ? [] : [limitMs];
+  return limitMs === undefined || limitMs === dueMs ? [dueMs] : [dueMs, limitMs];
+}
+
+export const idOf = (numbers: Pick<Numbers, 'idPrefix'>, seq: number): string =>
+  `${numbers.idPrefix}-${seq.toString(36).padStart(7, '0')}`;
+
+/** Undefined for an id that is none of this journal. */
+export function seqOf({ idPrefix }: Pick<Numbers, 'idPrefix'>, id: string): number | undefined {
+  if (!id.startsWith(`${idPrefix}-`)) return undefined;
+  const digits = id.slice(idPrefix.length + 1);
+  const seq = /^[0-9a-z]{7,11}$/.test(digits) ? Number.parseInt(digits, 36) : Number.NaN;
+  return Number.isSafeInteger(seq) && seq.toString(36).padStart(7, '0') === digits ? seq : undefined;
+}

@@ -1,0 +1,201 @@
+/** The tables of a transition in LMDB, inside of a write transaction; and the reads that a journal answers outside of one. */
+import type { PodlineEvent } from '../../contracts/events.js';
+import type { PipelineRecord } from '../journal.js';
+import type { BodyRecord, OutcomeRecord, StateRecord } from '../records.js';
+import { endedKindOf } from '../retention.js';
+import type { CountsRecord, EndedKind, Numbers, Tables } from '../tables.js';
+import {
+  bodyOf,
+  eventsOfValue,
+  firstState,
+  idOf,
+  placeKey,
+  placeOf,
+  seqOf,
+  stateOf,
+  storedBody,
+  storedState,
+  timersOf,
+  uniqueKey,
+  type Stores,
+} from './layout.js';
+
+const kindNumber: Record<EndedKind, number> = { done: 0, failed: 1 };
+
+export class LmdbTables implements Tables {
+  readonly #pipelineNumbers = new Map<string, number>();
+
+  constructor(
+    private readonly stores: Stores,
+    readonly numbers: Numbers,
+  ) {}
+
+  pipeline(name: string): PipelineRecord | undefined {
+    const stored = this.stores.pipelines.get(name);
+    if (stored === undefined) return undefined;
+    const { number: _number, ...record } = stored;
+    return record;
+  }
+
+  counts(pipeline: string): CountsRecord | undefined {
+    return this.stores.counts.get(pipeline);
+  }
+
+  state(id: string): StateRecord | undefined {
+    const seq = seqOf(this.numbers, id);
+    if (seq === undefined) return undefined;
+    const stored = this.stores.states.get(seq);
+    if (stored !== undefined) return stateOf(seq, stored);
+    const body = this.stores.bodies.get(seq);
+    return body === undefined ? undefined : firstState(seq, body);
+  }
+
+  body(id: string): BodyRecord | undefined {
+    const seq = seqOf(this.numbers, id);
+    const stored = seq === undefined ? undefined : this.stores.bodies.get(seq);
+    return stored === undefined ? undefined : bodyOf(stored);
+  }
+
+  outcome(id: string): OutcomeRecord | undefined {
+    const seq = seqOf(this.numbers, id);
+    return seq === undefined ? undefined : this.stores.outcomes.get(seq);
+  }
+
+  idOf(pipeline: string, key: string): string | undefined {
+    const number = this.pipelineNumber(pipeline);
+    const seq = number === undefined ? undefined : this.stores.keys.get(uniqueKey(number, key));
+    return seq === undefined ? undefined : idOf(this.numbers, seq);
+  }
+
+  queued(pipeline: string, max: number): string[] {
+    const number = this.pipelineNumber(pipeline);
+    if (number === undefined || max === 0) return [];
+    const keys = this.stores.places.getKeys({ start: placeKey(number, 0, 0), end: placeKey(number, 10, 0), limit: max });
+    return Array.from(keys, ([, seq]) => idOf(this.numbers, seq));
+  }
+
+  due(nowMs: number, max: number): string[] {
+    const keys = this.stores.timers.getKeys({ end: [nowMs, Number.POSITIVE_INFINITY], limit: max });
+    return [...new Set(Array.from(keys, ([, seq]) => idOf(this.numbers, seq)))];
+  }
+
+  ended(kind: EndedKind, untilMs: number, max: number): string[] {
+    const number = kindNumber[kind];
+    const end = [number, untilMs, Number.POSITIVE_INFINITY] as [number, number, number];
+    return Array.from(this.stores.ended.getKeys({ start: [number, 0, 0], end, limit: max }), ([, , seq]) =>
+      idOf(this.numbers, seq),
+    );
+  }
+
+  /** When the first shard of a kind ended. */
+  firstEndedMs(kind: EndedKind): number | undefined {
+    const number = kindNumber[kind];
+    for (const [, ms] of this.stores.ended.getKeys({ start: [number, 0, 0], end: [number + 1, 0, 0], limit: 1 })) return ms;
+    return undefined;
+  }
+
+  eventsUntil(untilMs: number, max: number): number | undefined {
+    let last: number | undefined;
+    for (const { value } of this.stores.events.getRange({ limit: Math.max(1, Math.ceil(max / eventsOfValue)) })) {
+      const [ms, events] = value;
+      if (ms > untilMs) break;
+      last = events.at(-1)?.id ?? last;
+    }
+    return last;
+  }
+
+  putPipeline(record: PipelineRecord): void {
+    const number = this.pipelineNumber(record.pipeline.name) ?? this.#nextPipelineNumber();
+    this.stores.pipelines.putSync(record.pipeline.name, { ...record, number });
+    this.#pipelineNumbers.set(record.pipeline.name, number);
+  }
+
+  putCounts(pipeline: string, counts: CountsRecord): void {
+    this.stores.counts.putSync(pipeline, counts);
+  }
+
+  add(_id: string, body: BodyRecord, state: StateRecord): void {
+    const number = this.#known(body.pipeline);
+    const { seq } = state;
+    this.stores.bodies.putSync(seq, storedBody(body, state), { append: true });
+    this.stores.keys.putSync(uniqueKey(number, body.key), seq);
+    this.stores.places.putSync(placeKey(number, placeOf(state), seq), null);
+    for (const ms of timersOf(state)) this.stores.timers.putSync([ms, seq], null);
+  }
+
+  putState(_id: string, before: StateRecord, after: StateRecord): void {
+    const { seq } = after;
+    const { states, places, timers, ended } = this.stores;
+    states.putSync(seq, storedState(after));
+    const [from, to] = [placeOf(before), placeOf(after)];
+    if (from !== to) {
+      const number = this.#known(after.pipeline);
+      places.removeSync(placeKey(number, from, seq));
+      places.putSync(placeKey(number, to, seq), null);
+    }
+    const [oldTimers, newTimers] = [timersOf(before), timersOf(after)];
+    for (const ms of oldTimers) if (!newTimers.includes(ms)) timers.removeSync([ms, seq]);
+    for (const ms of newTimers) if (!oldTimers.includes(ms)) timers.putSync([ms, seq], null);
+    const [was, is] = [endedKindOf(before.state), endedKindOf(after.state)];
+    if (was !== undefined) ended.removeSync([kindNumber[was], before.sinceMs, seq]);
+    if (is !== undefined) ended.putSync([kindNumber[is], after.sinceMs, seq], null);
+  }
+
+  putOutcome(id: string, outcome: OutcomeRecord | undefined): void {
+    const seq = seqOf(this.numbers, id) ?? 0;
+    if (outcome === undefined) this.stores.outcomes.removeSync(seq);
+    else this.stores.outcomes.putSync(seq, outcome);
+  }
+
+  remove(_id: string, state: StateRecord, body: BodyRecord): void {
+    const { seq } = state;
+    const number = this.#known(state.pipeline);
+    this.stores.places.removeSync(placeKey(number, placeOf(state), seq));
+    for (const ms of timersOf(state)) this.stores.timers.removeSync([ms, seq]);
+    const kind = endedKindOf(state.state);
+    if (kind !== undefined) this.stores.ended.removeSync([kindNumber[kind], state.sinceMs, seq]);
+    this.stores.keys.removeSync(uniqueKey(number, body.key));
+    this.stores.outcomes.removeSync(seq);
+    this.stores.states.removeSync(seq);
+    this.stores.bodies.removeSync(seq);
+  }
+
+  putEvents(events: readonly PodlineEvent[], ms: number): void {
+    for (let from = 0; from < events.length; from += eventsOfValue) {
+      const some = events.slice(from, from + eventsOfValue);
+      this.stores.events.putSync(some[0]?.id ?? 0, [ms, some]);
+    }
+  }
+
+  dropEvents(fromId: number, untilId: number): void {
+    for (const key of [...this.stores.events.getKeys({ start: 0, end: untilId })]) {
+      const [ms, events] = this.stores.events.get(key) ?? [0, []];
+      const kept = events.filter(({ id }) => id >= untilId || id < fromId);
+      this.stores.events.removeSync(key);
+      const [first] = kept;
+      if (first !== undefined) this.stores.events.putSync(first.id, [ms, kept]);
+    }
+  }
+
+  /** Undefined for a pipeline that was never applied. */
+  pipelineNumber(name: string): number | undefined {
+    let number = this.#pipelineNumbers.get(name);
+    if (number === undefined) {
+      number = this.stores.pipelines.get(name)?.number;
+      if (number !== undefined) this.#pipelineNumbers.set(name, number);
+    }
+    return number;
+  }
+
+  #known(name: string): number {
+    const number = this.pipelineNumber(name);
+    if (number === undefined) throw new Error(`pipeline ${name} has no number`);
+    return number;
+  }
+
+  #nextPipelineNumber(): number {
+    let highest = 0;
+    for (const { value } of this.stores.pipelines.getRange({})) highest = Math.max(highest, value.number);
+    return highest + 1;
+  }
+}

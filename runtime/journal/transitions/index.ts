@@ -1,0 +1,81 @@
+/** The calls of a journal that are transitions, over whatever carries them out. */
+import type { Journal } from '../journal.js';
+import type { Transition } from '../transition.js';
+import { advance } from './advance.js';
+import { applyPipeline } from './apply-pipeline.js';
+import { cancel } from './cancel.js';
+import { complete } from './complete.js';
+import { expire } from './expire.js';
+import { fail } from './fail.js';
+import { lease } from './lease.js';
+import { report } from './report.js';
+import { resume } from './resume.js';
+import { retry } from './retry.js';
+import { setPaused } from './set-paused.js';
+import { submit } from './submit.js';
+
+export type TransitionName =
+  | 'applyPipeline'
+  | 'setPaused'
+  | 'submit'
+  | 'lease'
+  | 'report'
+  | 'complete'
+  | 'fail'
+  | 'expire'
+  | 'cancel'
+  | 'retry'
+  | 'resume'
+  | 'advance';
+
+/** Runs a transition with others that wait, and resolves once it is durable. `reads`: what it will look at. */
+export type Transact = <T>(nowMs: number, run: (transition: Transition) => T, reads: Reads) => Promise<T>;
+
+/** What a transition looks at, for stores that have to fetch it first. */
+export interface Reads {
+  pipeline?: string;
+  /** Shards, as far as they are there. */
+  ids?: readonly string[];
+  keys?: readonly string[];
+  /** Of the queue of the pipeline, at most so many. */
+  queued?: number;
+  /** What is due or kept no longer: of each kind at most so much. */
+  due?: { nowMs: number; max: number };
+}
+
+export function transitionsOf(transact: Transact): Pick<Journal, TransitionName> {
+  return {
+    applyPipeline: (pipeline, rules, now) =>
+      transact(now.ms, (transition) => applyPipeline(transition, pipeline, rules, now), { pipeline: pipeline.name }),
+    setPaused: (pipeline, paused, now) =>
+      transact(now.ms, (transition) => setPaused(transition, pipeline, paused, now), { pipeline }),
+    submit: (pipeline, shards, now) =>
+      transact(now.ms, (transition) => submit(transition, pipeline, shards, now), {
+        pipeline,
+        keys: shards.map(({ key }) => key),
+      }),
+    lease: (query, now) =>
+      transact(now.ms, (transition) => lease(transition, query, now), {
+        pipeline: query.pipeline,
+        ids: [...query.reclaim, ...query.prefer],
+        queued: Math.min(query.max, query.freshMax),
+      }),
+    report: (line, shards, events, now) =>
+      transact(now.ms, (transition) => {
+        report(transition, line, shards, events, now);
+      }, { ids: idsOf(shards) }),
+    complete: (line, completed, now) =>
+      transact(now.ms, (transition) => complete(transition, line, completed, now), { ids: [completed.shardId] }),
+    fail: (line, shard, failure, now) =>
+      transact(now.ms, (transition) => fail(transition, line, shard, failure, now), { ids: [shard.shardId] }),
+    expire: (shards, reason, now) =>
+      transact(now.ms, (transition) => expire(transition, shards, reason, now), { ids: idsOf(shards) }),
+    cancel: (id, now) => transact(now.ms, (transition) => cancel(transition, id, now), { ids: [id] }),
+    retry: (id, now) => transact(now.ms, (transition) => retry(transition, id, now), { ids: [id] }),
+    resume: (id, stage, now) => transact(now.ms, (transition) => resume(transition, id, stage, now), { ids: [id] }),
+    advance: (now, max) =>
+      transact(now.ms, (transition) => advance(transition, now, max), { due: { nowMs: now.ms, max } }),
+  };
+}
+
+const idsOf = (shards: readonly { shardId: string }[]): string[] => shards.map(({ shardId }) => shardId);
