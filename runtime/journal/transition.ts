@@ -10,6 +10,7 @@
 import { PodlineError } from '../contracts/errors.js';
 import type { PodlineEvent } from '../contracts/events.js';
 import type { Moment, NewEvent, PipelineRecord } from './journal.js';
+import { idOf } from './places.js';
 import { compact, type BodyRecord, type OutcomeRecord, type StateRecord } from './records.js';
 import { endedKindOf, type Retention } from './retention.js';
 import { noCounts, type CountsRecord, type Tables } from './tables.js';
@@ -80,7 +81,7 @@ export class Transition {
     this.writes += 1;
     const { numbers } = this.tables;
     numbers.lastSeq += 1;
-    const id = `${numbers.idPrefix}-${numbers.lastSeq.toString(36).padStart(7, '0')}`;
+    const id = idOf(numbers, numbers.lastSeq);
     this.tables.add(id, body, { ...initial, seq: numbers.lastSeq });
     const counts = this.counts(body.pipeline);
     counts.submitted += 1;

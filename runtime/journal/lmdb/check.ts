@@ -1,7 +1,8 @@
 /** Whether what shards are found under is what their states say. Throws PDL_JOURNAL: a fault of Podline, or of the disk. */
 import { PodlineError } from '../../contracts/errors.js';
 import { endedKindOf } from '../retention.js';
-import { idOf, placeKey, placeOf, timersOf, uniqueKey, type Stores } from './layout.js';
+import { idOf, placeOf, timersOf } from '../places.js';
+import { placeKey, uniqueKey, type Stores } from './layout.js';
 import type { LmdbTables } from './lmdb-tables.js';
 
 export function checkIndexes(stores: Stores, reads: LmdbTables): void {

@@ -11,7 +11,7 @@ import type { PodlineEvent } from '../../contracts/events.js';
 import { shardStates, type ShardState } from '../../contracts/shard.js';
 import type { PipelineRecord } from '../journal.js';
 import { newState, type BodyRecord, type OutcomeRecord, type StateRecord } from '../records.js';
-import type { CountsRecord, Numbers } from '../tables.js';
+import type { CountsRecord } from '../tables.js';
 
 export const layoutVersion = 2;
 
@@ -154,41 +154,7 @@ export function stateOf(seq: number, stored: StoredState): StateRecord {
   return more === null ? record : Object.assign(record, more);
 }
 
-/** Places of what may be leased are the priorities. */
-const delayedPlace = 10;
-const placesOfState: Record<ShardState, readonly number[]> = {
-  pending: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, delayedPlace],
-  running: [11],
-  completed: [12],
-  failed: [13],
-  cancelled: [14],
-};
 const placesMax = 16;
-
-export const placesOf = (state: ShardState | undefined): readonly number[] =>
-  state === undefined ? Object.values(placesOfState).flat() : placesOfState[state];
-
-export function placeOf(state: StateRecord): number {
-  if (state.state !== 'pending') return placesOfState[state.state][0] ?? 0;
-  return state.dueMs === undefined ? Math.min(Math.max(state.priority, 0), delayedPlace - 1) : delayedPlace;
-}
 
 export const placeKey = (pipeline: number, place: number, seq: number): [number, number] => [pipeline * placesMax + place, seq];
 export const uniqueKey = (pipeline: number, key: string): string => `${String(pipeline)}/${key}`;
-
-/** Moments at which something happens to a shard. */
-export function timersOf({ dueMs, limitMs }: StateRecord): number[] {
-  if (dueMs === undefined) return limitMs === undefined ? [] : [limitMs];
-  return limitMs === undefined || limitMs === dueMs ? [dueMs] : [dueMs, limitMs];
-}
-
-export const idOf = (numbers: Pick<Numbers, 'idPrefix'>, seq: number): string =>
-  `${numbers.idPrefix}-${seq.toString(36).padStart(7, '0')}`;
-
-/** Undefined for an id that is none of this journal. */
-export function seqOf({ idPrefix }: Pick<Numbers, 'idPrefix'>, id: string): number | undefined {
-  if (!id.startsWith(`${idPrefix}-`)) return undefined;
-  const digits = id.slice(idPrefix.length + 1);
-  const seq = /^[0-9a-z]{7,11}$/.test(digits) ? Number.parseInt(digits, 36) : Number.NaN;
-  return Number.isSafeInteger(seq) && seq.toString(36).padStart(7, '0') === digits ? seq : undefined;
-}

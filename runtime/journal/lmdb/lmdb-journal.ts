@@ -4,13 +4,14 @@ import { mkdirSync } from 'node:fs';
 import type { PodlineEvent } from '../../contracts/events.js';
 import type { Shard } from '../../contracts/shard.js';
 import type { Journal, RunningShard } from '../journal.js';
+import { idOf, placesOf } from '../places.js';
 import { toShard } from '../records.js';
 import { defaultRetention, endedKinds, removalDueMs, type Retention } from '../retention.js';
 import { canonicalLine } from '../state-hash.js';
 import { noCounts } from '../tables.js';
 import { transitionsOf } from '../transitions/index.js';
 import { checkIndexes } from './check.js';
-import { idOf, placeKey, placesOf } from './layout.js';
+import { placeKey } from './layout.js';
 import { Store } from './store.js';
 
 export interface LmdbJournalOptions {

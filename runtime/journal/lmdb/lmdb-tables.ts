@@ -1,6 +1,7 @@
 /** The tables of a transition in LMDB, inside of a write transaction; and the reads that a journal answers outside of one. */
 import type { PodlineEvent } from '../../contracts/events.js';
 import type { PipelineRecord } from '../journal.js';
+import { delayedPlace, idOf, placeOf, seqOf, timersOf } from '../places.js';
 import type { BodyRecord, OutcomeRecord, StateRecord } from '../records.js';
 import { endedKindOf } from '../retention.js';
 import type { CountsRecord, EndedKind, Numbers, Tables } from '../tables.js';
@@ -8,14 +9,10 @@ import {
   bodyOf,
   eventsOfValue,
   firstState,
-  idOf,
   placeKey,
-  placeOf,
-  seqOf,
   stateOf,
   storedBody,
   storedState,
-  timersOf,
   uniqueKey,
   type Stores,
 } from './layout.js';
@@ -70,7 +67,7 @@ export class LmdbTables implements Tables {
   queued(pipeline: string, max: number): string[] {
     const number = this.pipelineNumber(pipeline);
     if (number === undefined || max === 0) return [];
-    const keys = this.stores.places.getKeys({ start: placeKey(number, 0, 0), end: placeKey(number, 10, 0), limit: max });
+    const keys = this.stores.places.getKeys({ start: placeKey(number, 0, 0), end: placeKey(number, delayedPlace, 0), limit: max });
     return Array.from(keys, ([, seq]) => idOf(this.numbers, seq));
   }
 

@@ -1,0 +1,223 @@
+/**
+ * Group commit over PostgreSQL: transitions that wait are run together on what was fetched for them, and written by one call.
+ *
+ * Two round trips a group, whatever its size: one fetches, one writes. One connection writes, others read; another listens.
+ * What the writer knows of the journal (numbers, pipelines, counters) it keeps, because nobody else can change it in its term.
+ *
+ * Invariants
+ *  1. A transition is answered after its group was committed with `synchronous_commit` on, and never when it was not.
+ *  2. Each group names its term and is refused as a whole when that is not the newest (PDL_NOT_LEADER).
+ *  3. A connection that is lost while a group is written leaves open whether it was: `commits` tells, and the group is answered or
+ *     run again, never both. Tries are bounded by `patienceMs`; after that PDL_JOURNAL says so.
+ *  4. A group that the database refuses for what it contains is run again one by one: what is at fault fails alone.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Sql } from 'postgres';
+import { PodlineError, isPodlineError } from '../../contracts/errors.js';
+import type { PodlineEvent } from '../../contracts/events.js';
+import type { LeaderRecord, PipelineRecord } from '../journal.js';
+import { notLeader } from '../not-leader.js';
+import type { Retention } from '../retention.js';
+import type { CountsRecord, Numbers } from '../tables.js';
+import { Transition } from '../transition.js';
+import type { Reads } from '../transitions/index.js';
+import { faultOf } from './faults.js';
+import { fetchGroup, weightOf } from './fetch.js';
+import type { Known, WorkingSet } from './working-set.js';
+
+const groupMax = 1_024;
+/** Rows that a group may make it fetch. */
+const weightMax = 20_000;
+const waitingMax = 65_536;
+const retryMs = 100;
+
+interface Waiting {
+  run: (transition: Transition) => unknown;
+  nowMs: number;
+  reads: Reads;
+  resolve: (value: unknown) => void;
+  reject: (error: PodlineError) => void;
+}
+
+export interface StoreOptions {
+  /** Of one connection. */
+  writer: Sql;
+  channel: string;
+  retention: Retention;
+  /** How long a database that does not answer is tried. */
+  patienceMs: number;
+  onEvents: (events: readonly PodlineEvent[]) => void;
+}
+
+export class Store {
+  #waiting: Waiting[] = [];
+  #working: Promise<void> | undefined;
+  #known: Known | undefined;
+  #term = 0;
+  #closed = false;
+
+  constructor(private readonly options: StoreOptions) {}
+
+  async takeTerm(address: string | undefined): Promise<number> {
+    const [row] = await this.options.writer<{ term: string }[]>`
+      UPDATE journal SET term = term + 1, address = ${address ?? null}::text RETURNING term`.catch((thrown: unknown) => {
+      throw faultOf(thrown).error;
+    });
+    this.#term = Number(row?.term ?? 0);
+    this.#known = undefined;
+    return this.#term;
+  }
+
+  transact<T>(nowMs: number, run: (transition: Transition) => T, reads: Reads): Promise<T> {
+    if (this.#closed) return Promise.reject(new PodlineError('PDL_JOURNAL', 'the journal is closed', { retry: 'never' }));
+    if (this.#term === 0) return this.#leaderNow().then((leader) => Promise.reject(notLeader(leader, undefined)));
+    if (this.#waiting.length >= waitingMax) {
+      return Promise.reject(
+        new PodlineError('PDL_JOURNAL', `${String(waitingMax)} transitions wait for the database`, {
+          hint: 'Submit more slowly, or look at the database.',
+        }),
+      );
+    }
+    return new Promise<T>((resolve, reject) => {
+      this.#waiting.push({ run, nowMs, reads, resolve: resolve as (value: unknown) => void, reject });
+      this.#working ??= this.#work();
+    });
+  }
+
+  /** Waits for the transitions that wait. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#working;
+  }
+
+  async #work(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      // Whoever asks in this turn of the event loop shares the commit.
+      await new Promise((resolve) => setImmediate(resolve));
+      const group = this.#nextGroup();
+      try {
+        await this.#commit(group);
+      } catch (thrown) {
+        const error = PodlineError.from(thrown, 'PDL_JOURNAL');
+        for (const { reject } of group) reject(error);
+      }
+    }
+    // In the turn of the last look: whoever comes after it begins anew.
+    this.#working = undefined;
+  }
+
+  #nextGroup(): Waiting[] {
+    let [count, weight] = [0, 0];
+    for (const { reads } of this.#waiting) {
+      weight += weightOf(reads);
+      if (count > 0 && (count >= groupMax || weight > weightMax)) break;
+      count += 1;
+    }
+    return this.#waiting.splice(0, count);
+  }
+
+  /** Until the group is durable, refused, or the database was silent for too long. */
+  async #commit(group: readonly Waiting[]): Promise<void> {
+    const giveUpMs = performance.now() + this.options.patienceMs;
+    for (;;) {
+      try {
+        await this.#tryCommit(group);
+        return;
+      } catch (thrown) {
+        const fault = faultOf(thrown);
+        // What was known may not hold any more.
+        this.#known = undefined;
+        if (fault.kind === 'notLeader') throw notLeader(await this.#leaderNow().catch(() => undefined), this.#term);
+        if (fault.kind === 'data' && group.length > 1) {
+          for (const one of group) await this.#commit([one]).catch((alone: unknown) => one.reject(PodlineError.from(alone, 'PDL_JOURNAL')));
+          return;
+        }
+        if (fault.kind !== 'lost' || performance.now() >= giveUpMs) throw fault.error;
+        await delay(retryMs);
+      }
+    }
+  }
+
+  async #tryCommit(group: readonly Waiting[]): Promise<void> {
+    const { writer, retention } = this.options;
+    const known = (this.#known ??= await this.#learn());
+    const set = await fetchGroup(writer, known, retention, group.map(({ reads }) => reads));
+    const transition = new Transition(set, retention);
+    const settled: (() => void)[] = [];
+    for (const { run, nowMs, resolve, reject } of group) {
+      const before = transition.writes;
+      try {
+        const value = run(transition.at(nowMs));
+        settled.push(() => {
+          resolve(value);
+        });
+      } catch (thrown) {
+        if (transition.writes !== before || !isPodlineError(thrown)) throw thrown;
+        settled.push(() => {
+          reject(thrown);
+        });
+      }
+    }
+    const events = transition.finish();
+    if (transition.writes > 0) {
+      await this.#write(set);
+      set.learn();
+    }
+    for (const settle of settled) settle();
+    if (events.length > 0) this.options.onEvents(events);
+  }
+
+  async #write(set: WorkingSet): Promise<void> {
+    const { json, eventMs, droppedEvents, lastEvents } = set.written();
+    const text = `SELECT write_group($1::text::bigint, ${json.map((_, index) => `$${String(index + 2)}::text::json`).join(', ')},
+      $11::float8, $12::text::bigint, $13::text)`;
+    const dropped = droppedEvents === null ? null : String(droppedEvents);
+    const values = [String(this.#term), ...json, eventMs, dropped, lastEvents === null ? null : this.options.channel];
+    try {
+      await this.options.writer.unsafe(text, values, { prepare: true });
+    } catch (thrown) {
+      if (faultOf(thrown).kind !== 'lost' || !(await this.#wasWritten(set.numbers.commits, thrown))) throw thrown;
+    }
+  }
+
+  /** After a connection was lost in the middle: whether the group is there. Throws what was thrown if that cannot be learnt. */
+  async #wasWritten(commits: number, thrown: unknown): Promise<boolean> {
+    const giveUpMs = performance.now() + this.options.patienceMs;
+    for (;;) {
+      try {
+        const [row] = await this.options.writer<{ term: string; commits: string }[]>`SELECT term, commits FROM journal`;
+        return row !== undefined && Number(row.term) === this.#term && Number(row.commits) === commits;
+      } catch (again) {
+        if (faultOf(again).kind !== 'lost' || performance.now() >= giveUpMs) throw thrown;
+        await delay(retryMs);
+      }
+    }
+  }
+
+  async #learn(): Promise<Known> {
+    const { writer } = this.options;
+    const [[journal], pipelines, counts] = await Promise.all([
+      writer<{ term: string; numbers: Numbers }[]>`SELECT term, numbers FROM journal`,
+      writer<{ name: string; record: PipelineRecord }[]>`SELECT name, record FROM pipelines`,
+      writer<{ pipeline: string; counts: CountsRecord }[]>`SELECT pipeline, counts FROM counts`,
+    ]);
+    if (journal === undefined) throw new PodlineError('PDL_JOURNAL', 'the journal has lost its numbers');
+    if (Number(journal.term) !== this.#term) throw notLeader(await this.#leaderNow(), this.#term);
+    return {
+      numbers: journal.numbers,
+      pipelines: new Map(pipelines.map(({ name, record }) => [name, record])),
+      counts: new Map(counts.map(({ pipeline, counts: record }) => [pipeline, record])),
+    };
+  }
+
+  async #leaderNow(): Promise<LeaderRecord | undefined> {
+    return readLeader(this.options.writer);
+  }
+}
+
+/** Who took the newest term. */
+export async function readLeader(sql: Sql): Promise<LeaderRecord | undefined> {
+  const [row] = await sql<{ term: string; address: string | null }[]>`SELECT term, address FROM journal`;
+  if (row === undefined || Number(row.term) === 0) return undefined;
+  return { term: Number(row.term), ...(row.address === null ? {} : { address: row.address }) };
+}
