@@ -49,6 +49,7 @@ module.exports = {
   forbidden: [
     ...arrows,
     home('lmdb', '^runtime/scratch/index-store\\.ts$|^runtime/journal/lmdb/[^/]+\\.ts$'),
+    home('postgres', '^runtime/journal/postgres/'),
     home('@kubernetes/client-node', '^runtime/cluster/'),
     home('prom-client', '^runtime/telemetry/'),
     home('pino', '^runtime/telemetry/logger\\.ts$'),

@@ -9,7 +9,7 @@
  *  1. What a call has answered is durable: it survives the loss of the process and of power.
  *  2. Each call is one atomic transition; its events are in the same transition and get ids without gaps.
  *  3. A shard's epoch only goes up, by one with each lease; what comes under an older one is refused with PDL_LEASE_LOST.
- *  4. The cost of a lease does not grow with the number of shards that wait.
+ *  4. The cost of a lease grows neither with the number of shards that wait, nor with that of their groups or priorities.
  *  5. Each transition checks in its transaction that its writer took the newest term: of two writers the older one writes nothing.
  *  6. Time is handed in. `Moment.ms` never goes back, not even over restarts (`clockMs`), and alone is judged by; `at` is for people.
  */

@@ -51,15 +51,20 @@ export interface OutcomeRecord {
   report: ShardReport;
 }
 
+/** It may be leased at once. */
+export const isQueued = (state: StateRecord): boolean => state.state === 'pending' && state.dueMs === undefined;
+
 /** Of a shard that was just submitted, but for its place in the order. */
 export const newState = ({
   pipeline,
   priority,
+  group,
   sinceMs,
   limitMs,
-}: Pick<StateRecord, 'pipeline' | 'priority' | 'sinceMs' | 'limitMs'>): Omit<StateRecord, 'seq'> => ({
+}: Pick<StateRecord, 'pipeline' | 'priority' | 'group' | 'sinceMs' | 'limitMs'>): Omit<StateRecord, 'seq'> => ({
   pipeline,
   priority,
+  group,
   state: 'pending',
   epoch: 0,
   attempts: 0,

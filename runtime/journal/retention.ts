@@ -28,9 +28,7 @@ export const defaultRetention: Retention = {
 export const endedKinds: readonly EndedKind[] = ['done', 'failed'];
 
 const boundsOf = (retention: Retention, kind: EndedKind): { max: number; ageMs: number } =>
-  kind === 'done'
-    ? { max: retention.doneMax, ageMs: retention.doneMs }
-    : { max: retention.failedMax, ageMs: retention.failedMs };
+  kind === 'done' ? { max: retention.doneMax, ageMs: retention.doneMs } : { max: retention.failedMax, ageMs: retention.failedMs };
 
 /** Which shards of a kind are to go now: so many that there are too many of, else those that ended at `untilMs` or before. */
 export function planRemoval(

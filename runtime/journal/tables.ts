@@ -11,7 +11,8 @@ import type { Counts } from '../contracts/views.js';
 import type { PipelineRecord } from './journal.js';
 import type { BodyRecord, OutcomeRecord, StateRecord } from './records.js';
 
-export type CountsRecord = Counts & { delayed: number; submitted: number };
+/** `queued`: by group, those that may be leased at once. */
+export type CountsRecord = Counts & { submitted: number; queued: Record<string, number> };
 
 /** Of the whole journal. */
 export interface Numbers {
@@ -42,8 +43,8 @@ export interface Tables {
   state(id: string): StateRecord | undefined;
   body(id: string): BodyRecord | undefined;
   idOf(pipeline: string, key: string): string | undefined;
-  /** Shards that may be leased: the lowest priority number first, then the oldest. */
-  queued(pipeline: string, max: number): string[];
+  /** Shards that may be leased to the lines of a group: the lowest priority number first, then the oldest. */
+  queued(pipeline: string, group: string, max: number): string[];
   /** Shards to which something happens at `nowMs` or before, the earliest first. */
   due(nowMs: number, max: number): string[];
   /** Shards that have ended at `untilMs` or before, the earliest first. */
@@ -71,8 +72,8 @@ export const noCounts = (): CountsRecord => ({
   completed: 0,
   failed: 0,
   cancelled: 0,
-  delayed: 0,
   submitted: 0,
+  queued: {},
 });
 
 export const newNumbers = (idPrefix: string): Numbers => ({

@@ -11,14 +11,19 @@ import { PodlineError } from '../contracts/errors.js';
 import type { PodlineEvent } from '../contracts/events.js';
 import type { Moment, NewEvent, PipelineRecord } from './journal.js';
 import { idOf } from './places.js';
-import { compact, type BodyRecord, type OutcomeRecord, type StateRecord } from './records.js';
+import { compact, isQueued, type BodyRecord, type OutcomeRecord, type StateRecord } from './records.js';
 import { endedKindOf, type Retention } from './retention.js';
 import { noCounts, type CountsRecord, type Tables } from './tables.js';
 
 /** Old events are forgotten this many at a time, so that not every event has to. */
 const trimStep = 1_000;
 
-const isDelayed = (state: StateRecord): number => (state.state === 'pending' && state.dueMs !== undefined ? 1 : 0);
+/** A group with nothing in the queue is not kept: groups come and go with the manifest. */
+function count(queued: Record<string, number>, group: string, by: 1 | -1): void {
+  const left = (queued[group] ?? 0) + by;
+  if (left === 0) Reflect.deleteProperty(queued, group);
+  else queued[group] = left;
+}
 
 export class Transition {
   writes = 0;
@@ -65,7 +70,8 @@ export class Transition {
   counts(pipeline: string): CountsRecord {
     let counts = this.#counts.get(pipeline);
     if (counts === undefined) {
-      counts = { ...(this.tables.counts(pipeline) ?? noCounts()) };
+      const before = this.tables.counts(pipeline) ?? noCounts();
+      counts = { ...before, queued: { ...before.queued } };
       this.#counts.set(pipeline, counts);
     }
     return counts;
@@ -85,7 +91,7 @@ export class Transition {
     this.tables.add(id, body, { ...initial, seq: numbers.lastSeq });
     const counts = this.counts(body.pipeline);
     counts.submitted += 1;
-    counts[initial.state] += 1;
+    this.#count({ ...initial, seq: numbers.lastSeq }, 1);
     return id;
   }
 
@@ -141,7 +147,7 @@ export class Transition {
   #count(state: StateRecord, by: 1 | -1): void {
     const counts = this.counts(state.pipeline);
     counts[state.state] += by;
-    counts.delayed += by * isDelayed(state);
+    if (isQueued(state)) count(counts.queued, state.group, by);
     const kind = endedKindOf(state.state);
     if (kind !== undefined) this.tables.numbers.ended[kind] += by;
   }

@@ -2,7 +2,7 @@
 import { PodlineError } from '../../contracts/errors.js';
 import { endedKindOf } from '../retention.js';
 import { idOf, placeOf, timersOf } from '../places.js';
-import { placeKey, uniqueKey, type Stores } from './layout.js';
+import { groupNumber, placeKey, uniqueKey, type Stores } from './layout.js';
 import type { LmdbTables } from './lmdb-tables.js';
 
 export function checkIndexes(stores: Stores, reads: LmdbTables): void {
@@ -15,7 +15,9 @@ export function checkIndexes(stores: Stores, reads: LmdbTables): void {
     const [body, state] = [reads.body(id), reads.state(id)];
     if (body === undefined || state === undefined) return fail(`shard ${id} has no state`);
     const number = reads.pipelineNumber(body.pipeline) ?? fail(`pipeline ${body.pipeline} has no number`);
-    if (!stores.places.doesExist(placeKey(number, placeOf(state), seq))) fail(`shard ${id} is not where ${state.state} ones are`);
+    const groups = stores.pipelines.get(body.pipeline)?.groups ?? [];
+    if (!stores.places.doesExist(placeKey(groupNumber(number, groups.indexOf(state.group)), placeOf(state), seq)))
+      fail(`shard ${id} is not where ${state.state} ones are`);
     if (stores.keys.get(uniqueKey(number, body.key)) !== seq) fail(`shard ${id} is not found by its key`);
     for (const ms of timersOf(state)) if (!stores.timers.doesExist([ms, seq])) fail(`shard ${id} lacks a timer`);
     shards += 1;

@@ -18,14 +18,14 @@ export const layoutVersion = 2;
 export interface Stores {
   /** `version`, `numbers`. */
   meta: Database<unknown, string>;
-  /** With the number that stands for it in keys. */
-  pipelines: Database<PipelineRecord & { number: number }, string>;
+  /** With what stands for it and its groups in keys. */
+  pipelines: Database<StoredPipeline, string>;
   counts: Database<CountsRecord, string>;
   /** By the shard's number. */
   bodies: Database<StoredBody, number>;
   states: Database<StoredState, number>;
   outcomes: Database<OutcomeRecord, number>;
-  /** [pipeline and place, shard] */
+  /** [pipeline, group and place; shard] */
   places: Database<null, [number, number]>;
   /** "pipeline/key" → shard */
   keys: Database<number, string>;
@@ -68,25 +68,27 @@ export type StoredBody = [
   priority: number,
   sinceMs: number,
   limitMs: number | null,
+  group: string,
 ];
 
-export function storedBody(body: BodyRecord, { priority, sinceMs, limitMs }: StateRecord): StoredBody {
+export function storedBody(body: BodyRecord, { priority, sinceMs, limitMs, group }: StateRecord): StoredBody {
   const { pipeline, key, source, parameters, resultDir, submittedAt } = body;
-  return [pipeline, key, source, parameters, resultDir, submittedAt, priority, sinceMs, limitMs ?? null];
+  return [pipeline, key, source, parameters, resultDir, submittedAt, priority, sinceMs, limitMs ?? null, group];
 }
 
 export function bodyOf([pipeline, key, source, parameters, resultDir, submittedAt]: StoredBody): BodyRecord {
   return { pipeline, key, source, parameters, resultDir, submittedAt };
 }
 
-export const firstState = (seq: number, [pipeline, , , , , , priority, sinceMs, limitMs]: StoredBody): StateRecord => ({
-  ...newState({ pipeline, priority, sinceMs, limitMs: limitMs ?? undefined }),
+export const firstState = (seq: number, [pipeline, , , , , , priority, sinceMs, limitMs, group]: StoredBody): StateRecord => ({
+  ...newState({ pipeline, priority, group, sinceMs, limitMs: limitMs ?? undefined }),
   seq,
 });
 
 export type StoredState = [
   pipeline: string,
   priority: number,
+  group: string,
   state: number,
   epoch: number,
   attempts: number,
@@ -117,6 +119,7 @@ export function storedState(state: StateRecord): StoredState {
   return [
     state.pipeline,
     state.priority,
+    state.group,
     stateNumber.get(state.state) ?? 0,
     state.epoch,
     state.attempts,
@@ -133,12 +136,28 @@ export function storedState(state: StateRecord): StoredState {
 }
 
 export function stateOf(seq: number, stored: StoredState): StateRecord {
-  const [pipeline, priority, state, epoch, attempts, losses, sinceMs, waitedMs, ranMs, line, instance, startedAt, stagesDone, more] =
-    stored;
+  const [
+    pipeline,
+    priority,
+    group,
+    state,
+    epoch,
+    attempts,
+    losses,
+    sinceMs,
+    waitedMs,
+    ranMs,
+    line,
+    instance,
+    startedAt,
+    stagesDone,
+    more,
+  ] = stored;
   const record: StateRecord = {
     pipeline,
     seq,
     priority,
+    group,
     state: shardStates[state] ?? 'pending',
     epoch,
     attempts,
@@ -155,6 +174,23 @@ export function stateOf(seq: number, stored: StoredState): StateRecord {
 }
 
 const placesMax = 16;
+/** Groups that a pipeline ever had; it has at most 64 at a time. */
+export const groupsMax = 4_096;
 
-export const placeKey = (pipeline: number, place: number, seq: number): [number, number] => [pipeline * placesMax + place, seq];
+export interface StoredPipeline extends PipelineRecord {
+  number: number;
+  /** Every group that a shard of it ever had: its number is its place here. */
+  groups: string[];
+}
+
+export const recordOf = ({ pipeline, rules, paused, appliedAt }: StoredPipeline): PipelineRecord => ({
+  pipeline,
+  rules,
+  paused,
+  appliedAt,
+});
+
+/** `group`: of `groupNumber`. */
+export const placeKey = (group: number, place: number, seq: number): [number, number] => [group * placesMax + place, seq];
+export const groupNumber = (pipeline: number, index: number): number => pipeline * groupsMax + index;
 export const uniqueKey = (pipeline: number, key: string): string => `${String(pipeline)}/${key}`;

@@ -11,7 +11,7 @@ import { canonicalLine } from '../state-hash.js';
 import { noCounts } from '../tables.js';
 import { transitionsOf } from '../transitions/index.js';
 import { checkIndexes } from './check.js';
-import { placeKey } from './layout.js';
+import { placeKey, recordOf } from './layout.js';
 import { Store } from './store.js';
 
 export interface LmdbJournalOptions {
@@ -43,13 +43,14 @@ export function openLmdbJournal(options: LmdbJournalOptions): Journal {
   };
   /** Numbers of shards of some places of a pipeline, in the order of submission. */
   const inPlaces = (pipeline: string, places: readonly number[], after: number, max: number): number[] => {
-    const number = reads.pipelineNumber(pipeline);
-    if (number === undefined) return [];
-    return places
-      .flatMap((place) => {
-        const [start, end] = [placeKey(number, place, after + 1), placeKey(number, place, Number.POSITIVE_INFINITY)];
-        return Array.from(stores.places.getKeys({ start, end, limit: max }), ([, seq]) => seq);
-      })
+    return reads
+      .groupNumbers(pipeline)
+      .flatMap((group) =>
+        places.flatMap((place) => {
+          const [start, end] = [placeKey(group, place, after + 1), placeKey(group, place, Number.POSITIVE_INFINITY)];
+          return Array.from(stores.places.getKeys({ start, end, limit: max }), ([, seq]) => seq);
+        }),
+      )
       .sort((a, b) => a - b)
       .slice(0, max);
   };
@@ -61,8 +62,7 @@ export function openLmdbJournal(options: LmdbJournalOptions): Journal {
 
     ...transitionsOf((nowMs, run) => store.transact(nowMs, run)),
     pipeline: async (name) => reads.pipeline(name),
-    pipelines: async () =>
-      [...stores.pipelines.getRange({})].map(({ value: { number: _number, ...record } }) => record),
+    pipelines: async () => [...stores.pipelines.getRange({})].map(({ value }) => recordOf(value)),
 
     nextDueMs: async () => {
       const due = endedKinds.map((kind) => removalDueMs(retention, kind, store.numbers(), reads.firstEndedMs(kind)));
@@ -90,7 +90,7 @@ export function openLmdbJournal(options: LmdbJournalOptions): Journal {
       const { pending, running, completed, failed, cancelled } = stores.counts.get(pipeline) ?? noCounts();
       return { pending, running, completed, failed, cancelled };
     },
-    delayed: async (pipeline) => stores.counts.get(pipeline)?.delayed ?? 0,
+    queued: async (pipeline) => stores.counts.get(pipeline)?.queued ?? {},
     running: async (line) =>
       [...stores.pipelines.getKeys({})]
         .flatMap((pipeline) => inPlaces(pipeline, placesOf('running'), 0, Number.MAX_SAFE_INTEGER))
@@ -125,8 +125,7 @@ export function openLmdbJournal(options: LmdbJournalOptions): Journal {
       const hash = createHash('sha256');
       const numbers = store.numbers();
       for (const { key, value } of stores.pipelines.getRange({})) {
-        const { number: _number, ...record } = value;
-        hash.update(canonicalLine('pipeline', record, stores.counts.get(key) ?? null));
+        hash.update(canonicalLine('pipeline', recordOf(value), stores.counts.get(key) ?? null));
       }
       for (const seq of stores.bodies.getKeys({})) {
         const id = idOf(numbers, seq);

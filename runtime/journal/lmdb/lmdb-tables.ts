@@ -1,4 +1,5 @@
 /** The tables of a transition in LMDB, inside of a write transaction; and the reads that a journal answers outside of one. */
+import { PodlineError } from '../../contracts/errors.js';
 import type { PodlineEvent } from '../../contracts/events.js';
 import type { PipelineRecord } from '../journal.js';
 import { delayedPlace, idOf, placeOf, seqOf, timersOf } from '../places.js';
@@ -9,18 +10,22 @@ import {
   bodyOf,
   eventsOfValue,
   firstState,
+  groupNumber,
+  groupsMax,
   placeKey,
+  recordOf,
   stateOf,
   storedBody,
   storedState,
   uniqueKey,
+  type StoredPipeline,
   type Stores,
 } from './layout.js';
 
 const kindNumber: Record<EndedKind, number> = { done: 0, failed: 1 };
 
 export class LmdbTables implements Tables {
-  readonly #pipelineNumbers = new Map<string, number>();
+  readonly #names = new Map<string, Pick<StoredPipeline, 'number' | 'groups'>>();
 
   constructor(
     private readonly stores: Stores,
@@ -30,8 +35,7 @@ export class LmdbTables implements Tables {
   pipeline(name: string): PipelineRecord | undefined {
     const stored = this.stores.pipelines.get(name);
     if (stored === undefined) return undefined;
-    const { number: _number, ...record } = stored;
-    return record;
+    return recordOf(stored);
   }
 
   counts(pipeline: string): CountsRecord | undefined {
@@ -64,10 +68,14 @@ export class LmdbTables implements Tables {
     return seq === undefined ? undefined : idOf(this.numbers, seq);
   }
 
-  queued(pipeline: string, max: number): string[] {
-    const number = this.pipelineNumber(pipeline);
+  queued(pipeline: string, group: string, max: number): string[] {
+    const number = this.#groupOf(pipeline, group);
     if (number === undefined || max === 0) return [];
-    const keys = this.stores.places.getKeys({ start: placeKey(number, 0, 0), end: placeKey(number, delayedPlace, 0), limit: max });
+    const keys = this.stores.places.getKeys({
+      start: placeKey(number, 0, 0),
+      end: placeKey(number, delayedPlace, 0),
+      limit: max,
+    });
     return Array.from(keys, ([, seq]) => idOf(this.numbers, seq));
   }
 
@@ -102,9 +110,10 @@ export class LmdbTables implements Tables {
   }
 
   putPipeline(record: PipelineRecord): void {
-    const number = this.pipelineNumber(record.pipeline.name) ?? this.#nextPipelineNumber();
-    this.stores.pipelines.putSync(record.pipeline.name, { ...record, number });
-    this.#pipelineNumbers.set(record.pipeline.name, number);
+    const { name } = record.pipeline;
+    const { number, groups } = this.#named(name) ?? { number: this.#nextPipelineNumber(), groups: [] };
+    this.stores.pipelines.putSync(name, { ...record, number, groups });
+    this.#names.set(name, { number, groups });
   }
 
   putCounts(pipeline: string, counts: CountsRecord): void {
@@ -116,7 +125,8 @@ export class LmdbTables implements Tables {
     const { seq } = state;
     this.stores.bodies.putSync(seq, storedBody(body, state), { append: true });
     this.stores.keys.putSync(uniqueKey(number, body.key), seq);
-    this.stores.places.putSync(placeKey(number, placeOf(state), seq), null);
+    const group = this.#groupOf(body.pipeline, state.group) ?? this.#newGroup(body.pipeline, state.group);
+    this.stores.places.putSync(placeKey(group, placeOf(state), seq), null);
     for (const ms of timersOf(state)) this.stores.timers.putSync([ms, seq], null);
   }
 
@@ -126,9 +136,9 @@ export class LmdbTables implements Tables {
     states.putSync(seq, storedState(after));
     const [from, to] = [placeOf(before), placeOf(after)];
     if (from !== to) {
-      const number = this.#known(after.pipeline);
-      places.removeSync(placeKey(number, from, seq));
-      places.putSync(placeKey(number, to, seq), null);
+      const group = this.#knownGroup(after);
+      places.removeSync(placeKey(group, from, seq));
+      places.putSync(placeKey(group, to, seq), null);
     }
     const [oldTimers, newTimers] = [timersOf(before), timersOf(after)];
     for (const ms of oldTimers) if (!newTimers.includes(ms)) timers.removeSync([ms, seq]);
@@ -147,7 +157,7 @@ export class LmdbTables implements Tables {
   remove(_id: string, state: StateRecord, body: BodyRecord): void {
     const { seq } = state;
     const number = this.#known(state.pipeline);
-    this.stores.places.removeSync(placeKey(number, placeOf(state), seq));
+    this.stores.places.removeSync(placeKey(this.#knownGroup(state), placeOf(state), seq));
     for (const ms of timersOf(state)) this.stores.timers.removeSync([ms, seq]);
     const kind = endedKindOf(state.state);
     if (kind !== undefined) this.stores.ended.removeSync([kindNumber[kind], state.sinceMs, seq]);
@@ -176,18 +186,52 @@ export class LmdbTables implements Tables {
 
   /** Undefined for a pipeline that was never applied. */
   pipelineNumber(name: string): number | undefined {
-    let number = this.#pipelineNumbers.get(name);
-    if (number === undefined) {
-      number = this.stores.pipelines.get(name)?.number;
-      if (number !== undefined) this.#pipelineNumbers.set(name, number);
-    }
-    return number;
+    return this.#named(name)?.number;
+  }
+
+  /** Numbers of the groups of a pipeline that have, or had, shards. */
+  groupNumbers(pipeline: string): number[] {
+    const stored = this.stores.pipelines.get(pipeline);
+    return stored === undefined ? [] : stored.groups.map((_group, index) => groupNumber(stored.number, index));
+  }
+
+  #named(name: string): Pick<StoredPipeline, 'number' | 'groups'> | undefined {
+    const known = this.#names.get(name);
+    if (known !== undefined) return known;
+    const stored = this.stores.pipelines.get(name);
+    if (stored === undefined) return undefined;
+    const named = { number: stored.number, groups: stored.groups };
+    this.#names.set(name, named);
+    return named;
   }
 
   #known(name: string): number {
     const number = this.pipelineNumber(name);
     if (number === undefined) throw new Error(`pipeline ${name} has no number`);
     return number;
+  }
+
+  #groupOf(pipeline: string, group: string): number | undefined {
+    const named = this.#named(pipeline);
+    const index = named?.groups.indexOf(group) ?? -1;
+    return named === undefined || index < 0 ? undefined : groupNumber(named.number, index);
+  }
+
+  #knownGroup({ pipeline, group }: StateRecord): number {
+    const number = this.#groupOf(pipeline, group);
+    if (number === undefined) throw new Error(`group ${group} of pipeline ${pipeline} has no number`);
+    return number;
+  }
+
+  #newGroup(pipeline: string, group: string): number {
+    const stored = this.stores.pipelines.get(pipeline);
+    if (stored === undefined) throw new Error(`pipeline ${pipeline} was not applied`);
+    if (stored.groups.length >= groupsMax)
+      throw new PodlineError('PDL_JOURNAL', `pipeline ${pipeline} has had ${String(groupsMax)} groups; a journal keeps no more`);
+    const groups = [...stored.groups, group];
+    this.stores.pipelines.putSync(pipeline, { ...stored, groups });
+    this.#names.set(pipeline, { number: stored.number, groups });
+    return groupNumber(stored.number, groups.length - 1);
   }
 
   #nextPipelineNumber(): number {

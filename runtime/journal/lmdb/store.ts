@@ -59,7 +59,7 @@ export class Store {
   ) {
     this.#root = open({ path: dir, maxDbs: 16, noSubdir: false, overlappingSync: false });
     this.stores = openStores(this.#root);
-    const version = this.stores.meta.get('version');
+    const version = this.stores.meta.get('version') as number | undefined;
     if (version !== undefined && version !== layoutVersion) {
       void this.#root.close();
       throw new PodlineError(

@@ -28,14 +28,14 @@ export class EventFeed {
     const look = (): void => {
       feed.#look();
     };
-    const { unlisten } = await sql.listen(
+    const listening = await sql.listen(
       channel,
       (payload) => {
         if (Number(payload) > feed.#lastId) look();
       },
       look,
     );
-    feed.#unlisten = unlisten;
+    feed.#unlisten = () => listening.unlisten();
     return feed;
   }
 

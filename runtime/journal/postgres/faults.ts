@@ -39,5 +39,8 @@ export function faultOf(thrown: unknown): Fault {
     return { kind: 'lost', error: error('the database does not answer', 'Look at the PostgreSQL server and the way to it.') };
   // Classes 22 and 23: data and constraints.
   if (/^2[23]/.test(code)) return { kind: 'data', error: error('the database refused a record', 'Report it with the message.') };
-  return { kind: 'other', error: error('the database failed', 'Look at the log of the PostgreSQL server, its disk and its limits.') };
+  return {
+    kind: 'other',
+    error: error('the database failed', 'Look at the log of the PostgreSQL server, its disk and its limits.'),
+  };
 }

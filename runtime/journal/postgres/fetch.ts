@@ -21,18 +21,14 @@ export function fetchedOf(numbers: Pick<Numbers, 'idPrefix'>, { seq, body, state
 
 /** How many rows a transition may make a store fetch. */
 export function weightOf({ ids, keys, queued, due }: Reads): number {
-  return 1 + (ids?.length ?? 0) + (keys?.length ?? 0) + (queued ?? 0) + (due?.max ?? 0);
+  return 1 + (ids?.length ?? 0) + (keys?.length ?? 0) + (queued?.max ?? 0) + (due?.max ?? 0);
 }
 
-export async function fetchGroup(
-  sql: Sql,
-  known: Known,
-  retention: Retention,
-  group: readonly Reads[],
-): Promise<WorkingSet> {
+export async function fetchGroup(sql: Sql, known: Known, retention: Retention, group: readonly Reads[]): Promise<WorkingSet> {
   const { numbers } = known;
   const set = new WorkingSet(known);
-  const rows = (text: string, values: (string | number)[]): Promise<ShardRow[]> => sql.unsafe<ShardRow[]>(text, values, { prepare: true });
+  const rows = (text: string, values: (string | number)[]): Promise<ShardRow[]> =>
+    sql.unsafe<ShardRow[]>(text, values, { prepare: true });
   const from = 'FROM shards s JOIN bodies b USING (seq)';
   const hold = (found: readonly ShardRow[]): string[] =>
     found.map((row) => {
@@ -52,27 +48,33 @@ export async function fetchGroup(
       JOIN bodies b ON b.pipeline = k.pipeline COLLATE "C" AND b.key = k.key COLLATE "C" JOIN shards s ON s.seq = b.seq`;
     fetches.push(rows(text, [JSON.stringify(keys)]).then(hold));
   }
-  for (const [pipeline, max] of queues) {
+  for (const { pipeline, group: inGroup, max } of queues.values()) {
     // By place, then by number: the index is read from its front, and no farther.
     const text = `SELECT ${shardColumns} FROM (SELECT seq, place, state FROM shards
-      WHERE pipeline = $1 AND place < ${String(delayedPlace)} ORDER BY pipeline, place, seq LIMIT $2) s JOIN bodies b USING (seq)
+      WHERE pipeline = $1 AND in_group = $2 AND place < ${String(delayedPlace)} ORDER BY place, seq LIMIT $3) s JOIN bodies b USING (seq)
       ORDER BY s.place, s.seq`;
     // What the group takes out of the queue in other ways leaves room behind it.
     const all = max + group.length + seqs.length;
-    fetches.push(rows(text, [pipeline, all]).then((found) => {
-      set.holdQueue(pipeline, hold(found));
-    }));
+    fetches.push(
+      rows(text, [pipeline, inGroup, all]).then((found) => {
+        set.holdQueue(pipeline, inGroup, hold(found));
+      }),
+    );
   }
   if (due !== undefined) {
     const text = `SELECT ${shardColumns} ${from} WHERE s.due_ms <= $1 ORDER BY s.due_ms, s.seq LIMIT $2`;
-    fetches.push(rows(text, [due.nowMs, due.max + seqs.length]).then((found) => {
-      set.holdDue(hold(found));
-    }));
+    fetches.push(
+      rows(text, [due.nowMs, due.max + seqs.length]).then((found) => {
+        set.holdDue(hold(found));
+      }),
+    );
     for (const kind of endedKinds) {
       const plan = planRemoval(retention, kind, numbers, due.nowMs, due.max);
-      fetches.push(rows(endedText, [kind, plan.untilMs, plan.max + seqs.length]).then((found) => {
-        set.holdEnded(kind, hold(found));
-      }));
+      fetches.push(
+        rows(endedText, [kind, plan.untilMs, plan.max + seqs.length]).then((found) => {
+          set.holdEnded(kind, hold(found));
+        }),
+      );
     }
     const untilMs = due.nowMs - retention.eventsMs;
     const oldest = `SELECT max(id) AS id FROM (SELECT id, ms FROM events ORDER BY id LIMIT $1) e WHERE ms <= $2`;
@@ -96,12 +98,12 @@ function gather(
 ): {
   seqs: number[];
   keys: { pipeline: string; key: string }[];
-  queues: Map<string, number>;
+  queues: Map<string, { pipeline: string; group: string; max: number }>;
   due: { nowMs: number; max: number } | undefined;
 } {
   const seqs = new Set<number>();
   const keys: { pipeline: string; key: string }[] = [];
-  const queues = new Map<string, number>();
+  const queues = new Map<string, { pipeline: string; group: string; max: number }>();
   let due: { nowMs: number; max: number } | undefined;
   for (const reads of group) {
     for (const id of reads.ids ?? []) {
@@ -111,7 +113,11 @@ function gather(
     const { pipeline } = reads;
     if (pipeline !== undefined) {
       for (const key of reads.keys ?? []) keys.push({ pipeline, key });
-      if (reads.queued !== undefined && reads.queued > 0) queues.set(pipeline, (queues.get(pipeline) ?? 0) + reads.queued);
+      if (reads.queued !== undefined && reads.queued.max > 0) {
+        const { group, max } = reads.queued;
+        const before = queues.get(`${pipeline}\0${group}`)?.max ?? 0;
+        queues.set(`${pipeline}\0${group}`, { pipeline, group, max: before + max });
+      }
     }
     if (reads.due !== undefined) {
       due = { nowMs: Math.max(due?.nowMs ?? 0, reads.due.nowMs), max: (due?.max ?? 0) + reads.due.max };
@@ -119,4 +125,3 @@ function gather(
   }
   return { seqs: [...seqs], keys, queues, due };
 }
-

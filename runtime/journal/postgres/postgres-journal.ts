@@ -137,7 +137,7 @@ export async function openPostgresJournal(options: PostgresJournalOptions): Prom
       const { pending, running, completed, failed, cancelled } = await countsOf(pipeline);
       return { pending, running, completed, failed, cancelled };
     },
-    delayed: async (pipeline) => (await countsOf(pipeline)).delayed,
+    queued: async (pipeline) => (await countsOf(pipeline)).queued,
     running: async (line) => {
       const found = await sql<{ seq: string; state: StateRecord }[]>`
         SELECT seq, state FROM shards WHERE place = 11 AND pipeline IN (SELECT name FROM pipelines) ORDER BY pipeline, seq`;

@@ -36,6 +36,7 @@ const migrations: readonly string[] = [
   CREATE TABLE shards (
     seq bigint PRIMARY KEY,
     pipeline text COLLATE "C" NOT NULL,
+    in_group text COLLATE "C" NOT NULL,
     place smallint NOT NULL,
     due_ms double precision,
     ended text COLLATE "C",
@@ -43,6 +44,7 @@ const migrations: readonly string[] = [
     state json NOT NULL
   ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 10000);
   CREATE INDEX ON shards (pipeline, place, seq);
+  CREATE INDEX ON shards (pipeline, in_group, place, seq) WHERE place < 10;
   CREATE INDEX ON shards (due_ms, seq) WHERE due_ms IS NOT NULL;
   CREATE INDEX ON shards (ended, ended_ms, seq) WHERE ended IS NOT NULL;
   CREATE TABLE outcomes (seq bigint PRIMARY KEY, outcome json NOT NULL);
@@ -80,9 +82,9 @@ const migrations: readonly string[] = [
         FROM json_to_recordset(new_bodies) AS x(seq bigint, pipeline text, key text, body json);
     END IF;
     IF new_shards IS NOT NULL THEN
-      INSERT INTO shards SELECT x.seq, x.pipeline, x.place, x.due_ms, x.ended, x.ended_ms, x.state
+      INSERT INTO shards SELECT x.seq, x.pipeline, x.in_group, x.place, x.due_ms, x.ended, x.ended_ms, x.state
         FROM json_to_recordset(new_shards)
-          AS x(seq bigint, pipeline text, place smallint, due_ms double precision, ended text, ended_ms double precision, state json)
+          AS x(seq bigint, pipeline text, in_group text, place smallint, due_ms double precision, ended text, ended_ms double precision, state json)
         ON CONFLICT (seq) DO UPDATE SET place = excluded.place, due_ms = excluded.due_ms, ended = excluded.ended,
           ended_ms = excluded.ended_ms, state = excluded.state;
     END IF;

@@ -129,7 +129,8 @@ export class Store {
         this.#known = undefined;
         if (fault.kind === 'notLeader') throw notLeader(await this.#leaderNow().catch(() => undefined), this.#term);
         if (fault.kind === 'data' && group.length > 1) {
-          for (const one of group) await this.#commit([one]).catch((alone: unknown) => one.reject(PodlineError.from(alone, 'PDL_JOURNAL')));
+          for (const one of group)
+            await this.#commit([one]).catch((alone: unknown) => one.reject(PodlineError.from(alone, 'PDL_JOURNAL')));
           return;
         }
         if (fault.kind !== 'lost' || performance.now() >= giveUpMs) throw fault.error;
@@ -141,7 +142,12 @@ export class Store {
   async #tryCommit(group: readonly Waiting[]): Promise<void> {
     const { writer, retention } = this.options;
     const known = (this.#known ??= await this.#learn());
-    const set = await fetchGroup(writer, known, retention, group.map(({ reads }) => reads));
+    const set = await fetchGroup(
+      writer,
+      known,
+      retention,
+      group.map(({ reads }) => reads),
+    );
     const transition = new Transition(set, retention);
     const settled: (() => void)[] = [];
     for (const { run, nowMs, resolve, reject } of group) {

@@ -8,8 +8,8 @@
  */
 import type { PodlineEvent } from '../../contracts/events.js';
 import type { PipelineRecord } from '../journal.js';
-import { delayedPlace, placeOf, timersOf } from '../places.js';
-import type { BodyRecord, OutcomeRecord, StateRecord } from '../records.js';
+import { placeOf, timersOf } from '../places.js';
+import { isQueued, type BodyRecord, type OutcomeRecord, type StateRecord } from '../records.js';
 import { endedKindOf } from '../retention.js';
 import type { CountsRecord, EndedKind, Numbers, Tables } from '../tables.js';
 
@@ -65,8 +65,8 @@ export class WorkingSet implements Tables {
   }
 
   /** In their order. */
-  holdQueue(pipeline: string, ids: readonly string[]): void {
-    this.#queued.set(pipeline, [...ids]);
+  holdQueue(pipeline: string, group: string, ids: readonly string[]): void {
+    this.#queued.set(keyText(pipeline, group), [...ids]);
   }
 
   holdDue(ids: readonly string[]): void {
@@ -103,9 +103,14 @@ export class WorkingSet implements Tables {
     return this.#keys.get(keyText(pipeline, key));
   }
 
-  queued(pipeline: string, max: number): string[] {
-    const isReady = ({ state }: Held): boolean => state.pipeline === pipeline && placeOf(state) < delayedPlace;
-    return this.#merged(this.#queued.get(pipeline) ?? [], isReady, (a, b) => a.priority - b.priority || a.seq - b.seq, max);
+  queued(pipeline: string, group: string, max: number): string[] {
+    const isReady = ({ state }: Held): boolean => isQueued(state) && state.pipeline === pipeline && state.group === group;
+    return this.#merged(
+      this.#queued.get(keyText(pipeline, group)) ?? [],
+      isReady,
+      (a, b) => a.priority - b.priority || a.seq - b.seq,
+      max,
+    );
   }
 
   due(nowMs: number, max: number): string[] {
@@ -247,6 +252,7 @@ function rowOf({ state }: Held): Record<string, unknown> {
   return {
     seq: state.seq,
     pipeline: state.pipeline,
+    in_group: state.group,
     place: placeOf(state),
     due_ms: firstTimer(state),
     ended,

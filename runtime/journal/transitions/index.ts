@@ -37,8 +37,8 @@ export interface Reads {
   /** Shards, as far as they are there. */
   ids?: readonly string[];
   keys?: readonly string[];
-  /** Of the queue of the pipeline, at most so many. */
-  queued?: number;
+  /** Of the queue of a group of the pipeline, at most so many. */
+  queued?: { group: string; max: number };
   /** What is due or kept no longer: of each kind at most so much. */
   due?: { nowMs: number; max: number };
 }
@@ -58,12 +58,16 @@ export function transitionsOf(transact: Transact): Pick<Journal, TransitionName>
       transact(now.ms, (transition) => lease(transition, query, now), {
         pipeline: query.pipeline,
         ids: [...query.reclaim, ...query.prefer],
-        queued: Math.min(query.max, query.freshMax),
+        queued: { group: query.group, max: Math.min(query.max, query.freshMax) },
       }),
     report: (line, shards, events, now) =>
-      transact(now.ms, (transition) => {
-        report(transition, line, shards, events, now);
-      }, { ids: idsOf(shards) }),
+      transact(
+        now.ms,
+        (transition) => {
+          report(transition, line, shards, events, now);
+        },
+        { ids: idsOf(shards) },
+      ),
     complete: (line, completed, now) =>
       transact(now.ms, (transition) => complete(transition, line, completed, now), { ids: [completed.shardId] }),
     fail: (line, shard, failure, now) =>
@@ -73,8 +77,7 @@ export function transitionsOf(transact: Transact): Pick<Journal, TransitionName>
     cancel: (id, now) => transact(now.ms, (transition) => cancel(transition, id, now), { ids: [id] }),
     retry: (id, now) => transact(now.ms, (transition) => retry(transition, id, now), { ids: [id] }),
     resume: (id, stage, now) => transact(now.ms, (transition) => resume(transition, id, stage, now), { ids: [id] }),
-    advance: (now, max) =>
-      transact(now.ms, (transition) => advance(transition, now, max), { due: { nowMs: now.ms, max } }),
+    advance: (now, max) => transact(now.ms, (transition) => advance(transition, now, max), { due: { nowMs: now.ms, max } }),
   };
 }
 

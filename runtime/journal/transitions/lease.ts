@@ -8,7 +8,7 @@ import { timeLimitEndsMs } from '../../line/queue.js';
 import type { LeaseOutcome, LeaseQuery, Moment } from '../journal.js';
 import { leave } from './ending.js';
 import { giveUpOrRequeue } from './expire.js';
-import type { StateRecord } from '../records.js';
+import { isQueued, type StateRecord } from '../records.js';
 import type { Transition } from '../transition.js';
 
 export function lease(
@@ -66,9 +66,9 @@ export function lease(
     for (const id of prefer) {
       if (leases.length >= most) break;
       const state = transition.find(id);
-      if (state?.state === 'pending' && state.dueMs === undefined && state.pipeline === name) take(id, state, {});
+      if (state !== undefined && isQueued(state) && state.pipeline === name && state.group === group) take(id, state, {});
     }
-    const front = transition.tables.queued(name, Math.max(0, most - leases.length));
+    const front = transition.tables.queued(name, group, Math.max(0, most - leases.length));
     for (const id of front) take(id, transition.state(id), {});
   }
   return { leases, waiting: transition.counts(name).queued[group] ?? 0, paused };

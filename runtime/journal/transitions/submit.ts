@@ -11,14 +11,14 @@ export function submit(transition: Transition, name: string, shards: readonly Ne
   const { rules } = transition.pipeline(name);
   const counts = transition.counts(name);
   return shards.map((shard): SubmitOutcome => {
-    const { key, source, parameters, resultDir, priority } = shard;
+    const { key, source, parameters, resultDir, priority, group } = shard;
     const existing = transition.tables.idOf(name, key);
     if (existing !== undefined) return { outcome: 'duplicate', id: existing, state: transition.state(existing).state };
     const { pending } = counts;
     if (pending >= rules.pendingMax) return { outcome: 'full', pending };
     const body = { pipeline: name, key, source, parameters, resultDir, submittedAt: now.at };
     const limitMs = timeLimitEndsMs({ key, state: 'pending', pendingSinceMs: now.ms }, rules.timeLimits);
-    const id = transition.submit(body, newState({ pipeline: name, priority, sinceMs: now.ms, limitMs }));
+    const id = transition.submit(body, newState({ pipeline: name, priority, group, sinceMs: now.ms, limitMs }));
     transition.emit({ type: 'shard.submitted', pipeline: name, shardId: id, data: { key } }, now);
     return { outcome: 'accepted', id };
   });
