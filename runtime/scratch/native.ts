@@ -13,7 +13,10 @@ import { packageRoot } from '../platform/entries.js';
 export interface NativeFunctions {
   /** Private, writable map of [offset, offset + length) of an open file; `offset` is a multiple of the page size. Throws with `code`. */
   map(fd: number, offset: number, length: number): ArrayBuffer;
-  /** Detaches the buffer and unmaps it; false when it is no live mapping. */
+  /**
+   * Takes the file from under the buffer: it holds zeros from now on, and what is written into it is seen by nobody. False when it is no live
+   * mapping (any more). What is mapped does not count as memory that V8 collects.
+   */
   unmap(buffer: ArrayBuffer): boolean;
   /** madvise: `advice` is Linux's number, e.g. 2 sequential, 3 will need, 4 do not need. */
   advise(buffer: ArrayBuffer, offset: number, length: number, advice: number): void;

@@ -136,7 +136,7 @@ export class OpenSegment {
     return { offset: at, crc32: checksum };
   }
 
-  /** Takes back what `allocate` gave out: its views are empty from now on. */
+  /** Takes back what `allocate` gave out: its views hold zeros from now on. */
   discard(): void {
     if (this.#allocated) loadNative().functions?.unmap(this.#allocated.buffer);
     this.#allocated = undefined;

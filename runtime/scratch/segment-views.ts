@@ -1,13 +1,13 @@
 /**
  * Bytes of segments in memory: views of private maps, or copies.
  *
- * Owns: the maps of one reader, from the first look at a stretch of a segment to `settle` or `close`. A segment is mapped in windows:
- * V8 counts what is mapped as memory that collecting garbage might free, and collects when some 64 MiB were added.
+ * Owns: the maps of one reader, from the first look at a stretch of a segment to `settle` or `close`. A segment is mapped in windows,
+ * a large buffer by itself: page tables and addresses are held for what is looked at, not for all that there is.
  *
  * Invariants
  *  1. Only committed bytes are reached: a buffer ends where the segment was committed to when it was mapped.
  *  2. A map is made only where its file has bytes: beyond the end of a file lies SIGBUS.
- *  3. A view stays what it is until the next `settle` or `close`; a buffer that is unmapped is detached first: its views are empty then.
+ *  3. A view stays what it is until the next `settle` or `close`; then it holds zeros and reaches no file.
  */
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import { PodlineError } from '../contracts/errors.js';
@@ -32,6 +32,7 @@ interface Window {
   medium: 'memory' | 'ssd';
   /** Settles before it was last looked into. */
   usedAt: number;
+  isGone?: true;
 }
 interface Opened {
   fd: number;
@@ -40,8 +41,10 @@ interface Opened {
 
 /** File descriptors that a reader keeps open. */
 const filesOpenMax = 64;
-/** Stretch of a segment that is mapped at once; a buffer that does not lie in one is mapped by itself. */
+/** Stretch of a segment that is mapped at once for small buffers; one that does not lie in one is mapped by itself. */
 const windowBytes = 8 * 1024 * 1024;
+/** A buffer of this size is mapped by itself: a map costs a few µs, and V8 walks over its young buffers the more often the more they hold. */
+const aloneFromBytes = 256 * 1024;
 /** Mapped after a `settle`, at most. */
 const mappedBytesMax = 24 * 1024 * 1024;
 
@@ -85,7 +88,7 @@ export class SegmentViews {
       this.#unmap(window);
     }
     for (const [segment, windows] of this.#windows) {
-      for (const [from, { buffer }] of windows) if (buffer.byteLength === 0) windows.delete(from);
+      for (const [from, window] of windows) if (window.isGone === true) windows.delete(from);
       if (windows.size === 0) this.#windows.delete(segment);
     }
   }
@@ -104,17 +107,19 @@ export class SegmentViews {
 
   #unmap(window: Window): void {
     this.#mappedBytes -= window.to - window.from;
+    window.isGone = true;
     this.native?.unmap(window.buffer);
   }
 
   /** The window that holds [offset, end); undefined when the system has no more maps to give. */
   #windowOf(native: NativeFunctions, segment: string, offset: number, end: number): Window | undefined {
     const base = offset - (offset % windowBytes);
-    const from = end <= base + windowBytes ? base : offset;
+    const isAlone = end - offset >= aloneFromBytes || end > base + windowBytes;
+    const from = isAlone ? offset : base;
     const windows = this.#windows.get(segment);
     const known = windows?.get(from);
     if (known && end <= known.to) return known;
-    const window = this.#map(native, segment, from, end, from === base ? base + windowBytes : end);
+    const window = this.#map(native, segment, from, end, isAlone ? end : base + windowBytes);
     if (!window) return undefined;
     this.#mappedBytes += window.to - from;
     if (known) this.#outgrown.push(known);

@@ -53,7 +53,7 @@ export interface BytesContext<P extends ParameterTypes = ParameterTypes> extends
   /**
    * Room to write the answer into, in the scratch itself where the machine allows it: returned, the whole or a part of it, it is
    * committed without a copy, and nobody sees it before. What it holds at first is not said. One for each call: another one takes its
-   * place, and its views are empty when the answer is committed.
+   * place, and when the answer is committed its views hold zeros and reach nothing of the scratch.
    */
   allocate(bytes: number): Uint8Array;
 }

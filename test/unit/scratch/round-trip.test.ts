@@ -98,8 +98,8 @@ describe.each(modes)('reading with %s', (reads) => {
     const values = reader.table(block).get('n')?.values as Int32Array;
     reader.close();
     expect(() => reader.table(block)).toThrow(expect.objectContaining({ code: 'PDL_SCRATCH_CLOSED' }));
-    // A map is gone, and its view empty; a copy is the caller's.
-    expect(values).toHaveLength(reads === 'mmap' ? 0 : 3);
+    // A map reaches the file no more; a copy is the caller's.
+    expect(values.every((value) => value === 0)).toBe(reads === 'mmap');
     reader.close();
   });
 
