@@ -104,7 +104,7 @@ class RemoteProgram implements RunningProgram {
       const exited = await this.reach
         .execute({ type: 'execute', runId, command, cwd, env, without, ...this.#files })
         .finally(() => signal.removeEventListener('abort', cancel));
-      const fault = programFault(this.order, endOf(exited), exited.logTail);
+      const fault = programFault(this.order, endOf(exited), exited.logTail?.trimEnd());
       if (fault !== undefined) throw fault;
     } catch (thrown) {
       this.stdin.destroy();

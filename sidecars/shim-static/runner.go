@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -129,7 +130,7 @@ func readTail(from io.Reader, to io.Writer) string {
 			kept = append(kept[:0], kept[len(kept)-tailBytes:]...)
 		}
 		if err != nil {
-			return string(kept)
+			return strings.ToValidUTF8(string(kept), "\uFFFD")
 		}
 	}
 }

@@ -167,6 +167,11 @@ export class FakeAgent {
     else foreign.take(message);
   }
 
+  /** Past what the real agent would do with it. */
+  sendRaw(slot: number, message: unknown): void {
+    this.#sockets.get(slot)?.write(encodeFrame(message, shimFrameBytesMax));
+  }
+
   #write(slot: number, message: AgentToShim | AgentToStaticShim): void {
     this.#sockets.get(slot)?.write(encodeFrame(message, shimFrameBytesMax));
   }
@@ -317,6 +322,9 @@ export class FakeAgent {
     let slot: number | undefined;
     socket.setNoDelay(true);
     socket.on('error', () => undefined);
+    socket.on('close', () => {
+      if (slot !== undefined && this.#sockets.get(slot) === socket) this.#static.get(slot)?.gone();
+    });
     socket.on('data', (chunk) => {
       for (const raw of decoder.push(chunk)) {
         const message = shimToAgentSchema.parse(raw);
