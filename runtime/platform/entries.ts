@@ -19,7 +19,7 @@ export function entryPath(entry: string): string {
 
 /** Absolute path of the static shim, where it was built. */
 export function staticShimPath(): string {
-  const path = join(packageRoot, 'dist', 'bin', 'podline-shim');
+  const path = join(packageRoot, 'bin', 'podline-shim');
   if (!existsSync(path)) throw new Error(`${path} is not there: run \`sidecars/shim-static/build.sh\` first`);
   return path;
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Builds the static shim: no libc, nothing of the machine's paths in it, the same bytes from the same sources and Go.
-# usage: build.sh [OUT] [amd64|arm64]     (OUT: dist/bin/podline-shim, which image builds take)
+# usage: build.sh [OUT] [amd64|arm64]     (OUT: bin/podline-shim, which images take)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-out=$(realpath -m "${1:-$here/../../dist/bin/podline-shim}") arch=${2:-$(cd "$here" && go env GOARCH)}
+out=$(realpath -m "${1:-$here/../../bin/podline-shim}") arch=${2:-$(cd "$here" && go env GOARCH)}
 bytes_max=$((3 * 1024 * 1024))
 mkdir -p "$(dirname "$out")"
 cd "$here"

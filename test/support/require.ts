@@ -54,7 +54,7 @@ const pythonWith =
       : `${python} cannot import ${modules.join(', ')}: pip install ${modules.join(' ')}, or name another Python in PODLINE_PYTHON`;
 
 const clusterPackages =
-  'apt-get install containerd runc containernetworking-plugins etcd-server iproute2 iptables conntrack socat docker-registry skopeo';
+  'apt-get install containerd runc containernetworking-plugins etcd-server iproute2 iptables conntrack socat docker-registry skopeo busybox-static';
 const cluster: Probe = () =>
   root() ??
   (process.platform === 'linux' ? undefined : 'not Linux: the test cluster runs on Linux only') ??
@@ -70,6 +70,7 @@ const cluster: Probe = () =>
     'docker-registry',
     'skopeo',
     'nsenter',
+    'busybox',
   )() ??
   programs('install Go, a C compiler, openssl and Python 3', 'go', 'gcc', 'openssl', 'python3')() ??
   (existsSync('/usr/lib/cni/bridge') ? undefined : 'no /usr/lib/cni/bridge: apt-get install containernetworking-plugins');

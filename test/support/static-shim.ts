@@ -8,7 +8,7 @@ let built: string | undefined;
 /** Path of the binary. To be called where `needs('go')` is met. */
 export function staticShim(): string {
   if (built === undefined) {
-    built = join(packageRoot, 'dist', 'bin', 'podline-shim');
+    built = join(packageRoot, 'bin', 'podline-shim');
     execFileSync(join(packageRoot, 'sidecars', 'shim-static', 'build.sh'), [built], { stdio: ['ignore', 'ignore', 'inherit'] });
   }
   return built;
