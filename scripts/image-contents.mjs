@@ -20,7 +20,10 @@ export const imageConfig = {
   workdir: '/podline',
 };
 
-/** Sources relative to the repository; what changes least is lowest. */
+/**
+ * Source, relative to the repository, and target of each, by layers; what changes least is lowest.
+ * @returns {[source: string, target: string][][]}
+ */
 export function imageLayers(from = root) {
   return [
     packagesOf(from).map((folder) => [folder, `/podline/${folder}`]),
@@ -35,7 +38,11 @@ export function imageLayers(from = root) {
   ];
 }
 
-/** Folders of node_modules that package.json depends on, and what those depend on in turn. */
+/**
+ * Folders of node_modules that package.json depends on, and what those depend on in turn.
+ * @param {string} from
+ * @returns {string[]}
+ */
 function packagesOf(from) {
   const read = (folder) => JSON.parse(readFileSync(join(from, folder, 'package.json'), 'utf8'));
   const found = new Set();

@@ -54,7 +54,7 @@ const pythonWith =
       : `${python} cannot import ${modules.join(', ')}: pip install ${modules.join(' ')}, or name another Python in PODLINE_PYTHON`;
 
 const clusterPackages =
-  'apt-get install containerd runc containernetworking-plugins etcd-server iproute2 iptables conntrack socat docker-registry skopeo busybox-static';
+  'apt-get install containerd runc containernetworking-plugins etcd-server iproute2 iptables conntrack socat docker-registry skopeo';
 const cluster: Probe = () =>
   root() ??
   (process.platform === 'linux' ? undefined : 'not Linux: the test cluster runs on Linux only') ??
@@ -70,7 +70,6 @@ const cluster: Probe = () =>
     'docker-registry',
     'skopeo',
     'nsenter',
-    'busybox',
   )() ??
   programs('install Go, a C compiler, openssl and Python 3', 'go', 'gcc', 'openssl', 'python3')() ??
   (existsSync('/usr/lib/cni/bridge') ? undefined : 'no /usr/lib/cni/bridge: apt-get install containernetworking-plugins');
@@ -87,6 +86,8 @@ const probes = {
     existsSync('/usr/lib/postgresql') ? undefined : programs('apt-get install postgresql', 'initdb', 'postgres')(),
   /** A terminal to draw on. */
   script: programs('apt-get install bsdutils', 'script', 'stty'),
+  /** For an image that knows nothing of Podline. */
+  'busybox-static': programs('apt-get install busybox-static', 'busybox'),
   /** To build the static shim. */
   go: programs('install Go', 'go'),
   /** A C compiler, to build the native part. */
