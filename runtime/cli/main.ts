@@ -164,6 +164,18 @@ program
     exitCode = await graph(file, io);
   });
 program
+  .command('build')
+  .description(
+    'bundle the TypeScript stages of a manifest as an image carries them: DIR/pipelines/<name>, to be put into /podline',
+  )
+  .argument('<pipeline>', 'manifest')
+  .requiredOption('--out <dir>', 'where the bundles go')
+  .addOption(jsonOption())
+  .action(async (file: string, options: { out: string; json: boolean }) => {
+    const { build } = await import('./commands/build.js');
+    exitCode = await build(file, options, io);
+  });
+program
   .command('clean')
   .description('give up what a work directory holds; results stay')
   .addOption(workDirOption())

@@ -21,4 +21,9 @@ export const podPaths = {
   ssd: '/podline-ssd',
   volume: '/podline-volume',
   temporary: '/tmp',
+  /** The static shim: the command of every slot. */
+  shim: '/podline-shim/podline-shim',
 } as const;
+
+/** Where an image that carries a pipeline's stages has them: what `podline build` writes as `pipelines/<name>`. */
+export const imageStagesDir = (pipeline: string): string => `/podline/pipelines/${pipeline}`;

@@ -9,13 +9,16 @@
  *  4. Every container has a memory limit; pages of the tmpfs are charged to the container that wrote them, so each limit of one
  *     that writes covers the scratch too.
  *  5. No container has a token of the API server.
+ *  6. The command of a slot is the static shim, which an init container has put onto a volume: it runs in any image, and hands over to
+ *     the Node shim where the image carries that.
  */
+import { dirname } from 'node:path';
 import { env } from '../contracts/env.js';
 import { limits } from '../contracts/limits.js';
 import type { Pipeline } from '../contracts/manifest.js';
 import { parseBytes } from '../config/units.js';
 import { parseImageName } from './image-string.js';
-import { agentContainer, labels, podPaths, slotContainer, stageAnnotation, stepAnnotation } from './names.js';
+import { agentContainer, imageStagesDir, labels, podPaths, slotContainer, stageAnnotation, stepAnnotation } from './names.js';
 import { PodlineError } from '../contracts/errors.js';
 
 export interface LinePodOptions {
@@ -47,6 +50,8 @@ const indexBytes = 128 * mib;
 const agentBytes = 512 * mib;
 const defaultStageBytes = 512 * mib;
 const runFolderBytes = 16 * mib;
+const installBytes = 64 * mib;
+const shimFolderBytes = 16 * mib;
 
 const quantity = (bytes: number): string => `${String(Math.ceil(bytes / mib))}Mi`;
 
@@ -67,7 +72,7 @@ const field = (name: string, fieldPath: string): EnvVar => ({ name, valueFrom: {
 function container(
   name: string,
   image: string,
-  entry: string,
+  command: string[],
   variables: EnvVar[],
   mounts: VolumeMount[],
   memory: { requestBytes: number; limitBytes: number },
@@ -76,7 +81,7 @@ function container(
     name,
     image,
     imagePullPolicy: 'IfNotPresent',
-    command: ['node', `/podline/dist/sidecars/${entry}/main.js`],
+    command,
     env: variables,
     volumeMounts: mounts,
     resources: { requests: { memory: quantity(memory.requestBytes) }, limits: { memory: quantity(memory.limitBytes) } },
@@ -118,7 +123,7 @@ export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<s
   const agent = container(
     agentContainer,
     options.image,
-    'agent',
+    ['node', '/podline/dist/sidecars/agent/main.js'],
     [
       ...shared,
       constant(env.coordinatorUrl, options.coordinatorUrl),
@@ -148,16 +153,25 @@ export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<s
     container(
       slotContainer(slot),
       options.image,
-      'shim',
+      [podPaths.shim],
       [
         ...shared,
         constant(env.slot, String(slot)),
+        constant(env.stagesDir, imageStagesDir(pipeline.name)),
         field(env.stage, `metadata.annotations['${stageAnnotation(slot)}']`),
         field(env.step, `metadata.annotations['${stepAnnotation(slot)}']`),
       ],
-      mounts,
+      [...mounts, { name: 'shim', mountPath: dirname(podPaths.shim), readOnly: true }],
       { requestBytes: stageBytes, limitBytes: stageBytes + writtenBytes },
     ),
+  );
+  const install = container(
+    'install-shim',
+    options.image,
+    ['/podline/bin/podline-shim', 'install', podPaths.shim],
+    [],
+    [{ name: 'shim', mountPath: dirname(podPaths.shim) }],
+    { requestBytes: installBytes, limitBytes: installBytes },
   );
   const hostPath = (path: string, type: string): Record<string, unknown> => ({ hostPath: { path, type } });
   const memory = (bytes: number): Record<string, unknown> => ({ emptyDir: { medium: 'Memory', sizeLimit: quantity(bytes) } });
@@ -186,6 +200,7 @@ export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<s
         },
         spec: {
           automountServiceAccountToken: false,
+          initContainers: [install],
           containers: [agent, ...slots],
           dnsPolicy: 'ClusterFirst',
           enableServiceLinks: false,
@@ -197,6 +212,7 @@ export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<s
           volumes: [
             { name: 'scratch', ...(inMemory ? memory(scratchBytes) : { emptyDir: { sizeLimit: quantity(scratchBytes) } }) },
             { name: 'run', ...memory(runFolderBytes) },
+            { name: 'shim', emptyDir: { sizeLimit: quantity(shimFolderBytes) } },
             { name: 'temporary', emptyDir: {} },
             { name: 'ssd', ...hostPath(options.ssdHostPath, 'Directory') },
             {

@@ -55,7 +55,7 @@ export interface StageBundle {
 export interface BundleOptions {
   /** Folder of the form for this machine. */
   outDir: string;
-  /** Folder of the form for images: what is put at `/podline/stages` there. Not written without it. */
+  /** Folder of the form for images: what is put at `/podline/pipelines/<pipeline>` there. Not written without it. */
   imageDir?: string | undefined;
 }
 

@@ -19,7 +19,10 @@ export interface ResolveOptions {
   baseDir: string;
   /** Where the bundles go: the PODLINE_STAGES_DIR of the lines. */
   stagesDir: string;
-  /** Where the bundles for an image go as well, if lines run from one: see `bundle.ts`. */
+  /**
+   * Where the bundles for an image go as well, if lines run from one: see `bundle.ts`. Commands then run in the working directory of their
+   * image, and not in the manifest's folder, which is not there.
+   */
   imageDir?: string | undefined;
   revision: number;
 }
@@ -66,7 +69,8 @@ async function resolveCode(stage: StageSpec, options: ResolveOptions): Promise<R
   }
   if (stage.command === undefined)
     throw new PodlineError('PDL_MANIFEST_INVALID', `stage ${stage.name} has neither \`uses\` nor \`command\``);
-  return { ...resolved, cwd: options.baseDir, version: await commandVersion(stage.command, stage, options.baseDir) };
+  const cwd = options.imageDir === undefined ? { cwd: options.baseDir } : {};
+  return { ...resolved, ...cwd, version: await commandVersion(stage.command, stage, options.baseDir) };
 }
 
 /**

@@ -29,6 +29,10 @@ export const env = {
   step: 'PODLINE_STEP',
   /** Shim: folder of the bundled stages, for relative module paths. */
   stagesDir: 'PODLINE_STAGES_DIR',
+  /**
+   * `static`: commands run under the static shim on a laptop too; and that shim stays what it is where the image carries the Node shim.
+   */
+  shim: 'PODLINE_SHIM',
   /** Set by the local driver: the process ends when its stdin does, so that nothing outlives the coordinator. */
   lifeline: 'PODLINE_LIFELINE',
   logLevel: 'PODLINE_LOG_LEVEL',

@@ -15,6 +15,9 @@
  *    │ ended(run, outcome) ────────────────►│   everything it says is committed is committed
  *    │        … parked, until start or SIGTERM │
  *
+ * A shim of the kind `static` runs programs for the agent, which does what needs the scratch: in the place of `start` and `ended` it is
+ * sent `execute` and says `exited`.
+ *
  * Invariants
  *  1. A shim never exits by itself: an exit makes the kubelet restart it with growing back-off. It parks.
  *  2. One run at a time per shim.
@@ -95,6 +98,23 @@ export const logSchema = z.object({
   message: z.string(),
 });
 
+/** What became of the program of an `execute`: one of `code`, `signal`, `unstartable` and `refused`. Only from a shim of the kind `static`. */
+export const exitedSchema = z.object({
+  type: z.literal('exited'),
+  runId: z.string(),
+  /** It ended by itself. */
+  code: z.int().optional(),
+  /** Number of the signal that ended it. */
+  signal: z.int().optional(),
+  /** It could not be started; `missing`: program or folder are not there. */
+  unstartable: z.string().optional(),
+  missing: z.boolean().optional(),
+  /** It was not tried: another one is under way. */
+  refused: z.string().optional(),
+  /** The last `limits.logTailBytes` of what it said on stderr, and on stdout where that is no file. */
+  logTail: z.string().optional(),
+});
+
 export const shimToAgentSchema = z.discriminatedUnion('type', [
   helloSchema,
   readySchema,
@@ -102,11 +122,13 @@ export const shimToAgentSchema = z.discriminatedUnion('type', [
   progressSchema,
   roomSchema,
   endedSchema,
+  exitedSchema,
   logSchema,
 ]);
 export type ShimToAgent = z.infer<typeof shimToAgentSchema>;
 export type Hello = z.infer<typeof helloSchema>;
 export type RunEnded = z.infer<typeof endedSchema>;
+export type ProgramExited = z.infer<typeof exitedSchema>;
 
 export interface Welcome {
   type: 'welcome';
@@ -127,3 +149,22 @@ export type AgentToShim =
   | { type: 'followed'; runId: string }
   /** `ssd`: there is room, but on SSD: put the next segment there. */
   | { type: 'roomAnswer'; runId: string; answer: 'memory' | 'ssd' | 'none' };
+
+/**
+ * To a shim of the kind `static`, which knows nothing of scratch and streams: run this program. The agent has laid out its input and
+ * takes in its output. Folders and files are named as the slot's container sees them, which is as the agent does.
+ */
+export interface Execute {
+  type: 'execute';
+  runId: string;
+  command: readonly string[];
+  /** Absent: where the shim itself was started, in a container the image's working directory. */
+  cwd?: string | undefined;
+  /** Beside the shim's own environment, without the names in `without`. */
+  env: Record<string, string>;
+  without: readonly string[];
+  /** Files in the place of stdin (else empty) and stdout (else what stderr is). */
+  stdin?: string | undefined;
+  stdout?: string | undefined;
+}
+export type AgentToStaticShim = Welcome | Execute | Extract<AgentToShim, { type: 'cancel' }>;

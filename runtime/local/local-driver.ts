@@ -70,7 +70,8 @@ export class LocalDriver implements LineDriver {
         `line ${order.line} has ${String(line.slots)} slots, there is no slot ${String(slot)}`,
       );
     // The order is taken; that the shim is there, its hello says, and what goes wrong, an event.
-    void line.swap(slot, stage, step).catch((thrown: unknown) => {
+    const isCommand = order.pipeline.stages.some(({ name, command }) => name === stage && command !== undefined);
+    void line.swap(slot, stage, step, isCommand).catch((thrown: unknown) => {
       const error = PodlineError.from(thrown, 'PDL_SWAP_FAILED').toWire();
       this.#tell({ type: 'swapFailed', pipeline: order.pipeline.name, line: order.line, slot, step, error });
     });

@@ -10,7 +10,7 @@
  */
 import { join } from 'node:path';
 import { env } from '../contracts/env.js';
-import { entryPath } from '../platform/entries.js';
+import { entryPath, staticShimPath } from '../platform/entries.js';
 import type { Logger } from '../platform/logger.js';
 import { ManagedProcess, type ProcessExit } from './managed-process.js';
 import type { Places } from './places.js';
@@ -58,7 +58,7 @@ export class LocalLine {
       swapping: Promise.resolve(),
       wanted: undefined,
     }));
-    this.#agent = this.#process('agent', 'sidecars/agent/main', {
+    this.#agent = this.#process('agent', [process.execPath, entryPath('sidecars/agent/main')], {
       [env.coordinatorUrl]: options.coordinatorUrl,
       [env.token]: options.token,
       [env.pipeline]: options.pipeline,
@@ -82,8 +82,8 @@ export class LocalLine {
     await this.#agent.start();
   }
 
-  /** Resolves when the new shim was started; that it is there, its hello says. */
-  async swap(slotIndex: number, stage: string, step: string): Promise<void> {
+  /** Resolves when the new shim was started; that it is there, its hello says. `isCommand`: the stage needs no Node. */
+  async swap(slotIndex: number, stage: string, step: string, isCommand: boolean): Promise<void> {
     const slot = this.#slots[slotIndex];
     if (slot === undefined) throw new RangeError(`line ${this.line} has no slot ${String(slotIndex)}`);
     slot.wanted = step;
@@ -95,7 +95,7 @@ export class LocalLine {
         await this.#gracePeriod();
       }
       if (this.#isEnded()) return;
-      slot.process = this.#process(`slot-${String(slotIndex)}`, 'sidecars/shim/main', {
+      slot.process = this.#process(`slot-${String(slotIndex)}`, shimCommand(isCommand), {
         [env.slot]: String(slotIndex),
         [env.stage]: stage,
         [env.step]: step,
@@ -143,12 +143,12 @@ export class LocalLine {
     clearTimeout(timer);
   }
 
-  #process(role: string, entry: string, more: Record<string, string>): ManagedProcess {
+  #process(role: string, command: readonly [string, ...string[]], more: Record<string, string>): ManagedProcess {
     const { line, places } = this.options;
     return new ManagedProcess(
       {
         name: `${line}/${role}`,
-        entry: entryPath(entry),
+        command,
         logFile: join(places.logsDir, `${line}.${role}.log`),
         env: {
           [env.line]: line,
@@ -163,4 +163,10 @@ export class LocalLine {
       },
     );
   }
+}
+
+/** The Node shim; with PODLINE_SHIM=static, for a command, the one that images get which know nothing of Podline. */
+function shimCommand(isCommand: boolean): readonly [string, ...string[]] {
+  if (isCommand && process.env[env.shim] === 'static') return [staticShimPath()];
+  return [process.execPath, entryPath('sidecars/shim/main')];
 }

@@ -15,10 +15,10 @@ import { limits } from '../contracts/limits.js';
 export interface ProcessSpec {
   /** For logs and the process list: `agent`, `slot-0`. */
   name: string;
-  entry: string;
+  /** Program and arguments. */
+  command: readonly [string, ...string[]];
   env: Record<string, string>;
   logFile: string;
-  nodeArgs?: readonly string[];
 }
 
 export interface ProcessExit {
@@ -58,7 +58,8 @@ export class ManagedProcess {
       return;
     }
     const startedAtMs = performance.now();
-    const child = spawn(process.execPath, [...(this.spec.nodeArgs ?? []), this.spec.entry], {
+    const [program, ...args] = this.spec.command;
+    const child = spawn(program, args, {
       env: { ...process.env, ...this.spec.env, [env.lifeline]: '1' },
       stdio: ['pipe', log.fd, log.fd],
       // A group of its own: Ctrl-C is for the coordinator, which ends its lines in order.

@@ -16,3 +16,10 @@ export function entryPath(entry: string): string {
   if (!existsSync(path)) throw new Error(`${path} is not there: run \`npm run build\` first`);
   return path;
 }
+
+/** Absolute path of the static shim, where it was built. */
+export function staticShimPath(): string {
+  const path = join(packageRoot, 'bin', 'podline-shim');
+  if (!existsSync(path)) throw new Error(`${path} is not there: run \`sidecars/shim-static/build.sh\` first`);
+  return path;
+}

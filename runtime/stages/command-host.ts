@@ -16,14 +16,14 @@ import { arrowSchemaInPlace } from '../scratch/adopt.js';
 import { openScratch } from '../scratch/scratch.js';
 import type { Scratch, WriterRequest } from '../scratch/types.js';
 import { foundOutput, layInput, makeFolders, pieces, type RunFolders } from './command-files.js';
-import { Program } from './command-process.js';
 import { combine } from './combine.js';
 import { Commits, type RunEvents } from './commits.js';
 import { FileSink, pieceBytesMax } from './files-form.js';
-import { Guard } from './guard.js';
 import type { HostSetup, StageHost } from './host.js';
+import { LocalPrograms } from './local-programs.js';
 import { feedRows, RowIntake } from './ndjson.js';
 import type { RunNews } from './news.js';
+import type { Programs, RunningProgram } from './programs.js';
 import { inputsOf } from './run-input.js';
 import { endOf, isDone, type RunCounts, type RunEnd } from './runner.js';
 
@@ -46,15 +46,18 @@ const hidden: readonly string[] = [
 
 export class CommandHost implements StageHost {
   #scratch: Scratch | undefined;
-  readonly #guard = new Guard();
 
-  constructor(private readonly setup: HostSetup) {}
+  /** `programs`: who starts them, this process unless told otherwise. */
+  constructor(
+    private readonly setup: HostSetup,
+    private readonly programs: Programs = new LocalPrograms(),
+  ) {}
 
   async load(): Promise<void> {
     const { runsDir, scratch } = this.setup;
     await rm(runsDir, { recursive: true, force: true });
     this.#scratch = await openScratch(scratch);
-    this.#guard.start();
+    this.programs.load();
   }
 
   run(request: RunRequest, events: RunEvents, _news: RunNews, signal: AbortSignal, startedAtMs: number): Promise<RunEnd> {
@@ -75,7 +78,7 @@ export class CommandHost implements StageHost {
   async close(): Promise<void> {
     const scratch = this.#scratch;
     this.#scratch = undefined;
-    this.#guard.close();
+    this.programs.close();
     await scratch?.close();
     await rm(this.setup.runsDir, { recursive: true, force: true });
   }
@@ -89,7 +92,6 @@ export class CommandHost implements StageHost {
       for (const stream of inputsOf(scratch, request, stage.name))
         await layInput(scratch, request.shardId, stream, reader, folders.input);
       signal.throwIfAborted();
-      counts.firstCallAtMs = nowMs();
       const program = this.#start(run, folders, false);
       await program.exited;
       signal.throwIfAborted();
@@ -139,7 +141,6 @@ export class CommandHost implements StageHost {
     const reader = scratch.openReader(request.shardId);
     let commits: Commits | undefined;
     try {
-      counts.firstCallAtMs = nowMs();
       const program = this.#start(run, folders, true);
       const fed = feedRows(stage.name, scratch, request.shardId, reader, input, program.stdin, ended.signal);
       const intake = new RowIntake(stage.name, (schema) => (commits = this.#commits(run, { kind: 'table', schema })));
@@ -166,24 +167,27 @@ export class CommandHost implements StageHost {
     }
   }
 
-  #start({ request, signal }: CommandRun, folders: RunFolders, isPiped: boolean): Program {
+  #start({ request, signal, counts }: CommandRun, folders: RunFolders, isPiped: boolean): RunningProgram {
     const { stage, stagesDir } = this.setup;
-    const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !hidden.includes(name)));
-    return new Program(
+    return this.programs.start(
       {
+        runId: request.runId,
         stage: stage.name,
         command: stage.command ?? [],
         cwd: stage.cwd === undefined || isAbsolute(stage.cwd) ? stage.cwd : resolve(stagesDir, stage.cwd),
         env: {
-          ...inherited,
           [env.inputDir]: folders.input,
           [env.outputDir]: folders.output,
           [env.parameters]: JSON.stringify(request.parameters),
           [env.shardKey]: request.shardKey,
           [env.stage]: stage.name,
         },
+        without: hidden,
+        folder: folders.root,
         isPiped,
-        guard: this.#guard,
+        onStart: () => {
+          counts.firstCallAtMs = nowMs();
+        },
       },
       signal,
     );

@@ -34,7 +34,7 @@ import type { Resident, RunOnSlot } from './resident.js';
 import { RunWork } from './run-work.js';
 import { ShardWork } from './shard-work.js';
 import { SlotWork } from './slot-work.js';
-import type { ShimServer } from './shim-server.js';
+import type { Shims } from './shims.js';
 
 export interface AgentOptions {
   line: string;
@@ -70,7 +70,7 @@ export class Agent {
   #wakeTimer: NodeJS.Timeout | undefined;
   #wakeAtMs = Number.POSITIVE_INFINITY;
   /** Set by `start`. */
-  shims: ShimServer | undefined;
+  shims: Shims | undefined;
 
   constructor(readonly options: AgentOptions) {
     this.#pipeline = options.pipeline;
@@ -89,7 +89,7 @@ export class Agent {
     return outputsAtOnce(topologicalOrder(stages), results);
   }
 
-  start(shims: ShimServer): void {
+  start(shims: Shims): void {
     this.shims = shims;
     this.dispatch({ type: 'tick' });
     this.#heartbeats.start();
@@ -168,6 +168,9 @@ export class Agent {
       case 'ended':
         this.#slots.busy(slot, false);
         this.#runs.ended(slot, message);
+        return;
+      case 'exited':
+        // Heard by the thread that works for a static shim; no other says it.
         return;
       case 'log': {
         const run = this.#runs.get(message.runId);

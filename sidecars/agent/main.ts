@@ -21,7 +21,7 @@ import { openScratch } from '../../runtime/scratch/scratch.js';
 import type { ScratchOptions } from '../../runtime/scratch/types.js';
 import { createLogger } from '../../runtime/telemetry/logger.js';
 import { Agent } from './agent.js';
-import { ShimServer } from './shim-server.js';
+import { Shims } from './shims.js';
 
 const nowMs = (): number => performance.now();
 const line = readEnv(env.line);
@@ -107,7 +107,7 @@ const agent = new Agent({
 
 const socketPath = readEnv(env.socket);
 await mkdir(dirname(socketPath), { recursive: true, mode: 0o700 });
-const shims = new ShimServer(
+const shims = new Shims(
   socketPath,
   slots,
   {

@@ -15,6 +15,7 @@ import {
   shimProtocolVersion,
   shimToAgentSchema,
   type AgentToShim,
+  type AgentToStaticShim,
   type Hello,
   type ShimToAgent,
 } from '../../runtime/contracts/shim-protocol.js';
@@ -58,7 +59,7 @@ export class ShimServer {
   }
 
   /** False when no shim is connected for the slot: its loss was told, or will be. */
-  send(slot: number, message: AgentToShim): boolean {
+  send(slot: number, message: AgentToShim | AgentToStaticShim): boolean {
     const socket = this.#connections.get(slot);
     if (socket === undefined) return false;
     socket.write(encodeFrame(message, shimFrameBytesMax));

@@ -14,7 +14,7 @@ import { readEnv, readEnvNumber } from '../../runtime/platform/read-env.js';
 import { AgentConnection } from './connection.js';
 import { parkEmpty } from './empty-slot.js';
 import { stderrLogger } from './log.js';
-import { Slot } from './slot.js';
+import { Slot } from '../../runtime/stages/slot.js';
 
 const slotNumber = readEnvNumber(env.slot);
 const step = process.env[env.step] === '' ? await parkEmpty() : readEnv(env.step);

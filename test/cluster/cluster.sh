@@ -7,6 +7,8 @@
 #   cluster.sh kill-container N POD CONTAINER
 #                            kill -9 of the processes of one container on node N; the kubelet starts it again
 #   cluster.sh image …       puts Podline's image into the registry, prints its name with digest (see image.sh)
+#   cluster.sh foreign-image …
+#                            puts an image that knows nothing of Podline there (see foreign-image.sh)
 #   cluster.sh status        exit 0 when it is up
 #   cluster.sh down          ends all of it
 #
@@ -31,6 +33,7 @@ case $command in
     done
     [ "$killed" -gt 0 ] || die "no container $3 of the pod $2 runs on node $1" ;;
   image) "$here/image.sh" "$@" ;;
+  foreign-image) "$here/foreign-image.sh" "$@" ;;
   status) healthy && kubectl --kubeconfig="$kubeconfig" get nodes ;;
   down) "${alone[@]}" "$here/down.sh" ;;
   *) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2; exit 2 ;;

@@ -117,5 +117,10 @@ Y
   chmod 600 "$2"
 }
 
+program_files() { # PROGRAM TARGET: the program and the libraries that it needs, as SOURCE:TARGET lines for mkimage.py
+  echo "$(readlink -f "$1"):$2"
+  ldd "$1" 2>/dev/null | grep -oE '/[^ ]+' | sort -u | sed 's/.*/&:&/'
+}
+
 healthy() { [ -f "$kubeconfig" ] && kubectl --kubeconfig="$kubeconfig" --request-timeout=3s get --raw /readyz >/dev/null 2>&1; }
 node_ready() { [ "$(kubectl --kubeconfig="$kubeconfig" get node "node$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}')" = True ]; }

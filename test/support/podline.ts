@@ -168,7 +168,7 @@ export class Bench {
         const line = environment.find((variable) => variable.startsWith('PODLINE_LINE='))?.slice('PODLINE_LINE='.length);
         const role: Role = words.some((word) => word.endsWith('sidecars/agent/main.js'))
           ? 'agent'
-          : words.some((word) => word.endsWith('sidecars/shim/main.js'))
+          : words.some((word) => word.endsWith('sidecars/shim/main.js')) || /\/podline-shim$/.test(words[0] ?? '')
             ? 'slot'
             : 'stage';
         // A zombie has no command line.

@@ -86,6 +86,10 @@ const probes = {
     existsSync('/usr/lib/postgresql') ? undefined : programs('apt-get install postgresql', 'initdb', 'postgres')(),
   /** A terminal to draw on. */
   script: programs('apt-get install bsdutils', 'script', 'stty'),
+  /** For an image that knows nothing of Podline. */
+  'busybox-static': programs('apt-get install busybox-static', 'busybox'),
+  /** To build the static shim. */
+  go: programs('install Go', 'go'),
   /** A C compiler, to build the native part. */
   cc: programs('install gcc', 'gcc'),
 } satisfies Record<string, Probe>;

@@ -16,6 +16,7 @@ import {
   shimFrameBytesMax,
   shimToAgentSchema,
   type AgentToShim,
+  type AgentToStaticShim,
   type Hello,
   type RunEnded,
   type RunRequest,
@@ -25,6 +26,7 @@ import {
 import { encodeFrame, FrameDecoder } from '../../runtime/platform/frames.js';
 import { openScratch } from '../../runtime/scratch/scratch.js';
 import type { ColumnToWrite, Scratch } from '../../runtime/scratch/types.js';
+import { StaticSlot } from '../../runtime/stages/static-slot.js';
 
 export const lineageOf = (stage: string, inputs: Record<string, string> = {}, parameters = 'p'): Lineage => ({
   digest: createHash('sha256')
@@ -64,6 +66,8 @@ export class FakeAgent {
   readonly #events = new EventEmitter().setMaxListeners(0);
   readonly #children = new Set<ChildProcess>();
   readonly #sockets = new Map<number, Socket>();
+  /** What the real agent has behind a shim that is static. */
+  readonly #static = new Map<number, StaticSlot>();
   #server: Server | undefined;
 
   private constructor(
@@ -100,6 +104,7 @@ export class FakeAgent {
   /** Goes away as a killed agent does. */
   async hangUp(): Promise<void> {
     const server = this.#server;
+    for (const foreign of this.#static.values()) foreign.gone();
     for (const socket of this.#sockets.values()) socket.destroy();
     this.#sockets.clear();
     await new Promise((resolve) => server?.close(resolve));
@@ -157,6 +162,17 @@ export class FakeAgent {
   }
 
   send(slot: number, message: AgentToShim): void {
+    const foreign = this.#static.get(slot);
+    if (foreign === undefined) this.#write(slot, message);
+    else foreign.take(message);
+  }
+
+  /** Past what the real agent would do with it. */
+  sendRaw(slot: number, message: unknown): void {
+    this.#sockets.get(slot)?.write(encodeFrame(message, shimFrameBytesMax));
+  }
+
+  #write(slot: number, message: AgentToShim | AgentToStaticShim): void {
     this.#sockets.get(slot)?.write(encodeFrame(message, shimFrameBytesMax));
   }
 
@@ -265,6 +281,7 @@ export class FakeAgent {
       }),
     );
     await this.hangUp();
+    await Promise.all([...this.#static.values()].map((foreign) => foreign.close()));
     await this.scratch.close();
     await rm(this.dir, { recursive: true, force: true });
   }
@@ -277,24 +294,49 @@ export class FakeAgent {
     }
   }
 
+  #take(slot: number, message: Said): void {
+    this.said.push(message);
+    if (message.type === 'room') {
+      const { runId, bytes } = message;
+      void Promise.resolve(this.room(bytes)).then((answer) => this.send(slot, { type: 'roomAnswer', runId, answer }));
+    }
+    this.#events.emit('said');
+  }
+
+  #foreign(slot: number): StaticSlot {
+    const foreign =
+      this.#static.get(slot) ??
+      new StaticSlot(slot, {
+        toShim: (message) => this.#write(slot, message),
+        toAgent: (message) => this.#take(slot, message),
+        onFault: (error) => {
+          throw error;
+        },
+      });
+    this.#static.set(slot, foreign);
+    return foreign;
+  }
+
   #serve(socket: Socket): void {
     const decoder = new FrameDecoder(shimFrameBytesMax);
     let slot: number | undefined;
     socket.setNoDelay(true);
     socket.on('error', () => undefined);
+    socket.on('close', () => {
+      if (slot !== undefined && this.#sockets.get(slot) === socket) this.#static.get(slot)?.gone();
+    });
     socket.on('data', (chunk) => {
       for (const raw of decoder.push(chunk)) {
         const message = shimToAgentSchema.parse(raw);
         if (message.type === 'hello') {
           slot = message.slot;
           this.#sockets.set(slot, socket);
+          if (message.kind === 'static') this.#foreign(slot).hello(message.step);
           this.hellos.push(message);
         } else {
-          this.said.push(message);
-          if (message.type === 'room') {
-            const { runId, bytes } = message;
-            void Promise.resolve(this.room(bytes)).then((answer) => this.send(slot ?? 0, { type: 'roomAnswer', runId, answer }));
-          }
+          const foreign = this.#static.get(slot ?? 0);
+          if (foreign === undefined) this.#take(slot ?? 0, message);
+          else foreign.heard(message);
         }
       }
       this.#events.emit('said');

@@ -74,13 +74,15 @@ export class PodLine {
 
       const { manifest, baseDir } = await readManifest(manifestFile);
       manifest.spec.result.dir = resultDir;
-      const imageDir = join(dir, 'image-stages');
+      const pipelinesDir = join(dir, 'pipelines');
+      const imageDir = join(pipelinesDir, manifest.metadata.name);
+      await mkdir(imageDir, { recursive: true });
       const resolved = await resolvePipeline(manifest, { baseDir, stagesDir: join(dir, 'stages'), imageDir, revision: 0 });
       const sources: { key: string; source: Shard['source'] }[] = [];
       for await (const shard of splitInput(manifest.spec.input, { baseDir })) sources.push(shard);
       const sourceDirs = new Set(sources.flatMap(({ source }) => ('uri' in source ? [dirname(source.uri)] : [])));
 
-      const image = await clusterScript(['image', `podline/${resolved.name}`, imageDir]);
+      const image = await clusterScript(['image', `podline/${resolved.name}`, pipelinesDir]);
       await kubectl('create', 'namespace', namespace);
       closers.push(() => kubectl('delete', 'namespace', namespace, '--wait=false'));
 

@@ -31,6 +31,7 @@ function pipeline(spec: Record<string, unknown> = {}): Pipeline {
 interface Container {
   name: string;
   image: string;
+  command: string[];
   imagePullPolicy: string;
   env: { name: string; value?: string; valueFrom?: { fieldRef?: { fieldPath: string }; secretKeyRef?: unknown } }[];
   resources: { limits: { memory: string }; requests: { memory: string } };
@@ -45,6 +46,7 @@ interface Planned {
     template: {
       metadata: { annotations: Record<string, string>; labels: Record<string, string> };
       spec: {
+        initContainers: Container[];
         containers: Container[];
         volumes: Record<string, unknown>[];
         shareProcessNamespace: boolean;
@@ -121,11 +123,28 @@ describe('the pods of a pipeline', () => {
   });
 
   it('mount every volume that is declared, and declare every volume that is mounted', () => {
-    const { containers, volumes } = podSpec({}, { hostFolders: [{ path: '/data/in', readOnly: true }] });
-    const mounted = new Set(containers.flatMap(({ volumeMounts }) => volumeMounts.map(({ name }) => name)));
+    const { initContainers, containers, volumes } = podSpec({}, { hostFolders: [{ path: '/data/in', readOnly: true }] });
+    const mounted = new Set(
+      [...initContainers, ...containers].flatMap(({ volumeMounts }) => volumeMounts.map(({ name }) => name)),
+    );
     expect(mounted).toEqual(new Set(volumes.map(({ name }) => name as string)));
     expect(containers[0]?.volumeMounts).toContainEqual({ name: 'folder-0', mountPath: '/data/in', readOnly: true });
     expect(containers[1]?.volumeMounts.map(({ name }) => name)).not.toContain('folder-0');
+  });
+
+  it('run the static shim in every slot, from a volume onto which an init container has put it, whatever image comes', () => {
+    const { initContainers, containers } = podSpec();
+    const [install] = initContainers;
+    const path = install?.command.at(-1) ?? '';
+    expect(install?.command.slice(0, -1)).toEqual(['/podline/bin/podline-shim', 'install']);
+    expect(install?.image).toBe(image);
+    for (const slot of containers.slice(1)) {
+      expect(slot.command).toEqual([path]);
+      const mount = slot.volumeMounts.find(({ mountPath }) => path.startsWith(`${mountPath}/`));
+      expect(mount).toMatchObject({ readOnly: true });
+      expect(install?.volumeMounts.map(({ name }) => name)).toEqual([mount?.name]);
+      expect(variables(slot)['PODLINE_STAGES_DIR']).toBe('/podline/pipelines/flights');
+    }
   });
 
   it('are refused with an image that is not pinned', () => {

@@ -8,8 +8,8 @@
  *  3. Of a run that is followed, every commit is said at once.
  */
 import { performance } from 'node:perf_hooks';
-import type { RunRequest, ShimToAgent } from '../../runtime/contracts/shim-protocol.js';
-import type { RunNews } from '../../runtime/stages/news.js';
+import type { RunRequest, ShimToAgent } from '../contracts/shim-protocol.js';
+import type { RunNews } from './news.js';
 
 /** Between two reports of progress of a run. */
 const progressEveryMs = 100;

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { ShimToAgent } from '../../../runtime/contracts/shim-protocol.js';
 import { RunNews } from '../../../runtime/stages/news.js';
-import { Progress } from '../../../sidecars/shim/progress.js';
+import { Progress } from '../../../runtime/stages/progress.js';
 
 let said: ShimToAgent[];
 let news: RunNews;

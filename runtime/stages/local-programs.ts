@@ -1,5 +1,5 @@
 /**
- * One run of a program: in a process group of its own, with what it says on stderr kept, ended for sure when it is cancelled.
+ * Programs run by this process: each in a process group of its own, with what it says on stderr kept, ended for sure when it is cancelled.
  *
  * Invariants
  *  1. When `exited` settles, no process of the group is left. At no moment is one at work that the guard does not know or could not find.
@@ -7,26 +7,32 @@
  */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
-import { PodlineError } from '../contracts/errors.js';
 import { limits } from '../contracts/limits.js';
-import type { Guard } from './guard.js';
+import { Guard } from './guard.js';
+import { programFault, type ProgramEnd, type ProgramOrder, type Programs, type RunningProgram } from './programs.js';
 import { Tail } from './tail.js';
 
 /** From SIGTERM to SIGKILL of a cancelled command: less than the shim itself is given. */
 const killAfterMs = limits.terminationGraceMs / 2;
 
-export interface ProgramOptions {
-  stage: string;
-  command: readonly string[];
-  cwd: string | undefined;
-  env: Record<string, string | undefined>;
-  /** Whether stdin and stdout are the caller's; else stdin is empty and stdout goes where stderr goes. */
-  isPiped: boolean;
-  guard: Guard;
+export class LocalPrograms implements Programs {
+  readonly #guard = new Guard();
+
+  load(): void {
+    this.#guard.start();
+  }
+
+  start(order: ProgramOrder, signal: AbortSignal): RunningProgram {
+    order.onStart();
+    return new LocalProgram(order, signal, this.#guard);
+  }
+
+  close(): void {
+    this.#guard.close();
+  }
 }
 
-export class Program {
-  /** Resolves when it exited with 0. Throws PDL_STAGE_FAILED (another code, cannot be started) or PDL_STAGE_DIED (a signal). */
+class LocalProgram implements RunningProgram {
   readonly exited: Promise<void>;
   readonly stdin: Writable;
   readonly stdout: Readable;
@@ -34,15 +40,13 @@ export class Program {
   readonly #tail = new Tail(limits.logTailBytes);
   #killTimer: NodeJS.Timeout | undefined;
 
-  constructor(
-    private readonly options: ProgramOptions,
-    signal: AbortSignal,
-  ) {
-    const { command, cwd, env, isPiped, guard } = options;
+  constructor(order: ProgramOrder, signal: AbortSignal, guard: Guard) {
+    const { command, cwd, env, without, isPiped } = order;
     const [file = '', ...args] = command;
     guard.watch('start');
-    const marked = { ...env, ...guard.environment };
-    const child = spawn(file, args, { cwd, env: marked, detached: true, stdio: ['pipe', 'pipe', 'pipe'] });
+    const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !without.includes(name)));
+    const environment = { ...inherited, ...env, ...guard.environment };
+    const child = spawn(file, args, { cwd, env: environment, detached: true, stdio: ['pipe', 'pipe', 'pipe'] });
     this.#child = child;
     this.stdin = child.stdin;
     this.stdout = child.stdout;
@@ -57,10 +61,17 @@ export class Program {
     const cancel = (): void => this.#cancel();
     signal.addEventListener('abort', cancel, { once: true });
     this.exited = new Promise<void>((resolve, reject) => {
-      child.on('error', (error: NodeJS.ErrnoException) => reject(this.#unstartable(error)));
+      const end = (how: ProgramEnd): void => {
+        const fault = programFault(order, how, this.#tail.text);
+        if (fault === undefined) resolve();
+        else reject(fault);
+      };
+      child.on('error', (error: NodeJS.ErrnoException) =>
+        end({ unstartable: error.message, isMissing: error.code === 'ENOENT', cause: error }),
+      );
       // What it started in the background ends with it, so that nobody holds its pipes open.
       child.on('exit', () => this.#killGroup('SIGKILL'));
-      child.on('close', (code, signalName) => (code === 0 ? resolve() : reject(this.#failed(code, signalName))));
+      child.on('close', (code, signalName) => end(signalName === null ? { code: code ?? 0 } : { signal: signalName }));
     }).finally(() => {
       signal.removeEventListener('abort', cancel);
       clearTimeout(this.#killTimer);
@@ -92,37 +103,5 @@ export class Program {
     } catch {
       // The whole group is gone already.
     }
-  }
-
-  #unstartable(error: NodeJS.ErrnoException): PodlineError {
-    const { stage, command, cwd } = this.options;
-    const isMissing = error.code === 'ENOENT';
-    return new PodlineError(
-      'PDL_STAGE_FAILED',
-      `the command of stage ${stage} cannot be started: ${command[0] ?? ''}: ${isMissing ? 'not found' : error.message}`,
-      {
-        place: stage,
-        cause: error,
-        hint: isMissing
-          ? `Check that ${command[0] ?? 'the program'} is installed and on the PATH, and that the folder ${cwd ?? process.cwd()} exists.`
-          : 'Check that the program may be executed.',
-      },
-    );
-  }
-
-  #failed(code: number | null, signal: NodeJS.Signals | null): PodlineError {
-    const { stage, command } = this.options;
-    const logTail = this.#tail.text;
-    if (signal !== null) {
-      return new PodlineError('PDL_STAGE_DIED', `the command of stage ${stage} (${command[0] ?? ''}) was ended by ${signal}`, {
-        place: stage,
-        logTail,
-      });
-    }
-    return new PodlineError(
-      'PDL_STAGE_FAILED',
-      `the command of stage ${stage} (${command[0] ?? ''}) ended with exit code ${String(code)}`,
-      { place: stage, logTail },
-    );
   }
 }

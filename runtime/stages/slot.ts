@@ -10,17 +10,17 @@
  */
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { noBytes } from '../../runtime/contracts/block.js';
-import { PodlineError, type WireError } from '../../runtime/contracts/errors.js';
-import type { ResolvedStage } from '../../runtime/contracts/manifest.js';
-import type { AgentToShim, RunEnded, RunRequest, ShimToAgent, Welcome } from '../../runtime/contracts/shim-protocol.js';
-import { fileSafe } from '../../runtime/platform/files.js';
-import type { Logger } from '../../runtime/platform/logger.js';
-import type { RunEvents } from '../../runtime/stages/commits.js';
-import type { HostSetup, StageHost } from '../../runtime/stages/host.js';
-import { RunNews } from '../../runtime/stages/news.js';
-import type { RoomAnswer } from '../../runtime/stages/room.js';
-import type { RunEnd } from '../../runtime/stages/runner.js';
+import { noBytes } from '../contracts/block.js';
+import { PodlineError, type WireError } from '../contracts/errors.js';
+import type { ResolvedStage } from '../contracts/manifest.js';
+import type { AgentToShim, RunEnded, RunRequest, ShimToAgent, Welcome } from '../contracts/shim-protocol.js';
+import { fileSafe } from '../platform/files.js';
+import type { Logger } from '../platform/logger.js';
+import type { RunEvents } from './commits.js';
+import type { HostSetup, StageHost } from './host.js';
+import { RunNews } from './news.js';
+import type { RoomAnswer } from './room.js';
+import type { RunEnd } from './runner.js';
 import { Progress } from './progress.js';
 
 export interface SlotParts {

@@ -1,0 +1,3 @@
+module podline.dev/shim
+
+go 1.22
