@@ -20,6 +20,7 @@ const mayImport = {
   journal: [...beneath, 'line'],
   api: [...beneath, 'line', 'journal', 'coordinator', 'telemetry'],
   coordinator: [...beneath, 'line', 'journal', 'api', 'config', 'sources', 'telemetry'],
+  connectors: [...beneath, 'line', 'api'],
   local: [...beneath, 'line', 'config', 'telemetry'],
   cluster: [...beneath, 'line', 'config', 'telemetry'],
 };
@@ -56,6 +57,9 @@ module.exports = {
     home('fastify', '^runtime/api/'),
     home('esbuild', '^runtime/config/'),
     home('yaml', '^runtime/config/'),
+    home('kafkajs', '^runtime/connectors/kafka/'),
+    home('rabbitmq-client', '^runtime/connectors/rabbitmq/'),
+    home('chokidar', '^runtime/connectors/folder/'),
     home('commander', '^runtime/cli/'),
     home('hyparquet', '^runtime/(sources|results)/'),
     {

@@ -223,6 +223,31 @@ export const errorCatalogue = {
     'A stage could not be swapped into its slot',
     'Read the reason; in a cluster look at the events of the pod.',
   ),
+  // --- connectors ---------------------------------------------------------------------------
+  PDL_CONNECTOR_INVALID: entry(
+    400,
+    'never',
+    'The configuration of a connector does not fit its schema',
+    'Mend the field that is named; docs/connectors.md lists them.',
+  ),
+  PDL_CONNECTOR_MISSING: entry(
+    501,
+    'never',
+    'The client library of a connector is not installed',
+    'Install the package that is named, or install Podline with its optional dependencies.',
+  ),
+  PDL_BROKER_UNREACHABLE: entry(
+    503,
+    'later',
+    'A broker does not answer',
+    'Start it, or check the address; it is tried again with growing pauses.',
+  ),
+  PDL_BROKER_REFUSED: entry(
+    502,
+    'later',
+    'A broker refuses what a connector asks of it',
+    'Check the names, rights and password of the connector; it is tried again with growing pauses.',
+  ),
   PDL_INTERNAL: entry(500, 'later', 'A fault of Podline', 'Report it with the message and the log.'),
 } as const satisfies Record<string, ErrorEntry>;
 

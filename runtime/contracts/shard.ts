@@ -169,3 +169,25 @@ export const submitAnswerSchema = z.discriminatedUnion('outcome', [
   z.object({ outcome: z.literal('rejected'), key: z.string().optional(), error: wireErrorSchema }),
 ]);
 export type SubmitAnswer = z.infer<typeof submitAnswerSchema>;
+
+/** A submission in simple words (C1). */
+export const requestSchema = z
+  .strictObject({
+    task: z.string().min(1).max(63).describe('Name of the pipeline.'),
+    payload: z
+      .union([
+        z.strictObject({ uri: z.string().min(1) }).describe('Where it lies: an absolute path, or an http(s):// address.'),
+        z.string(),
+        z.record(z.string(), z.unknown()),
+        z.array(z.record(z.string(), z.unknown())),
+      ])
+      .describe('What is to be worked on: an object or an array of them, which is a table; a text; or `{ "uri": … }`.'),
+    resultDir: z.string().min(1).optional().describe('Where the result goes; without it, the pipeline’s `result.dir`.'),
+    key: submissionSchema.shape.key
+      .optional()
+      .describe('By which request and completion are tied. Without one, the digest of the request.'),
+    parameters: submissionSchema.shape.parameters,
+    priority: submissionSchema.shape.priority,
+  })
+  .describe('A request: a task, a payload and a result directory.');
+export type SimpleRequest = z.infer<typeof requestSchema>;

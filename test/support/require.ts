@@ -9,6 +9,7 @@ import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { describe, it } from 'vitest';
+import { kafkaJars } from './kafka/jars.js';
 
 /** `undefined` when the need is met, else why not and the way out. */
 type Probe = () => string | undefined;
@@ -84,6 +85,15 @@ const probes = {
   'redis-server': programs('apt-get install redis-server', 'redis-server'),
   postgres: () =>
     existsSync('/usr/lib/postgresql') ? undefined : programs('apt-get install postgresql', 'initdb', 'postgres')(),
+  kafka: () =>
+    programs('install a Java 17 runtime', 'java')() ??
+    (existsSync(join(kafkaJars, 'kafka_2.13-3.9.1.jar'))
+      ? undefined
+      : `no Kafka in ${kafkaJars}: run test/support/kafka/fetch.sh (needs Maven)`),
+  rabbitmq: () =>
+    existsSync('/usr/lib/rabbitmq/bin/rabbitmq-server')
+      ? programs('apt-get install rabbitmq-server', 'epmd')()
+      : 'no /usr/lib/rabbitmq/bin/rabbitmq-server: apt-get install rabbitmq-server',
   /** A terminal to draw on. */
   script: programs('apt-get install bsdutils', 'script', 'stty'),
   /** For an image that knows nothing of Podline. */
