@@ -3,7 +3,8 @@
  *
  * Invariants
  *  1. A call is tried again only where doing it twice is the same as once: the API is made so (keys, epochs, steps).
- *  2. Tries and pauses are bounded; the pause has jitter, handed in.
+ *  2. Tries and pauses are bounded; the pause has jitter, handed in. With several addresses there are more tries, enough to outlast
+ *     a failover: who does not answer is left for the next one, and a standby's word for the leader's address is taken.
  *  3. What comes back as problem+json is thrown as the PodlineError that the other side threw; what does not answer, as PDL_UNREACHABLE.
  */
 import { Agent, request as send, type Dispatcher } from 'undici';
@@ -14,7 +15,7 @@ import { wireErrorSchema } from '../contracts/shard.js';
 import { backoffMs } from '../line/backoff.js';
 
 export interface CallerOptions {
-  /** `http://host:port`. */
+  /** `http://host:port`; several coordinators with commas between them. */
   url: string;
   token: string;
   /** In [0, 1). */
@@ -68,11 +69,22 @@ export function errorOf(status: number, body: string, path: string): PodlineErro
   }
 }
 
+const addressesOf = (url: string): string[] =>
+  url
+    .split(',')
+    .map((address) => address.trim().replace(/\/+$/, ''))
+    .filter((address) => address !== '');
+
+/** Nobody answered, or one who sends us on. */
+export const isElsewhere = (error: PodlineError): boolean => error.code === 'PDL_UNREACHABLE' || error.code === 'PDL_NOT_LEADER';
+
 export class HttpCaller {
   readonly #dispatcher = new Agent({ ...agentOptions, connections: 16 });
   /** Of calls that last; the coordinator bounds them. */
   readonly #lasting = new Agent({ ...agentOptions, connections: 2 * limits.eventStreamsMax });
-  readonly url: string;
+  readonly #addresses: string[];
+  /** The one that answered last, or is asked next. */
+  #current: string;
   readonly #token: string;
   readonly #random: () => number;
   readonly #delay: (ms: number, signal?: AbortSignal) => Promise<void>;
@@ -80,12 +92,18 @@ export class HttpCaller {
   readonly #timeoutMs: number;
 
   constructor(options: CallerOptions) {
-    this.url = options.url.replace(/\/+$/, '');
+    this.#addresses = addressesOf(options.url);
+    this.#current = this.#addresses[0] ?? '';
     this.#token = options.token;
     this.#random = options.random ?? Math.random;
     this.#delay = options.delay ?? delayMs;
-    this.#triesMax = options.triesMax ?? limits.callTriesMax;
+    this.#triesMax = options.triesMax ?? (this.#addresses.length > 1 ? limits.failoverTriesMax : limits.callTriesMax);
     this.#timeoutMs = options.timeoutMs ?? 30_000;
+  }
+
+  /** Of the coordinator that is asked. */
+  get url(): string {
+    return this.#current;
   }
 
   get headers(): Record<string, string> {
@@ -117,7 +135,8 @@ export class HttpCaller {
     stream?: { body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>; type: string },
     headers: Record<string, string> = {},
   ): Promise<Dispatcher.ResponseData> {
-    const response = await send(this.url + call.path, {
+    const url = this.#current;
+    const response = await send(url + call.path, {
       method: call.method,
       dispatcher: call.lasting === true ? this.#lasting : this.#dispatcher,
       headers: {
@@ -136,9 +155,14 @@ export class HttpCaller {
             : JSON.stringify(call.body)
           : ((stream.body as Dispatcher.DispatchOptions['body']) ?? null),
       ...(signal === undefined ? {} : { signal }),
+    }).catch((thrown: unknown) => {
+      if (call.signal?.aborted !== true) this.#leave(url, undefined);
+      throw thrown;
     });
     if (response.statusCode >= 200 && response.statusCode < 300) return response;
-    throw errorOf(response.statusCode, await response.body.text(), call.path);
+    const error = errorOf(response.statusCode, await response.body.text(), call.path);
+    if (isElsewhere(error)) this.#leave(url, error.code === 'PDL_NOT_LEADER' ? error.place : undefined);
+    throw error;
   }
 
   /** Waits before try number `tries` + 1. */
@@ -156,10 +180,18 @@ export class HttpCaller {
         if (call.signal?.aborted === true) throw thrown;
         const error = isPodlineError(thrown) ? thrown : unreachable(this.url, call.path, thrown);
         // Only what never reached the coordinator, or what it did not get round to: everything else is its answer.
-        if (error.code !== 'PDL_UNREACHABLE' || tries >= triesMax) throw error;
+        if (!isElsewhere(error) || tries >= triesMax) throw error;
         await this.pause(tries, call.signal);
       }
     }
+  }
+
+  /** Whoever is asked next: not this one, unless another call has found a better one meanwhile. */
+  #leave(url: string, leader: string | undefined): void {
+    if (this.#current !== url) return;
+    const [told] = leader === undefined ? [] : addressesOf(leader).filter((address) => /^https?:\/\//.test(address));
+    const next = (this.#addresses.indexOf(url) + 1) % this.#addresses.length;
+    this.#current = told !== undefined && told !== url ? told : (this.#addresses[next] ?? url);
   }
 
   /** Breaks what is under way. Idempotent. */

@@ -6,7 +6,7 @@ import { limits } from '../contracts/limits.js';
 import { submitAnswerSchema, type Submission, type SubmitAnswer } from '../contracts/shard.js';
 import type { EventQuery } from '../contracts/views.js';
 import { handle, parseOrThrow, type Coordinator } from './handlers.js';
-import { HttpCaller, errorOf, unreachable, type CallerOptions } from './http-caller.js';
+import { HttpCaller, errorOf, isElsewhere, unreachable, type CallerOptions } from './http-caller.js';
 import { routes, type RouteInput, type RouteName, type RouteResponse } from './routes.js';
 import { answerGroups, ndjsonGroups } from './submit-stream.js';
 
@@ -145,7 +145,7 @@ export class HttpTransport implements Transport {
         }
       } catch (thrown) {
         if (ended()) return;
-        if (thrown instanceof PodlineError && thrown.code !== 'PDL_UNREACHABLE') throw thrown;
+        if (thrown instanceof PodlineError && !isElsewhere(thrown)) throw thrown;
         if (tries >= triesMax) throw thrown instanceof PodlineError ? thrown : unreachable(this.#caller.url, path, thrown);
       }
       if (tries >= triesMax) throw errorOf(503, 'the event stream ends again and again', path);

@@ -17,6 +17,8 @@ export const limits = {
   /** Calls to the coordinator that an agent or client makes before it gives up, and the longest pause between two. */
   callTriesMax: 8,
   callPauseMaxMs: 2_000,
+  /** With several coordinators: enough tries to outlast a failover. */
+  failoverTriesMax: 20,
   keyBytesMax: 1_600,
   eventsKept: 100_000,
   eventsKeptMs: 7 * 86_400_000,

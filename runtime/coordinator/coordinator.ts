@@ -6,11 +6,12 @@
  *
  * Invariants
  *  1. What `submit` has accepted survives everything but the loss of the disk.
- *  2. It is the only writer of its journal: the lock of the work directory, or of the leader, sees to that.
+ *  2. It is the only writer of its journal while it leads: the journal refuses who wrote under an older term. One that does not lead
+ *     answers questions, and throws PDL_NOT_LEADER for the rest.
  *  3. Time goes on from where the journal's clock stood; while no coordinator runs, no time limit runs.
  *  4. Who starts something stops it: lines that were started through it end with `close`; the journal and the driver are the caller's.
  */
-import type { DriverEvent, LineDriver } from '../contracts/driver.js';
+import type { LineDriver } from '../contracts/driver.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { PodlineEvent } from '../contracts/events.js';
 import { limits as defaultLimits } from '../contracts/limits.js';
@@ -19,16 +20,18 @@ import type { Pipeline } from '../contracts/manifest.js';
 import type { Shard, Submission, SubmitAnswer } from '../contracts/shard.js';
 import { noMetrics, type CoordinatorMetrics } from '../contracts/telemetry.js';
 import type { Counts, EventQuery, Explanation, LineView, ListRequest, PipelineView, ShardPage } from '../contracts/views.js';
+import type { LeaderView } from '../contracts/leadership.js';
 import type { Changed, Ending, Journal, Moment, PipelineRecord } from '../journal/journal.js';
-import { nearest } from '../config/nearest.js';
 import { systemClock, type Clock } from '../platform/clock.js';
 import { silentLogger, type Logger } from '../platform/logger.js';
+import { heedDriver } from './driver-news.js';
 import { EventStreams } from './event-stream.js';
 import { explain } from './explain.js';
+import { Leadership } from './leadership.js';
 import { LineDesk, type HeartbeatAnswer, type LeaseAnswer, type LeaseRequest, type LineWelcome } from './line-desk.js';
 import { gaugesOf } from './gauges.js';
-import { rulesOf } from './rules.js';
-import { defaultGroup } from '../line/groups.js';
+import { Pipelines } from './pipelines.js';
+import { checkStage, rulesOf } from './rules.js';
 import { answerOf, sortSubmissions } from './submissions.js';
 import { Timekeeper } from './timekeeper.js';
 
@@ -43,15 +46,17 @@ export interface CoordinatorOptions {
   logger?: Logger | undefined;
   metrics?: CoordinatorMetrics | undefined;
   limits?: Partial<CoordinatorLimits> | undefined;
+  /** It begins as a standby; `lead` makes it the leader. */
+  standby?: boolean | undefined;
 }
 
 /** Timers of the journal that one transition carries out. */
 const advanceMax = 1_000;
 
-/** Reads what the journal says is running, and goes on from there. */
+/** Leads, unless it is a standby: reads what the journal says is running, and goes on from there. */
 export async function createCoordinator(options: CoordinatorOptions): Promise<Coordinator> {
-  const coordinator = new Coordinator(options, await options.journal.clockMs());
-  await coordinator.recover();
+  const coordinator = new Coordinator(options);
+  if (options.standby !== true) await coordinator.lead();
   return coordinator;
 }
 
@@ -64,23 +69,24 @@ export class Coordinator {
   readonly #driver: LineDriver | undefined;
   readonly #desk: LineDesk;
   readonly #streams: EventStreams;
-  readonly #records = new Map<string, PipelineRecord>();
+  readonly #leadership = new Leadership();
+  readonly #pipelines: Pipelines;
   readonly #unsubscribe: (() => void)[] = [];
   /** Journal time minus clock time. */
-  readonly #offsetMs: number;
+  #offsetMs = 0;
   readonly #timekeeper: Timekeeper;
   #startedLines = false;
   #closed: Promise<void> | undefined;
 
   /** Use `createCoordinator`. */
-  constructor(options: CoordinatorOptions, journalMs: number) {
+  constructor(options: CoordinatorOptions) {
     this.limits = { ...defaultLimits, ...options.limits };
     this.#journal = options.journal;
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
     this.#metrics = options.metrics ?? noMetrics;
     this.#driver = options.driver;
-    this.#offsetMs = journalMs - this.#clock.nowMs();
+    this.#pipelines = new Pipelines(this.#journal, () => this.leader.leads);
     this.#streams = new EventStreams(this.#journal, this.limits.eventStreamsMax);
     this.#timekeeper = new Timekeeper({
       clock: this.#clock,
@@ -97,24 +103,47 @@ export class Coordinator {
       metrics: this.#metrics,
       bounds: this.limits,
       now: () => this.#now(),
-      pipeline: (name) => this.#record(name),
+      pipeline: (name) => this.#pipelines.get(name),
       arm: (atMs) => {
         this.#timekeeper.arm(atMs);
       },
     });
     this.#unsubscribe.push(
       this.#journal.subscribe((events) => {
-        for (const event of events) this.#metrics.event(event);
+        // Every coordinator hears of every event: the leader counts them.
+        if (this.leader.leads) for (const event of events) this.#metrics.event(event);
       }),
     );
-    if (this.#driver !== undefined) this.#unsubscribe.push(this.#driver.subscribe((event) => void this.#heedDriver(event)));
-    this.#metrics.observe(() => gaugesOf([...this.#records.keys()], this.#journal, this.#desk));
+    if (this.#driver !== undefined)
+      this.#unsubscribe.push(this.#driver.subscribe((event) => void heedDriver(this.#desk, this.#logger, event)));
+    this.#metrics.observe(() => gaugesOf(this.#pipelines.names, this.#journal, this.#desk));
   }
 
-  async recover(): Promise<void> {
-    for (const record of await this.#journal.pipelines()) this.#records.set(record.pipeline.name, record);
+  // --- leadership -----------------------------------------------------------------------------
+
+  /** Whether it leads, and where the leader is. */
+  get leader(): LeaderView {
+    return this.#leadership.view;
+  }
+
+  /** Takes the journal's next term: no other coordinator writes from here on. Leases go on, their lines are expected back. `address`: for who asks a standby. */
+  async lead(address?: string): Promise<void> {
+    const term = await this.#journal.takeTerm(address);
+    this.#offsetMs = (await this.#journal.clockMs()) - this.#clock.nowMs();
+    await this.#pipelines.refresh();
+    this.#desk.forgetAll();
     await this.#desk.recover();
+    this.#leadership.took(term, address);
     this.#timekeeper.arm(0);
+  }
+
+  /** Another one leads, at this address if that is known: from here on questions are answered, and nothing else. */
+  follow(address: string | undefined): void {
+    const { leads } = this.leader;
+    this.#leadership.follows(address);
+    if (!leads) return;
+    this.#desk.waiters.close();
+    this.#desk.forgetAll();
   }
 
   // --- pipelines ------------------------------------------------------------------------------
@@ -122,17 +151,17 @@ export class Coordinator {
   /** Takes a resolved pipeline in; its revision counts up if it differs from the one that is there. */
   async applyPipeline(pipeline: Pipeline): Promise<PipelineView & Changed> {
     const record = await this.#journal.applyPipeline(pipeline, rulesOf(pipeline, this.limits), this.#now());
-    this.#records.set(pipeline.name, record);
+    this.#pipelines.put(record);
     this.#timekeeper.arm(0);
     return { ...(await this.#pipelineView(record, true)), changed: record.changed };
   }
 
   async pipelines(): Promise<PipelineView[]> {
-    return Promise.all([...this.#records.values()].map((record) => this.#pipelineView(record, false)));
+    return Promise.all((await this.#pipelines.all()).map((record) => this.#pipelineView(record, false)));
   }
 
   async pipeline(name: string): Promise<PipelineView> {
-    return this.#pipelineView(await this.#record(name), true);
+    return this.#pipelineView(await this.#pipelines.get(name), true);
   }
 
   /** Nothing of it is leased until it is resumed; what runs goes on to its end. */
@@ -146,7 +175,7 @@ export class Coordinator {
 
   /** How many shards are in which state; its cost does not grow with their number. */
   async progress(name: string): Promise<Counts> {
-    await this.#record(name);
+    await this.#pipelines.get(name);
     return this.#journal.counts(name);
   }
 
@@ -154,7 +183,7 @@ export class Coordinator {
 
   /** One answer per submission, in order; those that are accepted are durable. At most `limits.submitBatchMax` at once. */
   async submit(name: string, submissions: readonly Submission[]): Promise<SubmitAnswer[]> {
-    const { pipeline } = await this.#record(name);
+    const { pipeline } = await this.#pipelines.get(name);
     if (submissions.length > this.limits.submitBatchMax) {
       throw new PodlineError(
         'PDL_REQUEST_INVALID',
@@ -184,7 +213,7 @@ export class Coordinator {
 
   /** Throws PDL_SHARD_UNKNOWN. */
   async getByKey(name: string, key: string): Promise<Shard> {
-    await this.#record(name);
+    await this.#pipelines.get(name);
     const shard = await this.#journal.shardByKey(name, key);
     if (shard === undefined) throw new PodlineError('PDL_SHARD_UNKNOWN', `pipeline ${name} has no shard with the key ${key}`);
     return shard;
@@ -192,7 +221,7 @@ export class Coordinator {
 
   /** In the order of submission, without reports, a page at a time. */
   async list(name: string, { state, cursor, max }: ListRequest = {}): Promise<ShardPage> {
-    await this.#record(name);
+    await this.#pipelines.get(name);
     return this.#journal.list({
       pipeline: name,
       max: Math.min(max ?? this.limits.listPageMax, this.limits.listPageMax),
@@ -213,24 +242,17 @@ export class Coordinator {
 
   /** Back into the queue, to run `stage` and what follows it again. Throws PDL_SHARD_STATE while it runs. */
   async resumeFrom(shardId: string, stage: string): Promise<Shard> {
-    const { pipeline } = await this.#record((await this.get(shardId)).pipeline);
-    const stages = ['input', ...pipeline.stages.map((known) => known.name)];
-    if (!stages.includes(stage)) {
-      const close = nearest(stage, stages);
-      throw new PodlineError('PDL_REQUEST_INVALID', `pipeline ${pipeline.name} has no stage ${stage}`, {
-        place: 'stage',
-        hint: close === undefined ? `Its stages are ${stages.join(', ')}.` : `Did you mean ${close}?`,
-      });
-    }
+    const { pipeline } = await this.#pipelines.get((await this.get(shardId)).pipeline);
+    checkStage(pipeline, stage);
     return this.#change(shardId, (now) => this.#journal.resume(shardId, stage, now));
   }
 
   /** Why the shard is where it is. */
   async explain(shardId: string): Promise<Explanation> {
     const shard = await this.get(shardId);
-    const { paused } = await this.#record(shard.pipeline);
+    const { paused } = await this.#pipelines.get(shard.pipeline);
     const { pending } = await this.#journal.counts(shard.pipeline);
-    return explain(shard, { paused, waiting: pending, lines: this.#desk.viewsOf(shard.pipeline) });
+    return explain(shard, { paused, waiting: pending, lines: this.#lead().viewsOf(shard.pipeline) });
   }
 
   /** From `after` on, or from now; ends with the signal. */
@@ -245,23 +267,23 @@ export class Coordinator {
   // --- lines ----------------------------------------------------------------------------------
 
   async lines(): Promise<LineView[]> {
-    return this.#desk.views();
+    return this.#lead().views();
   }
 
   /** Throws PDL_LINE_UNKNOWN. */
   async line(name: string): Promise<LineView> {
-    return this.#desk.view(name);
+    return this.#lead().view(name);
   }
 
   /** It finishes or checkpoints what it has and takes nothing new. */
   async drainLine(name: string): Promise<LineView> {
-    this.#desk.drain(name);
-    return this.#desk.view(name);
+    this.#lead().drain(name);
+    return this.#lead().view(name);
   }
 
   /** Brings lines up through the driver. They end with `close`. */
   async startLines(name: string, lines: number): Promise<void> {
-    const { pipeline } = await this.#record(name);
+    const { pipeline } = await this.#pipelines.get(name);
     if (this.#driver === undefined) throw new PodlineError('PDL_USAGE', 'this coordinator has no driver that could start lines');
     this.#startedLines = true;
     await this.#driver.start(pipeline, lines);
@@ -279,33 +301,39 @@ export class Coordinator {
 
   // --- the line protocol ----------------------------------------------------------------------
 
-  lineHello(line: string, hello: LineHello): Promise<LineWelcome> {
-    return this.#desk.hello(line, hello);
+  async lineHello(line: string, hello: LineHello): Promise<LineWelcome> {
+    return this.#lead().hello(line, hello);
   }
 
-  lease(line: string, request: LeaseRequest, signal?: AbortSignal): Promise<LeaseAnswer> {
-    return this.#desk.lease(line, request, signal);
+  async lease(line: string, request: LeaseRequest, signal?: AbortSignal): Promise<LeaseAnswer> {
+    return this.#lead().lease(line, request, signal);
   }
 
   /** Leases that were granted but could not be handed over. */
-  takeBack(line: string, leases: readonly ShardAtEpoch[]): Promise<void> {
-    return this.#desk.takeBack(line, leases);
+  async takeBack(line: string, leases: readonly ShardAtEpoch[]): Promise<void> {
+    return this.#lead().takeBack(line, leases);
   }
 
-  heartbeat(line: string, heartbeat: Heartbeat): Promise<HeartbeatAnswer> {
-    return this.#desk.heartbeat(line, heartbeat);
+  async heartbeat(line: string, heartbeat: Heartbeat): Promise<HeartbeatAnswer> {
+    return this.#lead().heartbeat(line, heartbeat);
   }
 
-  complete(line: string, complete: Complete): Promise<void> {
-    return this.#desk.complete(line, complete);
+  async complete(line: string, complete: Complete): Promise<void> {
+    return this.#lead().complete(line, complete);
   }
 
-  fail(line: string, fail: Fail): Promise<void> {
-    return this.#desk.fail(line, fail);
+  async fail(line: string, fail: Fail): Promise<void> {
+    return this.#lead().fail(line, fail);
   }
 
-  requestSwap(line: string, swap: SwapRequest): Promise<void> {
-    return this.#desk.swap(line, swap);
+  async requestSwap(line: string, swap: SwapRequest): Promise<void> {
+    return this.#lead().swap(line, swap);
+  }
+
+  // Lines, and what is leased to them, are known to the leader alone.
+  #lead(): LineDesk {
+    this.#leadership.must();
+    return this.#desk;
   }
 
   // --- its own life ---------------------------------------------------------------------------
@@ -326,20 +354,10 @@ export class Coordinator {
     return this.#closed;
   }
 
+  /** Of a write: throws PDL_NOT_LEADER where none may be made. */
   #now(): Moment {
+    this.#leadership.must();
     return { ms: this.#clock.nowMs() + this.#offsetMs, at: this.#clock.wall() };
-  }
-
-  /** Throws PDL_PIPELINE_UNKNOWN. */
-  async #record(name: string): Promise<PipelineRecord> {
-    const record = this.#records.get(name);
-    if (record !== undefined) return record;
-    const close = nearest(name, [...this.#records.keys()]);
-    throw new PodlineError(
-      'PDL_PIPELINE_UNKNOWN',
-      `there is no pipeline ${name}`,
-      close === undefined ? {} : { hint: `Did you mean ${close}?` },
-    );
   }
 
   async #pipelineView({ pipeline, paused, appliedAt }: PipelineRecord, whole: boolean): Promise<PipelineView> {
@@ -349,9 +367,9 @@ export class Coordinator {
   }
 
   async #setPaused(name: string, paused: boolean): Promise<Changed> {
-    const record = await this.#record(name);
+    const record = await this.#pipelines.get(name);
     const changed = await this.#journal.setPaused(name, paused, this.#now());
-    this.#records.set(name, { ...record, paused });
+    this.#pipelines.put({ ...record, paused });
     if (!paused) void this.#desk.waiters.wake(name);
     return changed;
   }
@@ -364,23 +382,9 @@ export class Coordinator {
     return this.get(shardId);
   }
 
-  async #heedDriver(event: DriverEvent): Promise<void> {
-    const { type, ...fields } = event;
-    this.#logger.info({ ...fields }, `driver: ${type}`);
-    if (event.type === 'lineStarted') this.#desk.expect(event.pipeline, event.group ?? defaultGroup, event.line);
-    if (event.type === 'swapFailed') this.#desk.swapFailed(event.line, event.slot, event.step, event.error);
-    if (event.type === 'lineEnded' && event.gone) {
-      await this.#desk.gone(event.line, event.reason).catch((thrown: unknown) => {
-        this.#logger.error(
-          { line: event.line, err: String(thrown) },
-          'could not give back the shards of a line; their leases will run out',
-        );
-      });
-    }
-  }
-
   /** Leases, back-offs and time limits that are over; answers when something is due next, by the clock. */
   async #doWhatIsDue(stalled: boolean): Promise<number | undefined> {
+    if (!this.leader.leads) return undefined;
     const leasesMs = await this.#desk.tick(this.#clock.nowMs(), stalled);
     for (
       let due = await this.#journal.nextDueMs();

@@ -53,6 +53,11 @@ export class Leases {
     if (held?.size === 0) this.#byLine.delete(lease.line);
   }
 
+  clear(): void {
+    this.#byShard.clear();
+    this.#byLine.clear();
+  }
+
   ofLine(line: string): HeldLease[] {
     return [...(this.#byLine.get(line)?.values() ?? [])];
   }

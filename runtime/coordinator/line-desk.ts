@@ -73,6 +73,12 @@ export class LineDesk {
     this.#lines = new Lines(parts.bounds.linesMax);
   }
 
+  /** Lines say hello to whoever leads now. */
+  forgetAll(): void {
+    for (const { name } of this.#lines.all()) this.#lines.drop(name);
+    this.#leases.clear();
+  }
+
   /** After a restart every running shard is expected back for one lease time. */
   async recover(): Promise<void> {
     const deadlineMs = this.#deadlineMs();

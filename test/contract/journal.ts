@@ -8,7 +8,7 @@ import type { Journal, LeaseQuery, Moment, PipelineRules } from '../../runtime/j
 import { completeOf, pipelineOf, shardOf, shardsOf } from '../support/journal.js';
 
 export interface JournalUnderTest {
-  /** Opens the same store again after `close`. */
+  /** Opens the same store again: after `close`, or beside the one that is open. */
   open(options?: { retention?: Partial<Retention> }): Promise<Journal>;
 }
 
@@ -474,6 +474,56 @@ export function journalContract(name: string, make: () => JournalUnderTest): voi
       expect(oldest?.id).toBeLessThanOrEqual(3_001 - 1_500 + 1);
     });
 
+    it('keeps the newest of what has ended, as many as it is told to, and forgets their keys', async () => {
+      const { journal } = await opened({}, { retention: { doneMax: 3, failedMax: 1 } });
+      await journal.submit('flights', shardsOf(8), at(1));
+      const { leases } = await journal.lease(query({ max: 7 }), at(2));
+      for (const [index, lease] of leases.entries()) {
+        if (index < 5) await journal.complete('line-0', completeOf(lease.shardId, lease.epoch), at(10 + index));
+        else await journal.fail('line-0', lease, failure({ retry: 'never' }), at(10 + index));
+      }
+      expect(await journal.counts('flights')).toMatchObject({ completed: 5, failed: 2, pending: 1 });
+      expect(await journal.nextDueMs()).toBeLessThanOrEqual(at(20).ms);
+      while ((await journal.advance(at(20), 2)).more);
+      expect(await journal.counts('flights')).toEqual({ pending: 1, running: 0, completed: 3, failed: 1, cancelled: 0 });
+      const ids = leases.map((lease) => lease.shardId);
+      expect((await journal.list({ pipeline: 'flights', max: 10 })).shards.map((shard) => shard.id).slice(0, 4)).toEqual([
+        ids[2],
+        ids[3],
+        ids[4],
+        ids[6],
+      ]);
+      expect(await journal.shard(ids[0] ?? '')).toBeUndefined();
+      expect(await journal.shardByKey('flights', 'shard-0')).toBeUndefined();
+      expect(await journal.submit('flights', [shardOf('shard-0'), shardOf('shard-2')], at(21))).toMatchObject([
+        { outcome: 'accepted' },
+        { outcome: 'duplicate', id: ids[2] },
+      ]);
+      await expect(journal.retry(ids[5] ?? '', at(22))).rejects.toEqual(code('PDL_SHARD_UNKNOWN'));
+      await journal.stateHash();
+    });
+
+    it('forgets what ended long ago, and events of long ago, but nothing that waits or runs', async () => {
+      const { journal } = await opened({}, { retention: { doneMs: 1_000, failedMs: 5_000, eventsMs: 2_000 } });
+      await journal.submit('flights', shardsOf(4), at(1));
+      const [done, dead] = (await journal.lease(query({ max: 3 }), at(2))).leases;
+      await journal.complete('line-0', completeOf(done?.shardId ?? '', 1), at(100));
+      await journal.fail('line-0', dead ?? { shardId: '', epoch: 0 }, failure({ retry: 'never' }), at(200));
+      expect(await journal.nextDueMs()).toBe(1_100);
+      await journal.advance(at(1_099), 100);
+      expect(await journal.counts('flights')).toMatchObject({ completed: 1, failed: 1 });
+      await journal.advance(at(1_100), 100);
+      expect(await journal.counts('flights')).toEqual({ pending: 1, running: 1, completed: 0, failed: 1, cancelled: 0 });
+      expect(await journal.nextDueMs()).toBe(5_200);
+      const last = await journal.lastEventId();
+      await journal.advance(at(5_200), 100);
+      expect(await journal.counts('flights')).toEqual({ pending: 1, running: 1, completed: 0, failed: 0, cancelled: 0 });
+      expect(await journal.events(0, 100)).toEqual([]);
+      await journal.submit('flights', [shardOf('new')], at(9_000));
+      expect((await journal.events(0, 100)).map((event) => event.id)).toEqual([last + 1]);
+      await journal.stateHash();
+    });
+
     it('is the same after it was opened again', async () => {
       const { journal, under } = await opened();
       await journal.submit('flights', shardsOf(50), at(1));
@@ -499,6 +549,34 @@ export function journalContract(name: string, make: () => JournalUnderTest): voi
       expect(counts).toEqual({ pending: 35, running: 5, completed: 5, failed: 0, cancelled: 5 });
       await again.submit('flights', [shardOf('new')], at(50));
       expect(await again.stateHash()).not.toBe(hash);
+    });
+
+    it('is written by who took the newest term, and by nobody else', async () => {
+      const { journal, under } = await opened();
+      const id = await one(journal);
+      const lease = await leaseOne(journal);
+      const before = (await journal.leader())?.term ?? 0;
+      const other = await under.open();
+      onTestFinished(() => other.close());
+      expect(await other.takeTerm('http://other:1')).toBeGreaterThan(before);
+      const leader = await journal.leader();
+      expect(leader).toMatchObject({ address: 'http://other:1' });
+      const hash = await other.stateHash();
+      const late: (() => Promise<unknown>)[] = [
+        () => journal.submit('flights', [shardOf('late')], at(20)),
+        () => journal.complete('line-0', completeOf(id, lease.epoch), at(20)),
+        () => journal.fail('line-0', lease, failure(), at(20)),
+        () => journal.cancel(id, at(20)),
+        () => journal.applyPipeline(pipelineOf('flights', { description: 'late' }), rules(), at(20)),
+      ];
+      for (const write of late)
+        await expect(write()).rejects.toEqual(expect.objectContaining({ code: 'PDL_NOT_LEADER', place: 'http://other:1' }));
+      expect(await other.stateHash()).toBe(hash);
+      expect(await journal.shard(id)).toMatchObject({ state: 'running' });
+      expect(await other.complete('line-0', completeOf(id, lease.epoch), at(30))).toMatchObject({ changed: true });
+      expect(await journal.takeTerm()).toBe((leader?.term ?? 0) + 1);
+      expect((await journal.submit('flights', [shardOf('again')], at(40)))[0]?.outcome).toBe('accepted');
+      await expect(other.submit('flights', [shardOf('late')], at(50))).rejects.toEqual(code('PDL_NOT_LEADER'));
     });
 
     it('refuses everything once it is closed, which it may be twice', async () => {

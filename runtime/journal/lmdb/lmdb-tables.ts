@@ -101,10 +101,12 @@ export class LmdbTables implements Tables {
 
   eventsUntil(untilMs: number, max: number): number | undefined {
     let last: number | undefined;
-    for (const { value } of this.stores.events.getRange({ limit: Math.max(1, Math.ceil(max / eventsOfValue)) })) {
+    let room = max;
+    for (const { value } of this.stores.events.getRange({})) {
       const [ms, events] = value;
-      if (ms > untilMs) break;
-      last = events.at(-1)?.id ?? last;
+      if (ms > untilMs || room <= 0) break;
+      last = events.at(Math.min(room, events.length) - 1)?.id ?? last;
+      room -= events.length;
     }
     return last;
   }

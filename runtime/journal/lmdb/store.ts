@@ -86,6 +86,8 @@ export class Store {
 
   /** Who took the newest term. */
   leader(): LeaderRecord | undefined {
+    // Another process may have written it: what was read in this turn of the event loop is a snapshot.
+    this.#root.resetReadTxn();
     return this.stores.meta.get('leader') as LeaderRecord | undefined;
   }
 

@@ -1,6 +1,13 @@
 /** From the address of a database to what a connection is opened with. */
 import { PodlineError } from '../../contracts/errors.js';
 
+/** In ms, as the server takes them. */
+interface Timeouts {
+  statement_timeout: number;
+  lock_timeout: number;
+  idle_in_transaction_session_timeout: number;
+}
+
 export interface Connection {
   url: string;
   /** A folder with the server's unix socket. */
@@ -8,7 +15,7 @@ export interface Connection {
   schema: string;
   /** On which events are told. */
   channel: string;
-  settings: Record<string, string>;
+  settings: { application_name: string; search_path: string; synchronous_commit: string } & Timeouts;
 }
 
 /** No statement of the journal takes long; one that does holds others up. */
@@ -42,9 +49,9 @@ export function connectionOf(text: string): Connection {
       search_path: schema,
       // Whatever the server's default: an answer means that the commit is on disk.
       synchronous_commit: 'on',
-      statement_timeout: String(statementTimeoutMs),
-      lock_timeout: String(statementTimeoutMs / 3),
-      idle_in_transaction_session_timeout: '5000',
+      statement_timeout: statementTimeoutMs,
+      lock_timeout: statementTimeoutMs / 3,
+      idle_in_transaction_session_timeout: 5_000,
     },
   };
 }

@@ -69,7 +69,9 @@ export async function fetchGroup(sql: Sql, known: Known, retention: Retention, g
       }),
     );
     for (const kind of endedKinds) {
-      const plan = planRemoval(retention, kind, numbers, due.nowMs, due.max);
+      // As if all that may end in this group had ended: then the oldest are here, whatever is too many.
+      const most = numbers.ended[kind] + due.max + seqs.length + group.length;
+      const plan = planRemoval(retention, kind, { ended: { ...numbers.ended, [kind]: most } }, due.nowMs, due.max);
       fetches.push(
         rows(endedText, [kind, plan.untilMs, plan.max + seqs.length]).then((found) => {
           set.holdEnded(kind, hold(found));

@@ -175,7 +175,7 @@ function connect({ url, host, settings }: Connection, max: number): Sql {
     keep_alive: 10,
     max_lifetime: null,
     onnotice: () => undefined,
-    connection: settings,
+    connection: { ...settings },
   });
 }
 

@@ -124,8 +124,11 @@ export class WorkingSet implements Tables {
     return this.#merged(this.#ended[kind], isOver, (a, b) => a.sinceMs - b.sinceMs || a.seq - b.seq, max);
   }
 
-  eventsUntil(untilMs: number): number | undefined {
-    return this.#oldEvents === undefined || this.#oldEvents.untilMs > untilMs ? undefined : this.#oldEvents.lastId;
+  eventsUntil(untilMs: number, max: number): number | undefined {
+    const lastId = this.#oldEvents?.lastId;
+    if (lastId === undefined || (this.#oldEvents?.untilMs ?? 0) > untilMs) return undefined;
+    // Their ids have no gaps.
+    return Math.min(lastId, this.numbers.firstEventId + max - 1);
   }
 
   // --- what they write ------------------------------------------------------------------------

@@ -1,0 +1,62 @@
+/**
+ * The lease of the leader in the database of the journal: for coordinators without Kubernetes. Its time is the database's, so
+ * that clocks of machines do not matter.
+ */
+import postgres, { type Sql } from 'postgres';
+import type { Candidate, LeaderLease } from '../../contracts/leadership.js';
+import { PodlineError } from '../../contracts/errors.js';
+import { connectionOf } from './connection.js';
+import { faultOf } from './faults.js';
+
+export interface PostgresLeaseOptions {
+  /** That of the journal, whose schema must be there. */
+  url: string;
+  /** Coordinators of one name are replicas of each other. */
+  name?: string | undefined;
+  ttlMs?: number | undefined;
+}
+
+/** A leader that was killed is followed after this long at most, and the time between two looks. */
+const defaultTtlMs = 5_000;
+
+export function openPostgresLease({
+  url: address,
+  name = 'coordinator',
+  ttlMs = defaultTtlMs,
+}: PostgresLeaseOptions): LeaderLease {
+  const { url, host, settings } = connectionOf(address);
+  const sql = postgres(url, {
+    ...(host === undefined ? {} : { host }),
+    max: 1,
+    connect_timeout: Math.max(1, Math.ceil(ttlMs / 2_000)),
+    max_lifetime: null,
+    onnotice: () => undefined,
+    connection: { ...settings, statement_timeout: Math.ceil(ttlMs / 2), lock_timeout: Math.ceil(ttlMs / 2) },
+  });
+  return {
+    ttlMs,
+    hold: (me) =>
+      hold(sql, name, ttlMs, me).catch((thrown: unknown) => {
+        throw faultOf(thrown).error;
+      }),
+    release: async (me) => {
+      await sql`DELETE FROM leases WHERE name = ${name} AND holder = ${me.id}`;
+    },
+    close: () => sql.end({ timeout: 1 }),
+  };
+}
+
+async function hold(sql: Sql, name: string, ttlMs: number, me: Candidate): Promise<Candidate> {
+  const [row] = await sql<{ holder: string; address: string }[]>`
+    WITH mine AS (
+      INSERT INTO leases (name, holder, address, expires_at)
+      VALUES (${name}, ${me.id}, ${me.address}, clock_timestamp() + make_interval(secs => ${ttlMs / 1_000}))
+      ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, address = excluded.address, expires_at = excluded.expires_at
+        WHERE leases.holder = excluded.holder OR leases.expires_at < clock_timestamp()
+      RETURNING holder, address
+    )
+    SELECT holder, address FROM mine
+    UNION ALL SELECT holder, address FROM leases WHERE name = ${name} AND NOT EXISTS (SELECT 1 FROM mine)`;
+  if (row === undefined) throw new PodlineError('PDL_JOURNAL', 'the lease of the leader was let go at this moment');
+  return { id: row.holder, address: row.address };
+}
