@@ -11,12 +11,14 @@
  *  3. `lines` ≤ `wants`, `lines` ≤ `ceiling` ≤ `linesMax`.
  *  4. The order of the claimants does not matter: ties go to the greater weight, then by name.
  */
-import type { Amount, Amounts } from './quantity.js';
+import type { Amount, Amounts } from '../contracts/capacity.js';
 
 /** A quota that several share, without what others use. */
 export interface Pool {
   name: string;
   free: Amounts;
+  /** Only one pipeline's: it bounds, and says nothing about who has more than others. */
+  own?: boolean | undefined;
 }
 
 export interface Claimant {
@@ -25,6 +27,8 @@ export interface Claimant {
   weight: number;
   perLine: Amounts;
   wants: number;
+  /** It has so many, and would rather not lose them: it gets them before anybody gets headroom. */
+  keeps?: number | undefined;
   /** W_max of this claimant alone. */
   linesMax: number;
 }
@@ -41,6 +45,7 @@ export function shareLines(claimants: readonly Claimant[], pools: readonly Pool[
   const shares = new Map(claimants.map(({ name }) => [name, { lines: 0, ceiling: 0 }]));
   deal(claimants, pools, left, shares, ({ wants, linesMax }) => Math.min(wants, linesMax));
   for (const share of shares.values()) share.lines = share.ceiling;
+  deal(claimants, pools, left, shares, ({ keeps = 0, linesMax }) => Math.min(keeps, linesMax));
   deal(claimants, pools, left, shares, ({ linesMax }) => linesMax);
   return shares;
 }
@@ -64,7 +69,7 @@ function deal(
   const hungry = new Set(
     claimants.flatMap((claimant): Candidate[] => {
       const share = shares.get(claimant.name);
-      const each = dominant(claimant, pools) / claimant.weight;
+      const each = (dominant(claimant, pools, false) || dominant(claimant, pools, true)) / claimant.weight;
       return share === undefined ? [] : [{ claimant, share, each, most: mostOf(claimant) }];
     }),
   );
@@ -95,9 +100,9 @@ function isBefore(one: Candidate, other: Candidate): boolean {
   return one.claimant.name < other.claimant.name;
 }
 
-function dominant(claimant: Claimant, pools: readonly Pool[]): number {
+function dominant(claimant: Claimant, pools: readonly Pool[], own: boolean): number {
   let most = 0;
-  for (const { free } of pools)
+  for (const { free } of pools.filter((pool) => (pool.own ?? false) === own))
     for (const [resource, amount] of Object.entries(free)) {
       const each = claimant.perLine[resource] ?? 0n;
       if (each > 0n) most = Math.max(most, amount > 0n ? Number(each) / Number(amount) : Infinity);

@@ -2,12 +2,8 @@
  * Quantities of resources, exact: whole numbers of nano-units, the finest that Kubernetes knows. Sums and quotients of them have
  * no rounding errors, so a quota is used to the last line and never by one more.
  */
+import type { Amount, Amounts } from '../contracts/capacity.js';
 import { PodlineError } from '../contracts/errors.js';
-
-/** Nano-units: 1n is 10⁻⁹ of a core, a byte or a device. */
-export type Amount = bigint;
-/** By name of the resource: `cpu` in cores, `memory` in bytes, others in pieces. */
-export type Amounts = Readonly<Record<string, Amount>>;
 
 const one = 1_000_000_000n;
 const decimal: Record<string, Amount> = {

@@ -6,16 +6,9 @@
  *  1. `linesMax` lines fit into every quota beside what others use, exactly; one more does not, unless `maxLines` said stop.
  *  2. More quota, less use by others or smaller lines never allow fewer lines.
  */
+import type { Amount, Amounts, Quota } from '../contracts/capacity.js';
 import { limits } from '../contracts/limits.js';
-import { formatAmount, type Amount, type Amounts } from './quantity.js';
-
-export interface Quota {
-  /** As it stands in sentences: `ResourceQuota team-a`, `the pipeline's quota`, `this machine`. */
-  name: string;
-  hard: Amounts;
-  /** What is used of it by anything but lines of the pipelines that share it. */
-  usedByOthers: Amounts;
-}
+import { formatAmount } from './quantity.js';
 
 export interface LinesMaxInput {
   /** R_line: what one line takes. */

@@ -22,29 +22,33 @@ describe('the pace of submitters', () => {
   });
 
   it('falls when the queue is deep, stays between, and rises again', () => {
-    let state: PaceState = { batch: 800, paused: false };
+    let state: PaceState = { batch: 800, pause: 'none' };
     const at = (queued: number): number => (state = planPace(state, input(queued), rules)).batch;
     expect([at(1_000), at(1_500), at(500), at(500), at(99), at(99)]).toEqual([400, 200, 200, 200, 400, 800]);
   });
 
   it('falls when cpu or memory nears the quota, and pauses at it', () => {
-    const state: PaceState = { batch: 800, paused: false };
-    expect(planPace(state, input(0, { cpu: 0.86 }), rules)).toMatchObject({ batch: 400, paused: false });
-    expect(planPace(state, input(0, { memory: 0.86 }), rules).why).toBe(
+    const state: PaceState = { batch: 800, pause: 'none' };
+    expect(planPace(state, input(500, { cpu: 0.86 }), rules)).toMatchObject({ batch: 400, pause: 'none' });
+    expect(planPace(state, input(500, { memory: 0.86 }), rules).why).toBe(
       'batches of 400, halved from 800: memory at 86 % of the quota is above 85 %',
     );
-    expect(planPace(state, input(0, { memory: 0.96 }), rules)).toMatchObject({ paused: true, retryAfterS: 1 });
+    expect(planPace(state, input(500, { memory: 0.96 }), rules)).toMatchObject({ pause: 'load', retryAfterS: 1 });
   });
 
   it('pauses when the queue is full, until it is below deep, and tells when to come back by the rate at which shards end', () => {
-    const full = planPace({ batch: 100, paused: false }, input(2_000), rules);
-    expect(full).toMatchObject({ paused: true, batch: 10, retryAfterS: 21 });
+    const full = planPace({ batch: 100, pause: 'none' }, input(2_000), rules);
+    expect(full).toMatchObject({ pause: 'full', batch: 10, retryAfterS: 21 });
     expect(full.why).toBe(
       'paused: 2000 waiting shards fill the queue of 2000; 1001 shards over at 50.0 a second, come back in 21 s',
     );
     const later = planPace(full, input(1_500), rules);
-    expect(later).toMatchObject({ paused: true, retryAfterS: 11 });
-    expect(planPace(later, input(999), rules)).toMatchObject({ paused: false });
+    expect(later).toMatchObject({ pause: 'full', retryAfterS: 11 });
+    expect(planPace(later, input(999), rules)).toMatchObject({ pause: 'none' });
+  });
+
+  it('goes on while lines work at full load and nothing piles up', () => {
+    expect(planPace({ batch: 80, pause: 'load' }, input(99, { cpu: 1 }), rules)).toMatchObject({ batch: 80, pause: 'none' });
   });
 
   it('asks for the longest wait while nothing ends', () => {
@@ -70,11 +74,16 @@ describe('the pace of submitters', () => {
           const load = Math.max(look.cpu, look.memory);
           expect(pace.batch).toBeGreaterThanOrEqual(rules.batchMin);
           expect(pace.batch).toBeLessThanOrEqual(rules.batchMax);
-          if (look.queued >= rules.full || load >= loadMarks.pause) expect(pace.paused).toBe(true);
-          if (pace.paused && !before.paused) expect(look.queued >= rules.full || load >= loadMarks.pause).toBe(true);
-          if (!pace.paused && before.paused) expect([look.queued < rules.deep, load < loadMarks.resume]).toEqual([true, true]);
-          if (pace.batch > before.batch) expect([look.queued < rules.shallow, load < loadMarks.resume]).toEqual([true, true]);
-          expect(pace.retryAfterS === undefined).toBe(!pace.paused);
+          const enough = look.queued >= rules.shallow;
+          if (look.queued >= rules.full) expect(pace.pause).toBe('full');
+          if (pace.pause === 'full')
+            expect(look.queued).toBeGreaterThanOrEqual(before.pause === 'full' ? rules.deep : rules.full);
+          if (enough && load >= loadMarks.pause) expect(pace.pause).not.toBe('none');
+          if (pace.pause !== 'none' && before.pause === 'none')
+            expect(look.queued >= rules.full || (enough && load >= loadMarks.pause)).toBe(true);
+          if (pace.pause === 'none' && before.pause !== 'none') expect(!enough || load < loadMarks.resume).toBe(true);
+          if (pace.batch > before.batch) expect([enough, load < loadMarks.resume]).toEqual([false, true]);
+          expect(pace.retryAfterS === undefined).toBe(pace.pause === 'none');
           before = pace;
         }
       }),
@@ -88,9 +97,9 @@ describe('the pace of submitters', () => {
     });
     fc.assert(
       fc.property(fc.integer({ min: 10, max: 1_000 }), fc.array(between), (batch, all) => {
-        let state: PaceState = { batch, paused: false };
+        let state: PaceState = { batch, pause: 'none' };
         for (const { queued, cpu } of all) state = planPace(state, input(queued, { cpu }), rules);
-        expect(state).toMatchObject({ batch, paused: false });
+        expect(state).toMatchObject({ batch, pause: 'none' });
       }),
     );
   });

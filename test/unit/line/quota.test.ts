@@ -1,14 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  addAmounts,
-  formatAmount,
-  parseAmount,
-  parseAmounts,
-  timesAmounts,
-  type Amounts,
-} from '../../../runtime/line/quantity.js';
-import { planLinesMax, type Quota } from '../../../runtime/line/quota.js';
+import { addAmounts, formatAmount, parseAmount, parseAmounts, timesAmounts } from '../../../runtime/line/quantity.js';
+import type { Amounts, Quota } from '../../../runtime/contracts/capacity.js';
+import { planLinesMax } from '../../../runtime/line/quota.js';
 
 describe('a quantity', () => {
   it.each([
