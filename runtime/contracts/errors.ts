@@ -191,6 +191,7 @@ export const errorCatalogue = {
     'later',
     'This coordinator is not the one that leads',
     'Ask the one that `place` names; the clients of Podline do so by themselves when they are given all addresses.',
+  ),
   PDL_QUOTA: entry(
     409,
     'later',

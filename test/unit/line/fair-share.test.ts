@@ -69,7 +69,7 @@ describe('pipelines that share a quota', () => {
     fc.record({
       name: fc.constantFrom('a', 'b', 'c', 'd', 'e'),
       weight: fc.integer({ min: 1, max: 5 }),
-      perLine: fc.dictionary(resources, fc.bigInt({ min: 0n, max: 40n })) as fc.Arbitrary<Amounts>,
+      perLine: fc.dictionary(resources, fc.bigInt({ min: 0n, max: 40n })),
       wants: fc.integer({ min: 0, max: 30 }),
       linesMax: fc.integer({ min: 0, max: 30 }),
     }),
