@@ -6,7 +6,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { mkdir, rm, rmdir } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, totalmem } from 'node:os';
 import { PodlineClient } from '../api/client.js';
 import { startApiServer, type ApiServer } from '../api/server.js';
 import { createCoordinator, type Coordinator } from '../coordinator/coordinator.js';
@@ -14,6 +14,7 @@ import { lockWorkdir, type WorkdirLock } from '../coordinator/workdir-lock.js';
 import { openLmdbJournal } from '../journal/lmdb/lmdb-journal.js';
 import type { Journal } from '../journal/journal.js';
 import { LocalDriver } from '../local/local-driver.js';
+import { machineCapacity } from '../local/machine.js';
 import { layOut, type Places } from '../local/places.js';
 import { writeFileAtomically } from '../platform/files.js';
 import type { Logger } from '../platform/logger.js';
@@ -42,6 +43,11 @@ export interface Embedded {
 }
 
 export const coresOfMachine = (): number => availableParallelism();
+/** What a container is given counts where there is one: 0 and absurdly much mean that there is none. */
+const memoryOfMachine = (): number => {
+  const constrained = process.constrainedMemory();
+  return constrained > 0 && constrained < totalmem() ? constrained : totalmem();
+};
 
 /** Throws PDL_WORKDIR_BUSY when another coordinator works there. */
 export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded> {
@@ -58,7 +64,9 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
     }
     const driver = new LocalDriver({ places, token, logger: options.logger, cores: coresOfMachine() });
     const metrics = createMetrics();
-    const coordinator = await createCoordinator({ journal, driver, logger: options.logger, metrics });
+    const cores = coresOfMachine();
+    const capacity = machineCapacity({ cores, memoryBytes: memoryOfMachine() });
+    const coordinator = await createCoordinator({ journal, driver, capacity, cores, logger: options.logger, metrics });
     const server = await startApiServer({
       coordinator,
       token,
@@ -102,7 +110,7 @@ interface Parts {
 function compose({ places, lock, journal, driver, coordinator, server, token }: Parts): Embedded {
   let closing: Promise<void> | undefined;
   const close = async (keepScratch: boolean): Promise<void> => {
-    await driver.stop();
+    await coordinator.stopLines();
     await server.close();
     await coordinator.close();
     await journal.close();

@@ -34,6 +34,7 @@ const positive = (text: string): number => {
   if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('It must be a whole number of at least 1.');
   return value;
 };
+const linesOrAuto = (text: string): number | 'auto' => (text === 'auto' ? 'auto' : positive(text));
 const pair = (text: string, before: Record<string, string> | undefined): Record<string, string> => {
   const at = text.indexOf('=');
   if (at < 1) throw new InvalidArgumentError('It must be name=value.');
@@ -95,9 +96,9 @@ program
   .description('keep lines and a coordinator running, for shards that are submitted')
   .argument('<pipeline>', 'manifest of the pipeline')
   .option('--work-dir <dir>', 'where journal, checkpoints and logs lie (default: .podline/<pipeline>)')
-  .option('--lines <n>', 'lines', positive, 1)
+  .option('--lines <n>', 'lines, or `auto`: as many as the manifest’s `scaling` asks for', linesOrAuto, 1)
   .option('--port <n>', 'of the API, on loopback (default: any that is free)', positive)
-  .action(async (file: string, options: Partial<ServeOptions> & { lines: number }) => {
+  .action(async (file: string, options: Partial<ServeOptions> & Pick<ServeOptions, 'lines'>) => {
     const { serve } = await import('./commands/serve.js');
     exitCode = await serve(file, { ...options, port: options.port ?? 0 }, io);
   });

@@ -23,13 +23,22 @@ export type DriverEvent =
   /** An order that was taken could not be carried out. */
   | { type: 'swapFailed'; pipeline: string; line: string; slot: number; step: string; error: WireError };
 
+export interface ScaleOrder {
+  /** Of the pipeline's groups; `default` without it. */
+  group?: string | undefined;
+  /** Which lines end, where the driver can choose; otherwise those of the highest numbers do. */
+  going?: readonly string[] | undefined;
+}
+
 export interface LineDriver {
   /** `local`, `kruise`, `native`: for logs and `doctor`. */
   readonly kind: string;
-  /** Brings up `lines` lines of the pipeline, or as many more as are missing. */
-  start(pipeline: Pipeline, lines: number): Promise<void>;
-  /** Changes the number of lines; those that go are drained first. */
-  scale(pipeline: string, lines: number): Promise<void>;
+  /** It can end any line of a group, and not the last ones only. */
+  readonly choosesLines?: boolean | undefined;
+  /** Brings up `lines` lines of a group of the pipeline, or as many more as are missing. Of the group `default` without one. */
+  start(pipeline: Pipeline, lines: number, group?: string): Promise<void>;
+  /** Brings the number of a group's lines down to `lines`. Those that go checkpoint what they have and give it back. */
+  scale(pipeline: string, lines: number, order?: ScaleOrder): Promise<void>;
   /** Puts a stage into a slot. Throws PDL_SWAP_FAILED. */
   swap(order: SwapOrder): Promise<void>;
   /** Ends the lines of one pipeline, or all. Idempotent. */

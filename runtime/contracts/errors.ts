@@ -192,6 +192,12 @@ export const errorCatalogue = {
     'This coordinator is not the one that leads',
     'Ask the one that `place` names; the clients of Podline do so by themselves when they are given all addresses.',
   ),
+  PDL_QUOTA: entry(
+    409,
+    'later',
+    'The quota leaves no room for a line',
+    'Raise the quota that is named, or make lines smaller (`spec.resources`, `spec.scratch.size`).',
+  ),
   PDL_JOURNAL: entry(500, 'later', 'The journal could not be written', 'Check the disk of the work directory.'),
   // --- results ------------------------------------------------------------------------------
   PDL_RESULT_DIR: entry(
@@ -262,6 +268,8 @@ export interface ErrorDetails {
   readonly retry?: 'never' | 'later' | undefined;
   /** The last lines that a stage wrote to stderr. */
   readonly logTail?: string | undefined;
+  /** When to try again, in seconds: Retry-After. */
+  readonly retryAfterS?: number | undefined;
   readonly cause?: unknown;
 }
 
@@ -273,6 +281,7 @@ export interface WireError {
   hint: string;
   retry: 'never' | 'later';
   logTail?: string | undefined;
+  retryAfterS?: number | undefined;
 }
 
 export class PodlineError extends Error {
@@ -281,6 +290,7 @@ export class PodlineError extends Error {
   readonly hint: string;
   readonly retry: 'never' | 'later';
   readonly logTail: string | undefined;
+  readonly retryAfterS: number | undefined;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -290,6 +300,7 @@ export class PodlineError extends Error {
     this.hint = details.hint ?? errorCatalogue[code].hint;
     this.retry = details.retry ?? errorCatalogue[code].retry;
     this.logTail = details.logTail;
+    this.retryAfterS = details.retryAfterS;
   }
 
   toWire(): WireError {
@@ -300,6 +311,7 @@ export class PodlineError extends Error {
       retry: this.retry,
       ...(this.place === undefined ? {} : { place: this.place }),
       ...(this.logTail === undefined ? {} : { logTail: this.logTail }),
+      ...(this.retryAfterS === undefined ? {} : { retryAfterS: this.retryAfterS }),
     };
   }
 

@@ -55,7 +55,7 @@ export const scalingSchema = z
       .describe('Lines go only when for so long no more of them were wanted; up it goes at once.'),
     downShare: z
       .number()
-      .gt(0)
+      .min(0.01)
       .max(1)
       .default(0.5)
       .describe('The part of the lines that may go in one `downEvery`; at least one.'),

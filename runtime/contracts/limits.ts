@@ -36,6 +36,13 @@ export const limits = {
   blockBytesMax: 1024 * 1024 * 1024,
   /** From SIGTERM to SIGKILL of a shim or agent. */
   terminationGraceMs: 5_000,
+  /** The same of the agent of a line that goes because fewer are wanted: it checkpoints what it has, and nobody is in a hurry. */
+  drainGraceMs: 60_000,
+  /** Between two looks at how many lines there should be, when nothing else brings one about. */
+  scaleLookMs: 1_000,
+  /** Shards of a batch, at least and at most, that submitters are asked for. */
+  paceBatchMin: 16,
+  paceBatchMax: 4_096,
   /** A shim that says nothing this long after it was started is started again. */
   swapTimeoutMs: 30_000,
   /** From a shim's hello to its ready: large models take their time. */

@@ -78,6 +78,8 @@ export const heartbeatSchema = z.object({
     spilledBytes: z.number(),
     reads: z.enum(['mmap', 'pread']),
   }),
+  /** What its processes use: cores on average since the last heartbeat, and bytes of memory, the scratch included. */
+  usage: z.object({ cpu: z.number(), memoryBytes: z.number() }).optional(),
   /** Why the line is not working, in words, when it is not. */
   waiting: z.string().optional(),
   /** Things that happened since the last heartbeat, oldest first. */

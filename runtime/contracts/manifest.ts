@@ -201,6 +201,13 @@ export const pipelineSpecSchema = z.strictObject({
         .optional()
         .describe('Cores of a line: so many cpu-bound stages run at once; without it, those of the machine.'),
       memory: quantityText.optional().describe('Of the pod of a line, in a cluster.'),
+      devices: z
+        .record(
+          z.string().regex(/^[a-z0-9.-]+\/[A-Za-z0-9][-A-Za-z0-9_.]*$/, 'must be a name such as nvidia.com/gpu'),
+          quantityText,
+        )
+        .optional()
+        .describe('Extended resources of a line, by name: `nvidia.com/gpu`.'),
     })
     .default({}),
   groups: z

@@ -57,6 +57,7 @@ export const wireErrorSchema = z.object({
   hint: z.string(),
   retry: z.enum(['never', 'later']),
   logTail: z.string().optional(),
+  retryAfterS: z.number().optional().describe('When to try again, in seconds.'),
 }) satisfies z.ZodType<WireError>;
 
 const bytesSchema = z.object({ read: z.number(), written: z.number() });

@@ -19,12 +19,41 @@ export const pipelineOnWireSchema = z
   })
   .transform((pipeline) => pipeline as unknown as Pipeline);
 
+/** How a pipeline's work flows at present: its lines under the quota, and the pace of its submitters. */
+export const flowViewSchema = z.object({
+  linesMax: count.describe('W_max: the most lines that the quotas allow.'),
+  because: z.string().describe('The arithmetic behind it, in words.'),
+  groups: z.array(
+    z.object({
+      group: z.string(),
+      queued: count.describe('Shards that may be leased at once.'),
+      running: count,
+      lines: count.describe('There, or on their way.'),
+      draining: count.describe('Of those: take nothing new.'),
+      wanted: count,
+      ceiling: count.describe('The most that it may have beside the other groups and pipelines.'),
+      why: z.string(),
+    }),
+  ),
+});
+export type FlowView = z.infer<typeof flowViewSchema>;
+
+export const paceViewSchema = z.object({
+  batch: count.describe('Shards that a batch of submissions should have.'),
+  pause: z.enum(['none', 'load', 'full']).describe('load: wait if you can wait elsewhere. full: submissions are refused.'),
+  retryAfterS: z.number().optional().describe('While paused: when to come back.'),
+  why: z.string(),
+});
+export type PaceView = z.infer<typeof paceViewSchema>;
+
 export const pipelineViewSchema = z.object({
   name: z.string(),
   revision: z.int(),
   paused: z.boolean(),
   counts: countsSchema,
   lines: count,
+  flow: flowViewSchema.optional().describe('Absent where nobody scales its lines.'),
+  pace: paceViewSchema.optional(),
   appliedAt: z.string(),
   /** A `Pipeline`, resolved; absent in lists. */
   pipeline: z.custom<Pipeline>().optional(),
@@ -52,6 +81,7 @@ export const lineViewSchema = z.object({
     }),
   ),
   scratch: heartbeatSchema.shape.scratch.optional(),
+  usage: heartbeatSchema.shape.usage,
   waiting: z.string().optional(),
 });
 export type LineView = z.infer<typeof lineViewSchema>;

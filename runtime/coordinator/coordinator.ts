@@ -26,32 +26,20 @@ import { systemClock, type Clock } from '../platform/clock.js';
 import { silentLogger, type Logger } from '../platform/logger.js';
 import { heedDriver } from './driver-news.js';
 import { EventStreams } from './event-stream.js';
+import { advanceAll } from './advance-all.js';
 import { explain } from './explain.js';
+import { FlowDesk } from './flow-desk.js';
 import { Leadership } from './leadership.js';
 import { LineDesk, type HeartbeatAnswer, type LeaseAnswer, type LeaseRequest, type LineWelcome } from './line-desk.js';
 import { gaugesOf } from './gauges.js';
+import type { CoordinatorLimits, CoordinatorOptions } from './options.js';
 import { Pipelines } from './pipelines.js';
 import { checkStage, rulesOf } from './rules.js';
-import { answerOf, sortSubmissions } from './submissions.js';
+import { answerOf, checkBatch, sortSubmissions } from './submissions.js';
 import { Timekeeper } from './timekeeper.js';
 
 export type { LeaseAnswer, LeaseRequest } from './line-desk.js';
-export type CoordinatorLimits = { [name in keyof typeof defaultLimits]: number };
-
-export interface CoordinatorOptions {
-  journal: Journal;
-  /** Without one, lines bring themselves up and swaps are refused. */
-  driver?: LineDriver | undefined;
-  clock?: Clock | undefined;
-  logger?: Logger | undefined;
-  metrics?: CoordinatorMetrics | undefined;
-  limits?: Partial<CoordinatorLimits> | undefined;
-  /** It begins as a standby; `lead` makes it the leader. */
-  standby?: boolean | undefined;
-}
-
-/** Timers of the journal that one transition carries out. */
-const advanceMax = 1_000;
+export type { CoordinatorOptions } from './options.js';
 
 /** Leads, unless it is a standby: reads what the journal says is running, and goes on from there. */
 export async function createCoordinator(options: CoordinatorOptions): Promise<Coordinator> {
@@ -68,6 +56,7 @@ export class Coordinator {
   readonly #metrics: CoordinatorMetrics;
   readonly #driver: LineDriver | undefined;
   readonly #desk: LineDesk;
+  readonly #flow: FlowDesk;
   readonly #streams: EventStreams;
   readonly #leadership = new Leadership();
   readonly #pipelines: Pipelines;
@@ -108,6 +97,14 @@ export class Coordinator {
         this.#timekeeper.arm(atMs);
       },
     });
+    this.#flow = new FlowDesk({
+      ...options,
+      clock: this.#clock,
+      logger: this.#logger,
+      cores: options.cores ?? 1,
+      pendingShardsMax: this.limits.pendingShardsMax,
+      desk: this.#desk,
+    });
     this.#unsubscribe.push(
       this.#journal.subscribe((events) => {
         // Every coordinator hears of every event: the leader counts them.
@@ -115,7 +112,12 @@ export class Coordinator {
       }),
     );
     if (this.#driver !== undefined)
-      this.#unsubscribe.push(this.#driver.subscribe((event) => void heedDriver(this.#desk, this.#logger, event)));
+      this.#unsubscribe.push(
+        this.#driver.subscribe((event) => {
+          void heedDriver(this.#desk, this.#logger, event);
+          this.#flow.heed(event);
+        }),
+      );
     this.#metrics.observe(() => gaugesOf(this.#pipelines.names, this.#journal, this.#desk));
   }
 
@@ -152,6 +154,7 @@ export class Coordinator {
   async applyPipeline(pipeline: Pipeline): Promise<PipelineView & Changed> {
     const record = await this.#journal.applyPipeline(pipeline, rulesOf(pipeline, this.limits), this.#now());
     this.#pipelines.put(record);
+    this.#flow.revised(record.pipeline);
     this.#timekeeper.arm(0);
     return { ...(await this.#pipelineView(record, true)), changed: record.changed };
   }
@@ -184,13 +187,9 @@ export class Coordinator {
   /** One answer per submission, in order; those that are accepted are durable. At most `limits.submitBatchMax` at once. */
   async submit(name: string, submissions: readonly Submission[]): Promise<SubmitAnswer[]> {
     const { pipeline } = await this.#pipelines.get(name);
-    if (submissions.length > this.limits.submitBatchMax) {
-      throw new PodlineError(
-        'PDL_REQUEST_INVALID',
-        `${String(submissions.length)} submissions at once; at most ${String(this.limits.submitBatchMax)}`,
-        { hint: 'Send them as a stream of NDJSON.' },
-      );
-    }
+    checkBatch(submissions.length, this.limits.submitBatchMax);
+    const refused = await this.#flow.refuse(pipeline, submissions);
+    if (refused !== undefined) return refused;
     const { shards, places, answers } = sortSubmissions(pipeline, submissions, this.limits.keyBytesMax);
     const outcomes = shards.length === 0 ? [] : await this.#journal.submit(name, shards, this.#now());
     outcomes.forEach((outcome, index) => {
@@ -200,6 +199,7 @@ export class Coordinator {
       const { timeLimits } = rulesOf(pipeline, this.limits);
       if (timeLimits.pendingMs !== undefined) this.#timekeeper.arm(this.#clock.nowMs() + timeLimits.pendingMs);
       void this.#desk.waiters.wake(name);
+      this.#flow.stirred();
     }
     return answers;
   }
@@ -252,7 +252,8 @@ export class Coordinator {
     const shard = await this.get(shardId);
     const { paused } = await this.#pipelines.get(shard.pipeline);
     const { pending } = await this.#journal.counts(shard.pipeline);
-    return explain(shard, { paused, waiting: pending, lines: this.#lead().viewsOf(shard.pipeline) });
+    const flow = this.#flow.view(shard.pipeline);
+    return explain(shard, { paused, waiting: pending, lines: this.#lead().viewsOf(shard.pipeline), flow });
   }
 
   /** From `after` on, or from now; ends with the signal. */
@@ -281,12 +282,20 @@ export class Coordinator {
     return this.#lead().view(name);
   }
 
-  /** Brings lines up through the driver. They end with `close`. */
-  async startLines(name: string, lines: number): Promise<void> {
+  /**
+   * Holds so many lines, as far as the quotas allow; without a number, as many as the manifest’s `scaling` asks for. They end with
+   * `stopLines` or `close`. Throws PDL_QUOTA where not even one may be there.
+   */
+  async startLines(name: string, lines?: number): ReturnType<FlowDesk['manage']> {
     const { pipeline } = await this.#pipelines.get(name);
-    if (this.#driver === undefined) throw new PodlineError('PDL_USAGE', 'this coordinator has no driver that could start lines');
     this.#startedLines = true;
-    await this.#driver.start(pipeline, lines);
+    return this.#flow.manage(pipeline, lines);
+  }
+
+  /** Ends all lines; nobody starts them again. Idempotent. */
+  async stopLines(): Promise<void> {
+    await this.#flow.close();
+    await this.#driver?.stop();
   }
 
   /** The line will not come back: its shards may go to others at once. */
@@ -345,7 +354,8 @@ export class Coordinator {
   /** Ends the lines that it started, answers who waits, and lets go. Idempotent. */
   close(): Promise<void> {
     this.#closed ??= (async () => {
-      if (this.#startedLines) await this.#driver?.stop();
+      if (this.#startedLines) await this.stopLines();
+      else await this.#flow.close();
       this.#desk.waiters.close();
       this.#streams.close();
       for (const unsubscribe of this.#unsubscribe) unsubscribe();
@@ -363,7 +373,9 @@ export class Coordinator {
   async #pipelineView({ pipeline, paused, appliedAt }: PipelineRecord, whole: boolean): Promise<PipelineView> {
     const { name, revision } = pipeline;
     const counts = await this.#journal.counts(name);
-    return { name, revision, paused, counts, lines: this.#desk.liveCount(name), appliedAt, ...(whole ? { pipeline } : {}) };
+    const view = { name, revision, paused, counts, lines: this.#desk.liveCount(name), appliedAt };
+    if (!whole) return view;
+    return { ...view, flow: this.#flow.view(name), pace: await this.#flow.pace(pipeline), pipeline };
   }
 
   async #setPaused(name: string, paused: boolean): Promise<Changed> {
@@ -386,18 +398,10 @@ export class Coordinator {
   async #doWhatIsDue(stalled: boolean): Promise<number | undefined> {
     if (!this.leader.leads) return undefined;
     const leasesMs = await this.#desk.tick(this.#clock.nowMs(), stalled);
-    for (
-      let due = await this.#journal.nextDueMs();
-      due !== undefined && due <= this.#now().ms;
-      due = await this.#journal.nextDueMs()
-    ) {
-      const { stopped, woken, more } = await this.#journal.advance(this.#now(), advanceMax);
-      for (const shardId of stopped) this.#desk.forget(shardId);
-      for (const pipeline of woken) void this.#desk.waiters.wake(pipeline);
-      if (!more) break;
-    }
-    const due = await this.#journal.nextDueMs();
-    const journalMs = due === undefined ? undefined : due - this.#offsetMs;
+    const { stopped, woken, nextMs } = await advanceAll(this.#journal, () => this.#now());
+    for (const shardId of stopped) this.#desk.forget(shardId);
+    for (const pipeline of woken) void this.#desk.waiters.wake(pipeline);
+    const journalMs = nextMs === undefined ? undefined : nextMs - this.#offsetMs;
     if (leasesMs === undefined || journalMs === undefined) return leasesMs ?? journalMs;
     return Math.min(leasesMs, journalMs);
   }

@@ -1,6 +1,7 @@
 /** Why a shard is where it is, in words: a pure function of what the coordinator knows. */
 import type { Shard } from '../contracts/shard.js';
-import type { Explanation, LineView } from '../contracts/views.js';
+import { defaultGroup } from '../line/groups.js';
+import type { Explanation, FlowView, LineView } from '../contracts/views.js';
 
 export interface Circumstances {
   paused: boolean;
@@ -8,12 +9,16 @@ export interface Circumstances {
   lines: readonly LineView[];
   /** Shards of the pipeline that wait, this one among them. */
   waiting: number;
+  /** How many lines there may be, where somebody scales them. */
+  flow?: FlowView | undefined;
 }
 
-export function explain(shard: Shard, { paused, lines, waiting }: Circumstances): Explanation {
+export function explain(shard: Shard, { paused, lines: all, waiting, flow }: Circumstances): Explanation {
   const because: string[] = [];
   let advice: string | undefined;
+  const lines = all.filter((line) => line.group === shard.group);
   const live = lines.filter((line) => line.state === 'active');
+  const ofGroup = shard.group === defaultGroup ? 'its pipeline' : `its group ${shard.group}`;
   switch (shard.state) {
     case 'pending':
       if (paused) {
@@ -25,12 +30,14 @@ export function explain(shard: Shard, { paused, lines, waiting }: Circumstances)
       if (live.length === 0) {
         because.push(
           lines.length === 0
-            ? 'There is no line for its pipeline.'
-            : `None of its pipeline's ${String(lines.length)} lines takes work: ${lines.map((line) => `${line.line} is ${line.state}`).join(', ')}.`,
+            ? `There is no line for ${ofGroup}${flow === undefined ? '' : `: W_max is ${String(flow.linesMax)} ${flow.because}`}.`
+            : `None of the ${String(lines.length)} lines of ${ofGroup} takes work: ${lines.map((line) => `${line.line} is ${line.state}`).join(', ')}.`,
         );
         advice ??= 'Start a line; the shard waits for it.';
       } else if (because.length === 0) {
         because.push(`It waits for one of ${String(live.length)} lines; ${String(waiting)} shards of its pipeline wait.`);
+        const more = whyNoMore(flow, shard.group);
+        if (more !== undefined) because.push(more);
         for (const line of live) if (line.waiting !== undefined) because.push(`Line ${line.line}: ${line.waiting}.`);
       }
       if (shard.error !== undefined) because.push(`It failed before with ${shard.error.code}: ${shard.error.message}`);
@@ -76,6 +83,14 @@ export function explain(shard: Shard, { paused, lines, waiting }: Circumstances)
       break;
   }
   return { shardId: shard.id, state: shard.state, because, ...(advice === undefined ? {} : { advice }) };
+}
+
+/** Undefined where more lines could come, or none are wanted. */
+function whyNoMore(flow: FlowView | undefined, name: string): string | undefined {
+  const group = flow?.groups.find((one) => one.group === name);
+  if (flow === undefined || group === undefined || group.wanted < group.ceiling) return undefined;
+  const shared = group.ceiling < flow.linesMax ? `, of which ${String(group.ceiling)} are its fair share` : '';
+  return `No further line: W_max is ${String(flow.linesMax)}${shared}, ${flow.because}.`;
 }
 
 const times = (count: number): string => (count === 1 ? 'once' : `${String(count)} times`);

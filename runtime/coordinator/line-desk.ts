@@ -57,8 +57,9 @@ export interface LineDeskParts {
   arm: (atMs: number) => void;
 }
 
-/** A function, because a signal changes while one waits, which a compiler does not see. */
+/** Functions, because both change while one waits, which a compiler does not see. */
 const isAborted = (signal: AbortSignal | undefined): boolean => signal?.aborted === true;
+const isDraining = (line: Line): boolean => line.draining;
 
 /** A silent line is forgotten after so many lease times; it says hello when it comes back. */
 const forgottenAfterTtls = 20;
@@ -372,7 +373,7 @@ export class LineDesk {
     for (const { shardId, epoch } of leases)
       this.#leases.hold({ shardId, epoch, pipeline, line: line.name, instance, deadlineMs });
     this.parts.arm((await this.parts.pipeline(pipeline)).rules.timeLimits.runningMs === undefined ? deadlineMs : 0);
-    if (isAborted(signal) || this.#lines.find(line.name)?.hello.instance !== instance) {
+    if (isAborted(signal) || isDraining(line) || this.#lines.find(line.name)?.hello.instance !== instance) {
       await this.takeBack(line.name, leases).catch((thrown: unknown) => {
         if (!isPodlineError(thrown, 'PDL_LEASE_LOST')) throw thrown;
       });

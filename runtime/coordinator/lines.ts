@@ -128,6 +128,7 @@ export function viewOf(line: Line, leases: readonly HeldLease[], nowMs: number):
       };
     }),
     ...(heartbeat === undefined ? {} : { scratch: heartbeat.scratch }),
+    ...(heartbeat?.usage === undefined ? {} : { usage: heartbeat.usage }),
     ...(heartbeat?.waiting === undefined ? {} : { waiting: heartbeat.waiting }),
   };
 }

@@ -14,6 +14,13 @@ export interface SortedSubmissions {
   answers: SubmitAnswer[];
 }
 
+/** Throws PDL_REQUEST_INVALID. */
+export function checkBatch(count: number, max: number): void {
+  if (count <= max) return;
+  const message = `${String(count)} submissions at once; at most ${String(max)}`;
+  throw new PodlineError('PDL_REQUEST_INVALID', message, { hint: 'Send them as a stream of NDJSON.' });
+}
+
 export function sortSubmissions(pipeline: Pipeline, submissions: readonly Submission[], keyBytesMax: number): SortedSubmissions {
   const sorted: SortedSubmissions = { shards: [], places: [], answers: [] };
   submissions.forEach((submission, place) => {

@@ -10,6 +10,7 @@
  */
 import { join } from 'node:path';
 import { env } from '../contracts/env.js';
+import { limits } from '../contracts/limits.js';
 import { entryPath, staticShimPath } from '../platform/entries.js';
 import type { Logger } from '../platform/logger.js';
 import { ManagedProcess, type ProcessExit } from './managed-process.js';
@@ -18,6 +19,7 @@ import type { Places } from './places.js';
 export interface LocalLineOptions {
   line: string;
   pipeline: string;
+  group: string;
   slots: number;
   gracePeriodMs: number;
   coordinatorUrl: string;
@@ -62,6 +64,7 @@ export class LocalLine {
       [env.coordinatorUrl]: options.coordinatorUrl,
       [env.token]: options.token,
       [env.pipeline]: options.pipeline,
+      [env.group]: options.group,
       [env.node]: 'local',
       [env.slots]: String(options.slots),
       [env.ssdDir]: options.places.ssdDir,
@@ -113,11 +116,11 @@ export class LocalLine {
     return all.flatMap(([role, process]) => (process?.pid === undefined ? [] : [{ line: this.line, role, pid: process.pid }]));
   }
 
-  /** Ends every process of the line; the agent first, so that it gives its leases back. May be called twice. */
-  async end(): Promise<void> {
+  /** Ends every process of the line; the agent first, so that it gives its leases back, for which it has `graceMs`. May be called twice. */
+  async end(graceMs: number = limits.terminationGraceMs): Promise<void> {
     this.#ended = true;
     this.#wake();
-    await this.#agent.end();
+    await this.#agent.end(graceMs);
     await Promise.all(
       this.#slots.map(async (slot) => {
         await slot.process?.end();

@@ -65,6 +65,21 @@ export class Coordinator {
     }
   }
 
+  /** The line was ended. */
+  leave(line: string): void {
+    this.#lines.delete(line);
+    this.#pending.forgetLine(line);
+    this.#waiters = this.#waiters.filter((waiter) => waiter.line !== line);
+  }
+
+  get queued(): number {
+    return this.#pending.size;
+  }
+
+  runningOn(line: string): SimulatedShard[] {
+    return [...this.shards.values()].filter((shard) => shard.state === 'running' && shard.line === line);
+  }
+
   /** Renews; answers with the shards that the line no longer has. */
   heartbeat(line: string, instance: string, held: readonly { id: string; epoch: number }[]): string[] {
     const known = this.#lines.get(line);

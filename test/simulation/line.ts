@@ -190,6 +190,12 @@ export class SimulatedLine {
     });
   }
 
+  /** Its processes are ended, for good. */
+  end(): void {
+    this.#restart();
+    for (const container of this.#containers) if (container !== undefined) container.dead = true;
+  }
+
   handle(event: LineEvent): void {
     if (!this.#isUp) return;
     const effects = step(this.heart, event, this.#clock.nowMs);

@@ -17,6 +17,7 @@ import { splitInput } from '../../sources/split.js';
 import { createLogger } from '../../telemetry/logger.js';
 import { startEmbedded, type Embedded } from '../embedded.js';
 import { command, fromHere } from '../hints.js';
+import { startLines } from '../start-lines.js';
 import { exitCodes, type RunIo } from '../io.js';
 import { checkSameShard } from '../same-shard.js';
 import { describeSummary, SummaryBuilder, type RunSummary } from '../summary.js';
@@ -69,7 +70,7 @@ export async function run(file: string, options: RunOptions, io: RunIo): Promise
     await takeUp(embedded, name, options);
     await submitAll(embedded, manifest, { baseDir, parameters });
     if (!options.json) await sayStart(embedded, applied, options.lines, io);
-    await embedded.driver.start(applied, options.lines);
+    await startLines(embedded, applied.name, options.lines, io);
     await embedded.coordinator.releaseAbsent(embedded.driver.lineNames);
     const view = options.json ? 'none' : io.err.isTTY ? 'live' : 'plain';
     const counts = await watchUntilDone({
@@ -79,7 +80,7 @@ export async function run(file: string, options: RunOptions, io: RunIo): Promise
       view,
       out: io.err,
       after,
-      settle: () => embedded.driver.stop(),
+      settle: () => embedded.coordinator.stopLines(),
     });
     if (io.signal.aborted) await stopping(embedded, io);
     const summary = await summarise(embedded, applied.name, performance.now() - startedMs, io.signal.aborted);
@@ -205,7 +206,7 @@ async function sayStart({ client, places }: Embedded, pipeline: Pipeline, lines:
 
 async function stopping(embedded: Embedded, io: RunIo): Promise<void> {
   io.err.write('\nstopping: what is committed is checkpointed …\n');
-  await embedded.driver.stop();
+  await embedded.coordinator.stopLines();
 }
 
 /** What a run was given must be given again to go on with it. */

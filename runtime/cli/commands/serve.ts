@@ -4,12 +4,14 @@ import { resolvePipeline } from '../../config/pipeline.js';
 import { createLogger } from '../../telemetry/logger.js';
 import { startEmbedded } from '../embedded.js';
 import { command, fromHere } from '../hints.js';
+import { startLines } from '../start-lines.js';
 import { exitCodes, type RunIo } from '../io.js';
 import { workDirOf } from './run.js';
 
 export interface ServeOptions {
   workDir?: string | undefined;
-  lines: number;
+  /** `auto`: as many as the manifest’s `scaling` asks for. */
+  lines: number | 'auto';
   port: number;
 }
 
@@ -22,12 +24,12 @@ export async function serve(file: string, options: ServeOptions, io: RunIo): Pro
   try {
     for (const warning of embedded.places.warnings) io.err.write(`warning: ${warning}\n`);
     const resolved = await resolvePipeline(manifest, { baseDir, stagesDir: embedded.places.stagesDir, revision: 0 });
-    const { pipeline } = await embedded.client.applyPipeline(resolved);
-    await embedded.driver.start(pipeline ?? resolved, options.lines);
+    await embedded.client.applyPipeline(resolved);
+    await startLines(embedded, resolved.name, options.lines, io);
     await embedded.coordinator.releaseAbsent(embedded.driver.lineNames);
     io.out.write(`${embedded.url}\n`);
     io.err.write(
-      `pipeline ${resolved.name} on ${String(options.lines)} ${options.lines === 1 ? 'line' : 'lines'}; token in ${fromHere(embedded.places.addressFile)}\n`,
+      `pipeline ${resolved.name} on ${options.lines === 'auto' ? 'as many lines as there is work' : `${String(options.lines)} ${options.lines === 1 ? 'line' : 'lines'}`}; token in ${fromHere(embedded.places.addressFile)}\n`,
     );
     io.err.write(`submit with:  ${command('submit', resolved.name, '--work-dir', fromHere(workDir), '--input', 'FILE')}\n`);
     io.err.write('Ctrl-C ends it\n');

@@ -1,0 +1,28 @@
+/** What a coordinator is made of. */
+import type { Autoscaler, Capacity } from '../contracts/capacity.js';
+import type { LineDriver } from '../contracts/driver.js';
+import type { limits } from '../contracts/limits.js';
+import type { CoordinatorMetrics } from '../contracts/telemetry.js';
+import type { Journal } from '../journal/journal.js';
+import type { Clock } from '../platform/clock.js';
+import type { Logger } from '../platform/logger.js';
+
+export type CoordinatorLimits = { [name in keyof typeof limits]: number };
+
+export interface CoordinatorOptions {
+  journal: Journal;
+  /** Without one, lines bring themselves up and swaps are refused. */
+  driver?: LineDriver | undefined;
+  /** What there is for lines; without it, nothing bounds them. */
+  capacity?: Capacity | undefined;
+  /** Scales lines in the place of the coordinator, up to the ceilings that it is told. */
+  autoscaler?: Autoscaler | undefined;
+  /** Of a line, where its pipeline does not say. */
+  cores?: number | undefined;
+  clock?: Clock | undefined;
+  logger?: Logger | undefined;
+  metrics?: CoordinatorMetrics | undefined;
+  limits?: Partial<CoordinatorLimits> | undefined;
+  /** It begins as a standby; `lead` makes it the leader. */
+  standby?: boolean | undefined;
+}

@@ -1,0 +1,51 @@
+/**
+ * What a laptop has for lines: its cores and its memory, shared by all pipelines.
+ *
+ * A line counts with what its manifest says that it takes (`spec.resources`). Where the manifest says nothing, lines take what is
+ * there and are not bounded by the machine; only a resource that the pipeline's own quota names must have a number then,
+ * and gets an estimate.
+ */
+import type { Amount, Capacity, LineCost, Quota } from '../contracts/capacity.js';
+import type { Pipeline } from '../contracts/manifest.js';
+import { slotsOf } from '../line/concurrency.js';
+import { parseAmount, parseAmounts } from '../line/quantity.js';
+
+export interface Machine {
+  cores: number;
+  memoryBytes: number;
+}
+
+/** Of a stage that does not say what it takes. */
+const stageMemory = parseAmount('512Mi');
+
+export function machineCapacity({ cores, memoryBytes }: Machine): Capacity {
+  const quota: Quota = { name: 'this machine', hard: parseAmounts({ cpu: cores, memory: memoryBytes }), usedByOthers: {} };
+  return {
+    costOf: (pipeline) => costOf(pipeline, cores),
+    quotas: () => [quota],
+    subscribe: () => () => undefined,
+  };
+}
+
+function costOf(pipeline: Pipeline, cores: number): LineCost {
+  const { resources, quota } = pipeline.spec;
+  const perLine: Record<string, Amount> = parseAmounts(resources.devices ?? {});
+  if (resources.cpu !== undefined) perLine['cpu'] = parseAmount(resources.cpu);
+  else if (quota['cpu'] !== undefined) perLine['cpu'] = parseAmount(cores);
+  if (resources.memory !== undefined) perLine['memory'] = parseAmount(resources.memory);
+  else if (quota['memory'] !== undefined) perLine['memory'] = memoryOf(pipeline, cores);
+  const { devices = {} } = resources;
+  const without = Object.keys(devices).filter((name) => quota[name] === undefined);
+  const refusals = without.map((name) => `a line takes ${name}, and the pipeline’s quota does not say how many there are`);
+  return { perLine, refusals };
+}
+
+/** The scratch, and as many of the greatest stages as there are slots. */
+function memoryOf(pipeline: Pipeline, cores: number): Amount {
+  const { scratch } = pipeline.spec;
+  const stages = pipeline.stages.map(({ resources }) =>
+    resources.memory === undefined ? stageMemory : parseAmount(resources.memory),
+  );
+  const greatest = stages.toSorted((a, b) => (a < b ? 1 : -1)).slice(0, slotsOf(pipeline, cores));
+  return greatest.reduce((sum, bytes) => sum + bytes, scratch.medium === 'Memory' ? parseAmount(scratch.size) : 0n);
+}
