@@ -10,6 +10,7 @@
  *  3. Time goes on from where the journal's clock stood; while no coordinator runs, no time limit runs.
  *  4. Who starts something stops it: lines that were started through it end with `close`; the journal and the driver are the caller's.
  */
+import type { Allowed } from '../contracts/access.js';
 import type { DriverEvent, LineDriver } from '../contracts/driver.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { PodlineEvent } from '../contracts/events.js';
@@ -27,9 +28,10 @@ import { EventStreams } from './event-stream.js';
 import { explain } from './explain.js';
 import { LineDesk, type HeartbeatAnswer, type LeaseAnswer, type LeaseRequest, type LineWelcome } from './line-desk.js';
 import { gaugesOf } from './gauges.js';
-import { rulesOf } from './rules.js';
+import { requireStage, rulesOf } from './rules.js';
 import { defaultGroup } from '../line/groups.js';
-import { answerOf, sortSubmissions } from './submissions.js';
+import { listShards } from './shard-list.js';
+import { answerOf, sortSubmissions, withinAllowed } from './submissions.js';
 import { Timekeeper } from './timekeeper.js';
 
 export type { LeaseAnswer, LeaseRequest } from './line-desk.js';
@@ -43,6 +45,8 @@ export interface CoordinatorOptions {
   logger?: Logger | undefined;
   metrics?: CoordinatorMetrics | undefined;
   limits?: Partial<CoordinatorLimits> | undefined;
+  /** Where sources and results of shards may lie; everywhere without it. */
+  allowed?: Allowed | undefined;
 }
 
 /** Timers of the journal that one transition carries out. */
@@ -62,6 +66,7 @@ export class Coordinator {
   readonly #logger: Logger;
   readonly #metrics: CoordinatorMetrics;
   readonly #driver: LineDriver | undefined;
+  readonly #allowed: Allowed | undefined;
   readonly #desk: LineDesk;
   readonly #streams: EventStreams;
   readonly #records = new Map<string, PipelineRecord>();
@@ -80,6 +85,7 @@ export class Coordinator {
     this.#logger = options.logger ?? silentLogger;
     this.#metrics = options.metrics ?? noMetrics;
     this.#driver = options.driver;
+    this.#allowed = options.allowed;
     this.#offsetMs = journalMs - this.#clock.nowMs();
     this.#streams = new EventStreams(this.#journal, this.limits.eventStreamsMax);
     this.#timekeeper = new Timekeeper({
@@ -96,6 +102,7 @@ export class Coordinator {
       logger: this.#logger,
       metrics: this.#metrics,
       bounds: this.limits,
+      allowed: options.allowed,
       now: () => this.#now(),
       pipeline: (name) => this.#record(name),
       arm: (atMs) => {
@@ -162,7 +169,8 @@ export class Coordinator {
         { hint: 'Send them as a stream of NDJSON.' },
       );
     }
-    const { shards, places, answers } = sortSubmissions(pipeline, submissions, this.limits.keyBytesMax);
+    const sorted = sortSubmissions(pipeline, submissions, this.limits.keyBytesMax);
+    const { shards, places, answers } = this.#allowed === undefined ? sorted : await withinAllowed(sorted, this.#allowed);
     const outcomes = shards.length === 0 ? [] : await this.#journal.submit(name, shards, this.#now());
     outcomes.forEach((outcome, index) => {
       answers[places[index] ?? 0] = answerOf(name, shards[index]?.key ?? '', outcome);
@@ -191,14 +199,9 @@ export class Coordinator {
   }
 
   /** In the order of submission, without reports, a page at a time. */
-  async list(name: string, { state, cursor, max }: ListRequest = {}): Promise<ShardPage> {
+  async list(name: string, request: ListRequest = {}): Promise<ShardPage> {
     await this.#record(name);
-    return this.#journal.list({
-      pipeline: name,
-      max: Math.min(max ?? this.limits.listPageMax, this.limits.listPageMax),
-      ...(state === undefined ? {} : { state }),
-      ...(cursor === undefined ? {} : { cursor }),
-    });
+    return listShards(this.#journal, name, request, this.limits.listPageMax);
   }
 
   /** Pending or running → cancelled. Throws PDL_SHARD_STATE. */
@@ -214,14 +217,7 @@ export class Coordinator {
   /** Back into the queue, to run `stage` and what follows it again. Throws PDL_SHARD_STATE while it runs. */
   async resumeFrom(shardId: string, stage: string): Promise<Shard> {
     const { pipeline } = await this.#record((await this.get(shardId)).pipeline);
-    const stages = ['input', ...pipeline.stages.map((known) => known.name)];
-    if (!stages.includes(stage)) {
-      const close = nearest(stage, stages);
-      throw new PodlineError('PDL_REQUEST_INVALID', `pipeline ${pipeline.name} has no stage ${stage}`, {
-        place: 'stage',
-        hint: close === undefined ? `Its stages are ${stages.join(', ')}.` : `Did you mean ${close}?`,
-      });
-    }
+    requireStage(pipeline, stage);
     return this.#change(shardId, (now) => this.#journal.resume(shardId, stage, now));
   }
 

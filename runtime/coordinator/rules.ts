@@ -65,6 +65,17 @@ function checkGroup(pipeline: Pipeline, group: string | undefined): string | und
   });
 }
 
+/** Throws PDL_REQUEST_INVALID unless the pipeline has the stage, or it is its input. */
+export function requireStage(pipeline: Pipeline, stage: string): void {
+  const stages = ['input', ...pipeline.stages.map(({ name }) => name)];
+  if (stages.includes(stage)) return;
+  const close = nearest(stage, stages);
+  throw new PodlineError('PDL_REQUEST_INVALID', `pipeline ${pipeline.name} has no stage ${stage}`, {
+    place: 'stage',
+    hint: close === undefined ? `Its stages are ${stages.join(', ')}.` : `Did you mean ${close}?`,
+  });
+}
+
 /** A submission as the journal takes it: parameters checked, result directory absolute. Throws PDL_PARAMETER_INVALID or PDL_REQUEST_INVALID. */
 export function toNewShard(pipeline: Pipeline, submission: Submission, keyBytesMax: number): NewShard {
   if (submission.key.includes('\0') || Buffer.byteLength(submission.key) > keyBytesMax) {
