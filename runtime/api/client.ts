@@ -9,14 +9,14 @@ import { PodlineError } from '../contracts/errors.js';
 import type { PodlineEvent } from '../contracts/events.js';
 import { limits } from '../contracts/limits.js';
 import type { Pipeline } from '../contracts/manifest.js';
-import type { Shard, SubmitAnswer } from '../contracts/shard.js';
+import type { Replay, Replayed, Shard, ShardResult, SubmitAnswer } from '../contracts/shard.js';
 import type { Counts, EventQuery, Explanation, LineView, ListRequest, PipelineView, ShardPage } from '../contracts/views.js';
 import type { Coordinator } from './handlers.js';
 import type { CallerOptions } from './http-caller.js';
 import type { RouteInput } from './routes.js';
-import { HttpTransport, LocalTransport, type SubmissionInput, type Transport } from './transport.js';
+import { HttpTransport, LocalTransport, type RequestInput, type SubmissionInput, type Transport } from './transport.js';
 
-export type { SubmissionInput } from './transport.js';
+export type { RequestInput, SubmissionInput } from './transport.js';
 export type { EventQuery, ListRequest } from '../contracts/views.js';
 
 const isEnded = (shard: Shard): boolean => shard.state === 'completed' || shard.state === 'failed' || shard.state === 'cancelled';
@@ -74,6 +74,16 @@ export class PodlineClient {
     return this.#transport.call('submit', { params: { name }, body: submission });
   }
 
+  /** In simple words: a task (the name of a pipeline), a payload and a result directory. Throws what it is rejected with. */
+  request(request: RequestInput): Promise<SubmitAnswer> {
+    return this.#transport.call('request', { body: request });
+  }
+
+  /** The JSON Schema of what the pipeline takes as a submission. */
+  inputSchema(name: string): Promise<Record<string, unknown>> {
+    return this.#transport.call('inputSchema', { params: { name } });
+  }
+
   /** Several in one transaction, at most `limits.submitBatchMax`; one answer each, in order. */
   async submitAll(name: string, submissions: readonly SubmissionInput[]): Promise<SubmitAnswer[]> {
     return (await this.#transport.call('submitAll', { params: { name }, body: { submissions: [...submissions] } })).answers;
@@ -120,6 +130,30 @@ export class PodlineClient {
   /** Throws PDL_SHARD_STATE unless it failed or was cancelled. */
   retry(id: string): Promise<Shard> {
     return this.#transport.call('retry', { params: { id } });
+  }
+
+  /** A page of the shards that failed for good, each with its error and log tail. */
+  deadLetters(name: string, query: Omit<ListRequest, 'state'> = {}): Promise<ShardPage> {
+    return this.#transport.call('deadLetters', { params: { name }, query });
+  }
+
+  /** Dead letters go back into the queue: those that are named, or all that fit; at most 1,000 a call. */
+  replay(name: string, which: Replay = {}): Promise<Replayed> {
+    return this.#transport.call('replay', { params: { name }, body: which });
+  }
+
+  /** The files of its result. Throws PDL_RESULT_MISSING until it is completed. */
+  result(id: string): Promise<ShardResult> {
+    return this.#transport.call('result', { params: { id } });
+  }
+
+  /** The content of a file of its result in pieces; `[from, to)` in bytes. Throws PDL_RESULT_MISSING. */
+  resultFile(
+    id: string,
+    file: string,
+    range?: { from: number; to?: number | undefined },
+  ): AsyncGenerator<Uint8Array, void, undefined> {
+    return this.#transport.resultFile(id, file, range);
   }
 
   /** Runs `stage` and what follows it again. Throws PDL_SHARD_STATE while it runs. */

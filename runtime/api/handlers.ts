@@ -1,7 +1,13 @@
 /** What stands behind each route: the same functions for calls in process and over HTTP. */
 import { z } from 'zod';
 import { PodlineError } from '../contracts/errors.js';
+import type { Pipeline } from '../contracts/manifest.js';
+import type { Submission } from '../contracts/shard.js';
 import type { Coordinator } from '../coordinator/coordinator.js';
+import { replay } from './dead-letters.js';
+import { inputSchemaOf } from './input-schema.js';
+import { resultOf } from './result-files.js';
+import { toSubmission } from './simple-request.js';
 import { routes, type RouteName, type RouteRequest, type RouteResponse } from './routes.js';
 
 export type { Coordinator } from '../coordinator/coordinator.js';
@@ -26,21 +32,25 @@ const handlers: Handlers = {
   resume: (coordinator, { params }) => coordinator.resume(params.name),
   progress: (coordinator, { params }) => coordinator.progress(params.name),
 
-  submit: async (coordinator, { params, body }) => {
-    const [answer] = await coordinator.submit(params.name, [body]);
-    if (answer === undefined) throw new PodlineError('PDL_INTERNAL', 'a submission got no answer');
-    if (answer.outcome === 'rejected') throw PodlineError.fromWire(answer.error);
-    return answer;
-  },
+  inputSchema: async (coordinator, { params }) => inputSchemaOf(await pipelineOf(coordinator, params.name)),
+
+  request: async (coordinator, { body }) =>
+    submitOne(coordinator, body.task, toSubmission(body, await pipelineOf(coordinator, body.task))),
+  submit: (coordinator, { params, body }) => submitOne(coordinator, params.name, body),
   submitAll: async (coordinator, { params, body }) => ({ answers: await coordinator.submit(params.name, body.submissions) }),
   list: (coordinator, { params, query }) => coordinator.list(params.name, query),
   getByKey: (coordinator, { params, query }) => coordinator.getByKey(params.name, query.key),
+
+  deadLetters: (coordinator, { params, query }) => coordinator.list(params.name, { ...query, state: 'failed' }),
+  replay: (coordinator, { params, body }) => replay(coordinator, params.name, body),
 
   get: (coordinator, { params }) => coordinator.get(params.id),
   explain: (coordinator, { params }) => coordinator.explain(params.id),
   cancel: (coordinator, { params }) => coordinator.cancel(params.id),
   retry: (coordinator, { params }) => coordinator.retry(params.id),
   resumeFrom: (coordinator, { params, body }) => coordinator.resumeFrom(params.id, body.stage),
+
+  result: async (coordinator, { params }) => resultOf(await coordinator.get(params.id)),
 
   lastEvent: async (coordinator) => ({ id: await coordinator.lastEventId() }),
 
@@ -55,6 +65,19 @@ const handlers: Handlers = {
   fail: async (coordinator, { params, body }) => done(coordinator.fail(params.line, body)),
   requestSwap: async (coordinator, { params, body }) => done(coordinator.requestSwap(params.line, body)),
 };
+
+async function pipelineOf(coordinator: Coordinator, name: string): Promise<Pipeline> {
+  const { pipeline } = await coordinator.pipeline(name);
+  if (pipeline === undefined) throw new PodlineError('PDL_INTERNAL', `the view of pipeline ${name} is without it`);
+  return pipeline;
+}
+
+async function submitOne(coordinator: Coordinator, pipeline: string, submission: Submission): Promise<RouteResponse<'submit'>> {
+  const [answer] = await coordinator.submit(pipeline, [submission]);
+  if (answer === undefined) throw new PodlineError('PDL_INTERNAL', 'a submission got no answer');
+  if (answer.outcome === 'rejected') throw PodlineError.fromWire(answer.error);
+  return answer;
+}
 
 async function done(work: Promise<void>): Promise<Record<string, never>> {
   await work;

@@ -44,6 +44,7 @@ export class LineClient {
   readonly #caller: HttpCaller;
   readonly #logger: Logger;
   #hello: LineHello | undefined;
+  #allowed: LineWelcome['allowed'];
 
   constructor(private readonly options: LineClientOptions) {
     this.#caller = new HttpCaller(options);
@@ -52,10 +53,17 @@ export class LineClient {
 
   async hello(hello: LineHello, signal?: AbortSignal): Promise<LineWelcome> {
     this.#hello = hello;
-    return (await this.#caller.json(
+    const welcome = (await this.#caller.json(
       { method: 'POST', path: this.#path('hello'), body: hello, signal },
       lineWelcomeSchema,
     )) as LineWelcome;
+    this.#allowed = welcome.allowed;
+    return welcome;
+  }
+
+  /** Where sources and results of its shards may lie, as the coordinator last said; everywhere when it is undefined. */
+  get allowed(): LineWelcome['allowed'] {
+    return this.#allowed;
   }
 
   /** Long poll: answers at once when there is work, else after at most `waitMs`. */

@@ -1,142 +1,117 @@
 /**
- * The API over HTTP, on loopback: the table of `routes.ts`, submissions as NDJSON, events as SSE, metrics and health.
+ * The API over HTTP: the table of `routes.ts`, streams (`streams.ts`), the document and its page, health and metrics.
  *
  * Invariants
- *  1. Everything but `/healthz` wants the bearer token, compared in constant time.
+ *  1. What `guard.ts` says of tokens, rates and the audit log holds for every path.
  *  2. Every error is problem+json with a PDL_ code; what the coordinator threw is what a client throws.
- *  3. Bodies are bounded; streams are read no faster than they are worked off.
+ *  3. Bodies, heads, connections and streams are bounded (`bounds.ts`); streams are read no faster than they are worked off.
  *  4. Leases that could not be handed over, because the line went away, are taken back.
  */
-import { createHash, timingSafeEqual } from 'node:crypto';
-import { Readable } from 'node:stream';
-import { fastify, type FastifyReply, type FastifyRequest } from 'fastify';
-import { PodlineError, errorCatalogue, isPodlineError } from '../contracts/errors.js';
-import type { PodlineEvent } from '../contracts/events.js';
-import { limits } from '../contracts/limits.js';
+import { METHODS } from 'node:http';
+import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { operatorGate } from '../access/tokens.js';
+import type { Gate } from '../contracts/access.js';
+import { PodlineError } from '../contracts/errors.js';
 import type { Coordinator, LeaseAnswer } from '../coordinator/coordinator.js';
 import { silentLogger, type Logger } from '../platform/logger.js';
+import { authorize, readable, requireScope, type RawRequest } from './authorize.js';
+import { guardBodies } from './body-guard.js';
+import { defaultBounds, type ServerBounds } from './bounds.js';
+import { boundConnections } from './connections.js';
+import { docsPage } from './docs-page.js';
+import { etagOf, requireRevision } from './etags.js';
+import { callerOf, guard, note } from './guard.js';
 import { handle, parseOrThrow } from './handlers.js';
 import { openApiDocument } from './openapi.js';
-import { eventsQuerySchema, routes, type RouteName } from './routes.js';
-import { ndjsonGroups, answerGroups } from './submit-stream.js';
+import { HttpProblem, endWithProblem, sendProblem, toPodlineError } from './problem.js';
+import { routes, type RouteName } from './routes.js';
+import { Submissions, matches, ndjson, serveEvents, serveResultFiles } from './streams.js';
 
 export interface ApiServerOptions {
   coordinator: Coordinator;
-  token: string;
+  /** One token that may do everything; or a gate. */
+  token?: string | undefined;
+  gate?: Gate | undefined;
   /** 127.0.0.1 without it. */
   host?: string | undefined;
   /** A free one without it. */
   port?: number | undefined;
+  tls?: TlsPair | undefined;
   logger?: Logger | undefined;
   /** What `/metrics` answers. */
   metricsText?: (() => Promise<string>) | undefined;
+  /** Why it does not take requests now; undefined: it does. */
+  whyNotReady?: (() => Promise<string | undefined>) | undefined;
+  bounds?: Partial<ServerBounds> | undefined;
+}
+
+/** PEM. */
+export interface TlsPair {
+  cert: string;
+  key: string;
 }
 
 export interface ApiServer {
-  /** `http://host:port`. */
+  /** `http(s)://host:port`. */
   readonly url: string;
+  /** For connections from now on. Throws where it does not begin with TLS, or the pair is none. */
+  renewTls(pair: TlsPair): void;
   /** Ends streams and long polls, then lets go of the port. Idempotent. */
   close(): Promise<void>;
 }
 
-const ndjson = 'application/x-ndjson';
-/** A comment line this often keeps proxies from cutting a quiet stream off. */
-const sseQuietMs = 15_000;
-
 export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
-  const { coordinator, token } = options;
+  const { coordinator } = options;
   const logger = options.logger ?? silentLogger;
+  const bounds: ServerBounds = { ...defaultBounds, ...options.bounds };
+  const gate = options.gate ?? operatorGate(options.token ?? never('a server without a token or a gate'));
   const ending = new AbortController();
-  const app = fastify({
-    bodyLimit: limits.requestBytesMax,
-    logger: false,
-    forceCloseConnections: true,
-    exposeHeadRoutes: false,
-    routerOptions: { maxParamLength: 512 },
-  });
-
-  const wanted = digest(token);
-  app.addHook('onRequest', async (request) => {
-    if (request.url === '/healthz') return;
-    const given = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1] ?? '';
-    if (!timingSafeEqual(digest(given), wanted))
-      throw new PodlineError(
-        'PDL_UNAUTHORIZED',
-        given === '' ? 'there is no bearer token' : 'the bearer token is not the one of this coordinator',
-      );
-  });
-  app.setErrorHandler((thrown, request, reply) => {
-    const error = toPodlineError(thrown);
-    if (error.code === 'PDL_INTERNAL')
-      logger.error({ url: request.url, err: thrown instanceof Error ? thrown.stack : String(thrown) }, 'a request failed');
-    return sendProblem(reply, error);
-  });
-  app.setNotFoundHandler((request, reply) =>
-    sendProblem(
-      reply,
-      new PodlineError('PDL_REQUEST_INVALID', `there is no ${request.method} ${request.url}`, {
-        hint: 'The paths are in /v1/openapi.json.',
-      }),
-      404,
-    ),
-  );
+  const app = makeApp(options.tls, bounds, logger);
+  boundConnections(app.server, bounds.connectionsMax);
+  guard(app, { gate, bounds, audit: logger, nowMs: () => performance.now() });
+  guardBodies(app, bounds, ndjson);
+  app.removeContentTypeParser('text/plain');
   app.addContentTypeParser(ndjson, (_request, payload, parsed) => {
     parsed(null, payload);
   });
 
+  const parts = { coordinator, gate, bounds, ending: ending.signal };
+  const submissions = new Submissions(parts);
+  let applying: Promise<unknown> = Promise.resolve();
+  const answer = async (name: RouteName, request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
+    const raw = rawOf(name, request);
+    await authorize(callerOf(request), coordinator, name, raw);
+    if (name === 'submit' && isNdjson(request)) return submissions.take(request, reply);
+    if (name === 'lease') return leaseTo(coordinator, raw, reply, ending.signal, logger);
+    if (name === 'applyPipeline') {
+      parseOrThrow(routes.applyPipeline.body, raw.body, 'body');
+      // One after another, so that nothing comes between the look at the revision and the change.
+      const applied = applying.then(async () => {
+        await requireRevision(coordinator, request.headers, raw.params);
+        return handle(coordinator, 'applyPipeline', raw);
+      });
+      applying = applied.catch(() => undefined);
+      return applied;
+    }
+    const result: unknown = await handle(coordinator, name, raw);
+    if (name === 'replay') note(request, { replayed: (result as { replayed: string[] }).replayed.length });
+    if (name === 'pipelines')
+      return { pipelines: await readable(callerOf(request), (result as Listed).pipelines, (view) => view.name) };
+    if (name === 'lines') return { lines: await readable(callerOf(request), (result as Listed).lines, (view) => view.pipeline) };
+    const etag = etagOf(name, result);
+    if (etag === undefined) return result;
+    void reply.header('etag', etag);
+    // A pipeline's ETag is its revision, for If-Match; its counts change without it.
+    return name !== 'pipeline' && matches(request.headers['if-none-match'], etag) ? reply.code(304).send() : result;
+  };
   for (const name of Object.keys(routes) as RouteName[]) {
     const { method, path } = routes[name];
-    app.route({
-      method,
-      url: path.replaceAll(/\{(\w+)\}/g, ':$1'),
-      handler: async (request, reply) => {
-        if (name === 'submit' && request.headers['content-type']?.startsWith(ndjson) === true)
-          return takeNdjson(coordinator, request, reply);
-        const raw = { params: request.params, query: request.query, body: request.body };
-        const gone = new AbortController();
-        if (name === 'lease') {
-          const { line } = request.params as { line: string };
-          reply.raw.once('close', () => {
-            gone.abort();
-          });
-          const answer: LeaseAnswer = await handle(coordinator, 'lease', raw, AbortSignal.any([gone.signal, ending.signal]));
-          if (answer.leases.length > 0) takeBackUnlessSent(coordinator, line, answer, reply, logger);
-          return answer;
-        }
-        return handle(coordinator, name, raw);
-      },
-    });
+    app.route({ method, url: path.replaceAll(/\{(\w+)\}/g, ':$1'), handler: (request, reply) => answer(name, request, reply) });
   }
-
-  app.get('/v1/events', async (request, reply) => {
-    const query = parseOrThrow(eventsQuerySchema, request.query, 'query');
-    const last = Number(request.headers['last-event-id']);
-    const gone = new AbortController();
-    reply.raw.once('close', () => {
-      gone.abort();
-    });
-    const after =
-      Number.isSafeInteger(last) && request.headers['last-event-id'] !== undefined
-        ? last
-        : (query.after ?? (await coordinator.lastEventId()));
-    const events = coordinator.events({
-      after,
-      pipeline: query.pipeline,
-      shardId: query.shard,
-      signal: AbortSignal.any([gone.signal, ending.signal]),
-    });
-    void reply
-      .header('content-type', 'text/event-stream; charset=utf-8')
-      .header('cache-control', 'no-store')
-      .header('x-accel-buffering', 'no');
-    return reply.send(Readable.from(sseLines(events), { objectMode: false, highWaterMark: 64 * 1024 }));
-  });
-  app.get('/v1/openapi.json', async () => openApiDocument());
-  app.get('/healthz', async () => ({ status: 'ok' }));
-  app.get('/metrics', async (_request, reply) => {
-    void reply.type('text/plain; version=0.0.4; charset=utf-8');
-    return (await options.metricsText?.()) ?? '';
-  });
+  serveEvents(app, parts);
+  serveResultFiles(app, parts);
+  serveSelf(app, options);
+  refuseOtherMethods(app);
 
   await app.listen({ host: options.host ?? '127.0.0.1', port: options.port ?? 0 });
   const address = app.server.address();
@@ -144,7 +119,11 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;
   let closed: Promise<void> | undefined;
   return {
-    url: `http://${host}:${String(address.port)}`,
+    url: `${options.tls === undefined ? 'http' : 'https'}://${host}:${String(address.port)}`,
+    renewTls: (pair) => {
+      if (!('setSecureContext' in app.server)) throw new PodlineError('PDL_INTERNAL', 'this server has no TLS to renew');
+      (app.server as unknown as { setSecureContext(pair: TlsPair): void }).setSecureContext(pair);
+    },
     close: () => {
       ending.abort();
       return (closed ??= app.close());
@@ -152,60 +131,107 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   };
 }
 
-const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
+interface Listed {
+  pipelines: { name: string }[];
+  lines: { pipeline: string }[];
+}
 
-async function takeNdjson(coordinator: Coordinator, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-  const { name } = parseOrThrow(routes.submit.params, request.params, 'path');
-  const groups = ndjsonGroups(request.body as AsyncIterable<Uint8Array>, limits.submitGroupMax, limits.requestBytesMax);
-  const answers = answerGroups(coordinator, name, groups);
-  // The first group is awaited, so that an unknown pipeline is an error of the request and not of a line.
-  const first = await answers.next();
-  const lines = async function* (): AsyncGenerator<string, void, undefined> {
-    try {
-      if (first.done !== true) yield toNdjson(first.value);
-      for await (const group of answers) yield toNdjson(group);
-    } catch (thrown) {
-      yield toNdjson([{ outcome: 'rejected', error: toPodlineError(thrown).toWire() }]);
-    }
+const never = (what: string): never => {
+  throw new PodlineError('PDL_INTERNAL', what);
+};
+
+function makeApp(tls: TlsPair | undefined, bounds: ServerBounds, logger: Logger): FastifyInstance {
+  const http = {
+    maxHeaderSize: bounds.headerBytesMax,
+    headersTimeout: bounds.headersTimeoutMs,
+    // Of a whole request: a stream of submissions lasts as long as it lasts. Bodies of JSON have a time of their own.
+    requestTimeout: 0,
+    connectionsCheckingInterval: Math.max(100, bounds.headersTimeoutMs / 4),
   };
-  void reply.header('content-type', ndjson);
-  return reply.send(Readable.from(lines(), { objectMode: false, highWaterMark: 64 * 1024 }));
+  const shared = {
+    bodyLimit: bounds.requestBytesMax,
+    logger: false,
+    forceCloseConnections: true,
+    exposeHeadRoutes: false,
+    connectionTimeout: bounds.silenceMs,
+    keepAliveTimeout: bounds.keepAliveMs,
+    // Their own schemas bound them, and the head bounds them all.
+    routerOptions: { maxParamLength: bounds.headerBytesMax },
+    clientErrorHandler: (error: NodeJS.ErrnoException, socket: Parameters<typeof endWithProblem>[0]) => {
+      endWithProblem(socket, problemOfHead(error));
+    },
+    frameworkErrors: (error: unknown, _request: FastifyRequest, reply: FastifyReply) => {
+      void sendProblem(reply, toPodlineError(error));
+    },
+  };
+  const app = (
+    tls === undefined ? fastify({ ...shared, http }) : fastify({ ...shared, https: { ...http, ...tls } })
+  ) as FastifyInstance;
+  app.setErrorHandler((thrown, request, reply) => {
+    const error = toPodlineError(thrown);
+    if (error.code === 'PDL_INTERNAL')
+      logger.error(
+        { path: request.routeOptions.url, err: thrown instanceof Error ? thrown.stack : String(thrown) },
+        'a request failed',
+      );
+    return sendProblem(reply, error);
+  });
+  app.setNotFoundHandler((request, reply) =>
+    sendProblem(
+      reply,
+      new PodlineError('PDL_PATH_UNKNOWN', `there is no ${request.method} ${request.url.split('?', 1)[0] ?? ''}`),
+    ),
+  );
+  return app;
 }
 
-const toNdjson = (values: readonly unknown[]): string => values.map((value) => `${JSON.stringify(value)}\n`).join('');
-
-async function* sseLines(events: AsyncGenerator<PodlineEvent, void, undefined>): AsyncGenerator<string, void, undefined> {
-  yield `retry: 1000\n\n`;
-  let next = events.next();
-  try {
-    for (;;) {
-      let timer: NodeJS.Timeout | undefined;
-      const quiet = new Promise<'quiet'>((resolve) => {
-        timer = setTimeout(resolve, sseQuietMs, 'quiet');
-        timer.unref();
-      });
-      const result = await Promise.race([next, quiet]);
-      clearTimeout(timer);
-      if (result === 'quiet') {
-        yield ': still here\n\n';
-        continue;
-      }
-      if (result.done === true) return;
-      yield `id: ${String(result.value.id)}\nevent: ${result.value.type}\ndata: ${JSON.stringify(result.value)}\n\n`;
-      next = events.next();
-    }
-  } finally {
-    void events.return();
-  }
+function problemOfHead(error: NodeJS.ErrnoException): PodlineError {
+  if (error.code === 'HPE_HEADER_OVERFLOW')
+    return new HttpProblem(
+      'PDL_TOO_LARGE',
+      'the head of the request is too large',
+      { status: 431 },
+      'Send fewer and shorter headers.',
+    );
+  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT')
+    return new PodlineError('PDL_TOO_SLOW', 'the head of the request was not there in time');
+  return new PodlineError('PDL_REQUEST_INVALID', `this is not HTTP: ${error.message}`);
 }
 
-function takeBackUnlessSent(
+const isNdjson = (request: FastifyRequest): boolean => request.headers['content-type']?.startsWith(ndjson) === true;
+
+/** `Idempotency-Key` is the key of a submission that names none: what makes a shard one makes a request one, durably. */
+function rawOf(name: RouteName, request: FastifyRequest): RawRequest {
+  const { params, query, body, headers } = request;
+  const key = headers['idempotency-key'];
+  if (
+    (name === 'submit' || name === 'request') &&
+    typeof key === 'string' &&
+    key !== '' &&
+    isPlain(body) &&
+    body['key'] === undefined
+  )
+    return { params, query, body: { ...body, key } };
+  return { params, query, body };
+}
+
+const isPlain = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+async function leaseTo(
   coordinator: Coordinator,
-  line: string,
-  answer: LeaseAnswer,
+  raw: RawRequest,
   reply: FastifyReply,
+  ending: AbortSignal,
   logger: Logger,
-): void {
+): Promise<LeaseAnswer> {
+  const gone = new AbortController();
+  reply.raw.once('close', () => {
+    gone.abort();
+  });
+  const answer = await handle(coordinator, 'lease', raw, AbortSignal.any([gone.signal, ending]));
+  if (answer.leases.length === 0) return answer;
+  const { line } = raw.params as { line: string };
   let sent = false;
   const giveBack = (): void => {
     if (sent || reply.raw.writableFinished) return;
@@ -219,28 +245,56 @@ function takeBackUnlessSent(
   });
   if (reply.raw.destroyed) giveBack();
   else reply.raw.once('close', giveBack);
+  return answer;
 }
 
-function toPodlineError(thrown: unknown): PodlineError {
-  if (isPodlineError(thrown)) return thrown;
-  const status = (thrown as { statusCode?: unknown }).statusCode;
-  if (typeof status === 'number' && status >= 400 && status < 500) return PodlineError.from(thrown, 'PDL_REQUEST_INVALID');
-  return PodlineError.from(thrown);
+/** What the server says of itself. */
+function serveSelf(app: FastifyInstance, { metricsText, whyNotReady }: ApiServerOptions): void {
+  app.get('/v1/openapi.json', (request, reply) => {
+    const document = openApiDocument();
+    void reply.header('etag', document.etag);
+    if (matches(request.headers['if-none-match'], document.etag)) return reply.code(304).send();
+    return reply.type('application/json').send(document.text);
+  });
+  app.get('/v1/docs', (_request, reply) =>
+    reply.type('text/html; charset=utf-8').header('content-security-policy', docsPage.policy).send(docsPage.html),
+  );
+  app.get('/healthz', async () => ({ status: 'ok' }));
+  app.get('/readyz', async (_request, reply) => {
+    const why = await whyNotReady?.();
+    if (why !== undefined) throw new PodlineError('PDL_UNREACHABLE', why);
+    return reply.send({ status: 'ready' });
+  });
+  app.get('/metrics', async (request, reply) => {
+    await requireScope(callerOf(request), { scope: 'read' });
+    void reply.type('text/plain; version=0.0.4; charset=utf-8');
+    return (await metricsText?.()) ?? '';
+  });
 }
 
-function sendProblem(reply: FastifyReply, error: PodlineError, status: number = errorCatalogue[error.code].status): FastifyReply {
-  const { title } = errorCatalogue[error.code];
-  if (status === 429) void reply.header('retry-after', '1');
-  return reply
-    .code(status)
-    .type('application/problem+json')
-    .send(
-      JSON.stringify({
-        type: `https://podline.dev/errors/${error.code}`,
-        title,
-        status,
-        detail: error.message,
-        ...error.toWire(),
-      }),
-    );
+/** A path that is there, by another method: 405, and which ones there are. */
+function refuseOtherMethods(app: FastifyInstance): void {
+  const methods = METHODS.filter((method) => method !== 'CONNECT');
+  for (const method of methods) if (!app.supportedMethods.includes(method)) app.addHttpMethod(method, { hasBody: false });
+  const paths = new Set([
+    ...Object.values(routes).map(({ path }) => path.replaceAll(/\{(\w+)\}/g, ':$1')),
+    ...['/v1/events', '/v1/shards/:id/result/files/:file', '/v1/openapi.json', '/v1/docs', '/healthz', '/readyz', '/metrics'],
+  ]);
+  for (const url of paths) {
+    const allowed = methods.filter((method) => app.hasRoute({ method: method, url }));
+    app.route({
+      method: methods.filter((method) => !allowed.includes(method)),
+      url,
+      // Before anything is read: the body is nobody's business.
+      onRequest: async (request) => {
+        throw new HttpProblem(
+          'PDL_PATH_UNKNOWN',
+          `there is no ${request.method} here`,
+          { status: 405, headers: { allow: allowed.join(', ') } },
+          `There is ${allowed.join(' and ')}.`,
+        );
+      },
+      handler: () => undefined,
+    });
+  }
 }

@@ -5,6 +5,8 @@
 import { PodlineError } from '../contracts/errors.js';
 import { submissionSchema, type SubmitAnswer } from '../contracts/shard.js';
 import type { Coordinator } from '../coordinator/coordinator.js';
+import { nestingLooksFromBytes, tooDeep } from './body-guard.js';
+import { defaultBounds, nestsDeeperThan } from './bounds.js';
 import { parseOrThrow } from './handlers.js';
 
 /** What does not fit is rejected by itself; the others go on. */
@@ -46,13 +48,23 @@ export async function* ndjsonGroups(
   chunks: AsyncIterable<Uint8Array>,
   groupMax: number,
   lineBytesMax: number,
+  nestingMax: number = defaultBounds.nestingMax,
 ): AsyncGenerator<unknown[], void, undefined> {
   let rest: Buffer = Buffer.alloc(0);
   let number = 0;
+  const tooLong = (): PodlineError =>
+    new PodlineError('PDL_REQUEST_INVALID', `line ${String(number + 1)} is longer than ${String(lineBytesMax)} bytes`, {
+      place: `line ${String(number + 1)}`,
+      hint: 'Give large sources by address instead of inline.',
+    });
   const parse = (line: Buffer): unknown => {
+    if (line.length > lineBytesMax) throw tooLong();
     number += 1;
     try {
-      return JSON.parse(line.toString('utf8'));
+      const value: unknown = JSON.parse(line.toString('utf8'));
+      if (line.length > nestingLooksFromBytes && nestsDeeperThan(value, nestingMax))
+        return tooDeep(`line ${String(number)}`, nestingMax);
+      return value;
     } catch (thrown) {
       return new PodlineError(
         'PDL_REQUEST_INVALID',
@@ -77,12 +89,7 @@ export async function* ndjsonGroups(
     }
     if (group.length > 0) yield group;
     rest = data.subarray(from);
-    if (rest.length > lineBytesMax) {
-      throw new PodlineError('PDL_REQUEST_INVALID', `line ${String(number + 1)} is longer than ${String(lineBytesMax)} bytes`, {
-        place: `line ${String(number + 1)}`,
-        hint: 'Give large sources by address instead of inline.',
-      });
-    }
+    if (rest.length > lineBytesMax) throw tooLong();
   }
   if (!isBlank(rest)) yield [parse(rest)];
 }

@@ -3,10 +3,11 @@ import type { z } from 'zod';
 import { PodlineError } from '../contracts/errors.js';
 import { eventSchema, type PodlineEvent } from '../contracts/events.js';
 import { limits } from '../contracts/limits.js';
-import { submitAnswerSchema, type Submission, type SubmitAnswer } from '../contracts/shard.js';
+import { submitAnswerSchema, type Submission, type SubmitAnswer, type requestSchema } from '../contracts/shard.js';
 import type { EventQuery } from '../contracts/views.js';
 import { handle, parseOrThrow, type Coordinator } from './handlers.js';
 import { HttpCaller, errorOf, isElsewhere, unreachable, type CallerOptions } from './http-caller.js';
+import { openResultFile } from './result-files.js';
 import { routes, type RouteInput, type RouteName, type RouteResponse } from './routes.js';
 import { answerGroups, ndjsonGroups } from './submit-stream.js';
 
@@ -17,11 +18,19 @@ export interface Transport {
     submissions: AsyncIterable<SubmissionInput> | Iterable<SubmissionInput>,
   ): AsyncGenerator<SubmitAnswer, void, undefined>;
   events(query: EventQuery): AsyncGenerator<PodlineEvent, void, undefined>;
+  resultFile(id: string, file: string, range: FileRange | undefined): AsyncGenerator<Uint8Array, void, undefined>;
   isAlive(): Promise<boolean>;
   close(): Promise<void>;
 }
 
+/** Bytes [from, to). */
+export interface FileRange {
+  from: number;
+  to?: number | undefined;
+}
+
 /** As a program writes it: what has a default may be left out. */
+export type RequestInput = z.input<typeof requestSchema>;
 export type SubmissionInput = Pick<Submission, 'key' | 'source'> & Partial<Omit<Submission, 'key' | 'source'>>;
 
 export class LocalTransport implements Transport {
@@ -41,6 +50,12 @@ export class LocalTransport implements Transport {
 
   events(query: EventQuery): AsyncGenerator<PodlineEvent, void, undefined> {
     return this.coordinator.events(query);
+  }
+
+  async *resultFile(id: string, file: string, range: FileRange | undefined): AsyncGenerator<Uint8Array, void, undefined> {
+    const opened = await openResultFile(await this.coordinator.get(id), file, range);
+    if (opened === undefined) throw beyond(file);
+    yield* opened.stream as AsyncIterable<Uint8Array>;
   }
 
   async isAlive(): Promise<boolean> {
@@ -153,6 +168,22 @@ export class HttpTransport implements Transport {
     }
   }
 
+  /** One try for the head; a body that breaks off throws PDL_UNREACHABLE, and may be gone on with by its range. */
+  async *resultFile(id: string, file: string, range: FileRange | undefined): AsyncGenerator<Uint8Array, void, undefined> {
+    const path = `/v1/shards/${encodeURIComponent(id)}/result/files/${encodeURIComponent(file)}`;
+    const stop = new AbortController();
+    const last = range?.to === undefined ? '' : String(range.to - 1);
+    try {
+      const headers: Record<string, string> = range === undefined ? {} : { range: `bytes=${String(range.from)}-${last}` };
+      const response = await this.#caller.open({ method: 'GET', path, lasting: true }, stop.signal, undefined, headers);
+      yield* response.body as AsyncIterable<Uint8Array>;
+    } catch (thrown) {
+      throw thrown instanceof PodlineError ? thrown : unreachable(this.#caller.url, path, thrown);
+    } finally {
+      stop.abort();
+    }
+  }
+
   async isAlive(): Promise<boolean> {
     try {
       await this.#caller.text({ method: 'GET', path: '/v1/events/last', triesMax: 1 });
@@ -166,6 +197,9 @@ export class HttpTransport implements Transport {
     this.#caller.close();
   }
 }
+
+const beyond = (file: string): PodlineError =>
+  new PodlineError('PDL_REQUEST_INVALID', `the range lies beyond the end of ${file}`);
 
 /** The longest event that is read: as long as the longest request, of which it may tell. */
 const sseEventBytesMax = limits.requestBytesMax;

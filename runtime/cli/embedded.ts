@@ -7,6 +7,8 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, rm, rmdir } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
+import { LineTokens, lineSecretBytesMin } from '../access/line-tokens.js';
+import { anyGate, operatorGate } from '../access/tokens.js';
 import { PodlineClient } from '../api/client.js';
 import { startApiServer, type ApiServer } from '../api/server.js';
 import { createCoordinator, type Coordinator } from '../coordinator/coordinator.js';
@@ -62,14 +64,20 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
       await emptyWorkDir(places);
       journal = openLmdbJournal({ dir: places.journalDir });
     }
-    const driver = new LocalDriver({ places, token, logger: options.logger, cores: coresOfMachine() });
+    const lineTokens = new LineTokens(randomBytes(lineSecretBytesMin));
+    const driver = new LocalDriver({
+      places,
+      tokenOf: (pipeline, line) => lineTokens.issue(pipeline, line),
+      logger: options.logger,
+      cores: coresOfMachine(),
+    });
     const metrics = createMetrics();
     const cores = coresOfMachine();
     const capacity = machineCapacity({ cores, memoryBytes: memoryOfMachine() });
     const coordinator = await createCoordinator({ journal, driver, capacity, cores, logger: options.logger, metrics });
     const server = await startApiServer({
       coordinator,
-      token,
+      gate: anyGate([lineTokens, operatorGate(token)]),
       host: '127.0.0.1',
       port: options.port ?? 0,
       metricsText: () => metrics.text(),

@@ -8,6 +8,8 @@ import type { ShardState } from '../contracts/shard.js';
 import { packageRoot } from '../platform/entries.js';
 import type { RunOptions } from './commands/run.js';
 import { exitCodes, type RunIo } from './io.js';
+import { scopes } from '../contracts/access.js';
+import type { TokenOptions } from './commands/token.js';
 import type { ServeOptions } from './commands/serve.js';
 import type { GetOptions, SubmitOptions } from './commands/shards.js';
 
@@ -49,6 +51,7 @@ const states: ShardState[] = ['pending', 'running', 'completed', 'failed', 'canc
 /** What the caller named is not there, not now, or not of the kind that this takes. */
 const useCodes: ReadonlySet<ErrorCode> = new Set([
   'PDL_USAGE',
+  'PDL_CONFIG_INVALID',
   'PDL_RUN_UNFINISHED',
   'PDL_WORKDIR_BUSY',
   'PDL_STAGE_LOAD',
@@ -94,13 +97,31 @@ runLike('resume', 'go on with an unfinished run; or run a stage, and what follow
 program
   .command('serve')
   .description('keep lines and a coordinator running, for shards that are submitted')
-  .argument('<pipeline>', 'manifest of the pipeline')
+  .argument('[pipeline]', 'manifest of the pipeline')
+  .option('--config <file>', 'a coordinator by this configuration instead (docs/server.md)')
   .option('--work-dir <dir>', 'where journal, checkpoints and logs lie (default: .podline/<pipeline>)')
   .option('--lines <n>', 'lines, or `auto`: as many as the manifest’s `scaling` asks for', linesOrAuto, 1)
   .option('--port <n>', 'of the API, on loopback (default: any that is free)', positive)
-  .action(async (file: string, options: Partial<ServeOptions> & Pick<ServeOptions, 'lines'>) => {
-    const { serve } = await import('./commands/serve.js');
-    exitCode = await serve(file, { ...options, port: options.port ?? 0 }, io);
+  .action(
+    async (file: string | undefined, options: Partial<ServeOptions> & Pick<ServeOptions, 'lines'> & { config?: string }) => {
+      const { serve, serveByConfig } = await import('./commands/serve.js');
+      if (file !== undefined && options.config !== undefined)
+        throw new PodlineError('PDL_USAGE', 'serve takes a pipeline or --config, and not both');
+      exitCode =
+        file === undefined
+          ? await serveByConfig(options.config, io)
+          : await serve(file, { ...options, port: options.port ?? 0 }, io);
+    },
+  );
+program
+  .command('token')
+  .description('make a token, and its entry for a token file')
+  .requiredOption('--name <name>', 'who it is for')
+  .addOption(new Option('--scope <scope...>', 'what it may do').choices(scopes).makeOptionMandatory())
+  .option('--pipeline <name...>', 'to which pipelines; `etl-*` for all that begin so', ['*'])
+  .action(async (options: TokenOptions) => {
+    const { token } = await import('./commands/token.js');
+    exitCode = token(options, io);
   });
 program
   .command('submit')

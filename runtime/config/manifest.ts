@@ -112,7 +112,7 @@ interface ParsedYaml {
   locate: (finding: Finding) => Fault;
 }
 
-function parseYaml(text: string, file: string): ParsedYaml {
+export function parseYaml(text: string, file: string): ParsedYaml {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: true });
   const position = (offset: number): { line: number; column: number } => {

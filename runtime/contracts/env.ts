@@ -2,6 +2,8 @@
 export const env = {
   /** Agent: address of the coordinator, `http://host:port`. */
   coordinatorUrl: 'PODLINE_COORDINATOR_URL',
+  /** Coordinator: file of its configuration; single settings are in `contracts/server-config.ts`. */
+  config: 'PODLINE_CONFIG',
   /** Agent, CLI: bearer token, or a file that holds it. */
   token: 'PODLINE_TOKEN',
   tokenFile: 'PODLINE_TOKEN_FILE',

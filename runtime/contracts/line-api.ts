@@ -1,5 +1,6 @@
 /** What a line's agent and the coordinator say to each other over HTTP: under `/v1/lines/{line}/…`. */
 import { z } from 'zod';
+import { allowedSchema } from './access.js';
 import { shardReportSchema, shardResultSchema, shardSourceSchema, wireErrorSchema } from './shard.js';
 
 const shardAtEpoch = z.object({ shardId: z.string(), epoch: z.int() });
@@ -23,6 +24,8 @@ export const lineWelcomeSchema = z.object({
   pipeline: z.unknown(),
   leaseTtlMs: z.number(),
   heartbeatMs: z.number(),
+  /** Where sources may be read from and results written to; everywhere without it. The line sees to it once more. */
+  allowed: allowedSchema.optional(),
 });
 
 /** POST …/leases: long poll; answers at once when there is work, else when there is, or after `waitMs` with none. */

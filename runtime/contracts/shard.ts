@@ -171,6 +171,9 @@ export const submitAnswerSchema = z.discriminatedUnion('outcome', [
 ]);
 export type SubmitAnswer = z.infer<typeof submitAnswerSchema>;
 
+/** What one submission is answered with over HTTP when it was taken; what is rejected is an error. */
+export const submittedSchema = z.discriminatedUnion('outcome', [submitAnswerSchema.options[0], submitAnswerSchema.options[1]]);
+
 /** A submission in simple words (C1). */
 export const requestSchema = z
   .strictObject({
@@ -192,3 +195,20 @@ export const requestSchema = z
   })
   .describe('A request: a task, a payload and a result directory.');
 export type SimpleRequest = z.infer<typeof requestSchema>;
+
+export const replayMax = 1_000;
+export const replaySchema = z
+  .strictObject({
+    ids: z.array(z.string().min(1)).min(1).max(replayMax).optional().describe('These shards.'),
+    code: z.string().optional().describe('Those whose error has this code.'),
+    keyPrefix: z.string().min(1).optional().describe('Those whose key begins so.'),
+    max: z.int().min(1).max(replayMax).default(replayMax).describe('At most so many; ask again for the rest.'),
+  })
+  .describe('Which dead letters to replay; all of the pipeline’s, if nothing is said.');
+export const replayedSchema = z.object({
+  replayed: z.array(z.string()).describe('Ids of the shards that are pending again.'),
+  skipped: z.array(z.object({ id: z.string(), error: wireErrorSchema })).describe('What was named and could not be replayed.'),
+  more: z.boolean().describe('There are more that fit: ask again.'),
+});
+export type Replay = z.input<typeof replaySchema>;
+export type Replayed = z.infer<typeof replayedSchema>;

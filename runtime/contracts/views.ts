@@ -1,7 +1,8 @@
 /** What the API shows besides shards and events: pipelines, lines, explanations. */
 import { z } from 'zod';
 import { pipelineSpecSchema, type Pipeline } from './manifest.js';
-import { shardSchema, shardStates, type ShardState } from './shard.js';
+import { name } from './texts.js';
+import { shardSchema, shardStates, wireErrorSchema, type ShardState } from './shard.js';
 import { heartbeatSchema, shardProgressSchema, slotViewSchema } from './line-api.js';
 
 const count = z.int().nonnegative();
@@ -11,7 +12,7 @@ export type Counts = z.infer<typeof countsSchema>;
 /** A resolved pipeline on the wire; the revision of a PUT is ignored, the coordinator counts it. */
 export const pipelineOnWireSchema = z
   .object({
-    name: z.string().min(1).max(63),
+    name,
     revision: z.int().nonnegative().default(0),
     spec: pipelineSpecSchema,
     stages: z.array(z.looseObject({ name: z.string(), after: z.array(z.string()).min(1), version: z.string() })).min(1),
@@ -110,6 +111,14 @@ export interface ListRequest {
   cursor?: string | undefined;
   /** Shards of a page, at most `limits.listPageMax`. */
   max?: number | undefined;
+  keyPrefix?: string | undefined;
+  /** Of their last error. */
+  code?: string | undefined;
+  /** That holds them, or held them last. */
+  line?: string | undefined;
+  /** ISO 8601; `To` is exclusive. */
+  submittedFrom?: string | undefined;
+  submittedTo?: string | undefined;
 }
 
 export interface EventQuery {
@@ -120,3 +129,11 @@ export interface EventQuery {
   /** Ends the stream. */
   signal?: AbortSignal | undefined;
 }
+
+/** An error over HTTP: problem+json (RFC 9457), and what a PodlineError is made of. */
+export const problemSchema = wireErrorSchema.extend({
+  type: z.string().describe('Names the error; its page is in docs/errors.md.'),
+  title: z.string(),
+  status: z.int(),
+  detail: z.string().describe('The same as `message`.'),
+});

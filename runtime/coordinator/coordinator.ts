@@ -11,6 +11,7 @@
  *  3. Time goes on from where the journal's clock stood; while no coordinator runs, no time limit runs.
  *  4. Who starts something stops it: lines that were started through it end with `close`; the journal and the driver are the caller's.
  */
+import type { Allowed } from '../contracts/access.js';
 import type { LineDriver } from '../contracts/driver.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { PodlineEvent } from '../contracts/events.js';
@@ -34,8 +35,9 @@ import { LineDesk, type HeartbeatAnswer, type LeaseAnswer, type LeaseRequest, ty
 import { gaugesOf } from './gauges.js';
 import type { CoordinatorLimits, CoordinatorOptions } from './options.js';
 import { Pipelines } from './pipelines.js';
-import { checkStage, rulesOf } from './rules.js';
-import { answerOf, checkBatch, sortSubmissions } from './submissions.js';
+import { requireStage, rulesOf } from './rules.js';
+import { listShards } from './shard-list.js';
+import { answerOf, checkBatch, sortSubmissions, withinAllowed } from './submissions.js';
 import { Timekeeper } from './timekeeper.js';
 
 export type { LeaseAnswer, LeaseRequest } from './line-desk.js';
@@ -55,6 +57,7 @@ export class Coordinator {
   readonly #logger: Logger;
   readonly #metrics: CoordinatorMetrics;
   readonly #driver: LineDriver | undefined;
+  readonly #allowed: Allowed | undefined;
   readonly #desk: LineDesk;
   readonly #flow: FlowDesk;
   readonly #streams: EventStreams;
@@ -75,6 +78,7 @@ export class Coordinator {
     this.#logger = options.logger ?? silentLogger;
     this.#metrics = options.metrics ?? noMetrics;
     this.#driver = options.driver;
+    this.#allowed = options.allowed;
     this.#pipelines = new Pipelines(this.#journal, () => this.leader.leads);
     this.#streams = new EventStreams(this.#journal, this.limits.eventStreamsMax);
     this.#timekeeper = new Timekeeper({
@@ -91,6 +95,7 @@ export class Coordinator {
       logger: this.#logger,
       metrics: this.#metrics,
       bounds: this.limits,
+      allowed: options.allowed,
       now: () => this.#now(),
       pipeline: (name) => this.#pipelines.get(name),
       arm: (atMs) => {
@@ -190,7 +195,8 @@ export class Coordinator {
     checkBatch(submissions.length, this.limits.submitBatchMax);
     const refused = await this.#flow.refuse(pipeline, submissions);
     if (refused !== undefined) return refused;
-    const { shards, places, answers } = sortSubmissions(pipeline, submissions, this.limits.keyBytesMax);
+    const sorted = sortSubmissions(pipeline, submissions, this.limits.keyBytesMax);
+    const { shards, places, answers } = this.#allowed === undefined ? sorted : await withinAllowed(sorted, this.#allowed);
     const outcomes = shards.length === 0 ? [] : await this.#journal.submit(name, shards, this.#now());
     outcomes.forEach((outcome, index) => {
       answers[places[index] ?? 0] = answerOf(name, shards[index]?.key ?? '', outcome);
@@ -220,14 +226,9 @@ export class Coordinator {
   }
 
   /** In the order of submission, without reports, a page at a time. */
-  async list(name: string, { state, cursor, max }: ListRequest = {}): Promise<ShardPage> {
+  async list(name: string, request: ListRequest = {}): Promise<ShardPage> {
     await this.#pipelines.get(name);
-    return this.#journal.list({
-      pipeline: name,
-      max: Math.min(max ?? this.limits.listPageMax, this.limits.listPageMax),
-      ...(state === undefined ? {} : { state }),
-      ...(cursor === undefined ? {} : { cursor }),
-    });
+    return listShards(this.#journal, name, request, this.limits.listPageMax);
   }
 
   /** Pending or running → cancelled. Throws PDL_SHARD_STATE. */
@@ -243,7 +244,7 @@ export class Coordinator {
   /** Back into the queue, to run `stage` and what follows it again. Throws PDL_SHARD_STATE while it runs. */
   async resumeFrom(shardId: string, stage: string): Promise<Shard> {
     const { pipeline } = await this.#pipelines.get((await this.get(shardId)).pipeline);
-    checkStage(pipeline, stage);
+    requireStage(pipeline, stage);
     return this.#change(shardId, (now) => this.#journal.resume(shardId, stage, now));
   }
 

@@ -10,6 +10,7 @@
  *  3. A swap is ordered from the driver once per step, however often the line asks.
  *  4. After a stall of the coordinator itself all leases begin anew: its own silence is not the lines'.
  */
+import type { Allowed } from '../contracts/access.js';
 import type { LineDriver } from '../contracts/driver.js';
 import { PodlineError, isPodlineError, type WireError } from '../contracts/errors.js';
 import { eventTypes, type EventType } from '../contracts/events.js';
@@ -51,6 +52,8 @@ export interface LineDeskParts {
   logger: Logger;
   metrics: CoordinatorMetrics;
   bounds: { leaseTtlMs: number; heartbeatMs: number; linesMax: number };
+  /** What lines are told of where sources and results may lie. */
+  allowed: Allowed | undefined;
   now: () => Moment;
   pipeline: (name: string) => Promise<PipelineRecord>;
   /** Something may be due earlier than was planned. */
@@ -128,7 +131,8 @@ export class LineDesk {
       );
     }
     const { leaseTtlMs, heartbeatMs } = this.parts.bounds;
-    return { pipeline, leaseTtlMs, heartbeatMs };
+    const { allowed } = this.parts;
+    return { pipeline, leaseTtlMs, heartbeatMs, ...(allowed === undefined ? {} : { allowed }) };
   }
 
   /** Answers at once when there is work, else when there is, else after `waitMs`. An aborted one leaves nothing leased behind. */

@@ -1,4 +1,5 @@
 /** What a coordinator is made of. */
+import type { Allowed } from '../contracts/access.js';
 import type { Autoscaler, Capacity } from '../contracts/capacity.js';
 import type { LineDriver } from '../contracts/driver.js';
 import type { limits } from '../contracts/limits.js';
@@ -23,6 +24,8 @@ export interface CoordinatorOptions {
   logger?: Logger | undefined;
   metrics?: CoordinatorMetrics | undefined;
   limits?: Partial<CoordinatorLimits> | undefined;
+  /** Where sources and results of shards may lie; everywhere without it. */
+  allowed?: Allowed | undefined;
   /** It begins as a standby; `lead` makes it the leader. */
   standby?: boolean | undefined;
 }

@@ -54,17 +54,6 @@ export function checkParameters(pipeline: Pipeline, given: Parameters): Paramete
   return checked;
 }
 
-/** Throws PDL_REQUEST_INVALID when the pipeline has no such stage; `input` is one. */
-export function checkStage(pipeline: Pipeline, stage: string): void {
-  const stages = ['input', ...pipeline.stages.map((known) => known.name)];
-  if (stages.includes(stage)) return;
-  const close = nearest(stage, stages);
-  throw new PodlineError('PDL_REQUEST_INVALID', `pipeline ${pipeline.name} has no stage ${stage}`, {
-    place: 'stage',
-    hint: close === undefined ? `Its stages are ${stages.join(', ')}.` : `Did you mean ${close}?`,
-  });
-}
-
 /** Throws PDL_REQUEST_INVALID when the pipeline has no such group. */
 function checkGroup(pipeline: Pipeline, group: string | undefined): string | undefined {
   const known = groupNames(pipeline.spec.groups);
@@ -73,6 +62,17 @@ function checkGroup(pipeline: Pipeline, group: string | undefined): string | und
   throw new PodlineError('PDL_REQUEST_INVALID', `pipeline ${pipeline.name} has no group ${group}`, {
     place: 'group',
     hint: close === undefined ? `Its groups are ${known.join(', ')}.` : `Did you mean ${close}?`,
+  });
+}
+
+/** Throws PDL_REQUEST_INVALID unless the pipeline has the stage, or it is its input. */
+export function requireStage(pipeline: Pipeline, stage: string): void {
+  const stages = ['input', ...pipeline.stages.map(({ name }) => name)];
+  if (stages.includes(stage)) return;
+  const close = nearest(stage, stages);
+  throw new PodlineError('PDL_REQUEST_INVALID', `pipeline ${pipeline.name} has no stage ${stage}`, {
+    place: 'stage',
+    hint: close === undefined ? `Its stages are ${stages.join(', ')}.` : `Did you mean ${close}?`,
   });
 }
 

@@ -1,4 +1,7 @@
 /** Submissions against the journal: which may go there, and what its outcomes mean to who submitted. */
+import { forbidden, whyNotUrl } from '../access/places.js';
+import { requireUnder } from '../access/real-path.js';
+import type { Allowed } from '../contracts/access.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { Pipeline } from '../contracts/manifest.js';
 import type { Submission, SubmitAnswer } from '../contracts/shard.js';
@@ -32,6 +35,44 @@ export function sortSubmissions(pipeline: Pipeline, submissions: readonly Submis
     }
   });
   return sorted;
+}
+
+/** Those whose source or result directory lies where it may not are rejected too, symlinks resolved. The line looks once more. */
+export async function withinAllowed(sorted: SortedSubmissions, allowed: Allowed): Promise<SortedSubmissions> {
+  const { shards, places, answers } = sorted;
+  const within: SortedSubmissions = { shards: [], places: [], answers };
+  const faults = await Promise.all(shards.map((shard) => faultOf(shard, allowed)));
+  for (const [index, shard] of shards.entries()) {
+    const [fault, place = 0] = [faults[index], places[index]];
+    if (fault === undefined) {
+      within.shards.push(shard);
+      within.places.push(place);
+    } else {
+      answers[place] = { outcome: 'rejected', key: shard.key, error: fault.toWire() };
+    }
+  }
+  return within;
+}
+
+async function faultOf({ source, resultDir }: NewShard, allowed: Allowed): Promise<PodlineError | undefined> {
+  try {
+    if ('uri' in source) await requireSource(source.uri, allowed.sources);
+    await requireUnder('the result directory', resultDir, allowed.results.roots);
+    return undefined;
+  } catch (thrown) {
+    return PodlineError.from(thrown);
+  }
+}
+
+async function requireSource(uri: string, allowed: Allowed['sources']): Promise<void> {
+  if (!/^https?:\/\//i.test(uri)) {
+    await requireUnder('the source', uri, allowed.roots);
+    return;
+  }
+  const url = URL.canParse(uri) ? new URL(uri) : undefined;
+  const why = url === undefined ? 'it is no address' : whyNotUrl(url, allowed);
+  // Without what may be a secret in it.
+  if (why !== undefined) throw forbidden('the source', url === undefined ? 'http(s)://…' : `${url.origin}${url.pathname}`, why);
 }
 
 export function answerOf(pipeline: string, key: string, outcome: SubmitOutcome): SubmitAnswer {

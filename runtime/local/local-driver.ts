@@ -17,8 +17,8 @@ import type { Places } from './places.js';
 
 export interface LocalDriverOptions {
   places: Places;
-  /** Known only when the API listens: set it with `connect` before the first `start`. */
-  token: string;
+  /** What a line shows to the coordinator. Where that is, is known only when the API listens: `connect` before the first `start`. */
+  tokenOf: (pipeline: string, line: string) => string;
   logger: Logger;
   cores: number;
 }
@@ -132,7 +132,7 @@ export class LocalDriver implements LineDriver {
   }
 
   #newLine(pipeline: Pipeline, group: string, line: string): LocalLine {
-    const { places, token, logger, cores } = this.options;
+    const { places, tokenOf, logger, cores } = this.options;
     return new LocalLine({
       line,
       pipeline: pipeline.name,
@@ -140,7 +140,7 @@ export class LocalDriver implements LineDriver {
       slots: slotsOf(pipeline, cores),
       gracePeriodMs: pipeline.spec.swap.gracePeriodSeconds * 1000,
       coordinatorUrl: this.#coordinatorUrl,
-      token,
+      token: tokenOf(pipeline.name, line),
       places,
       logger,
       onChange: () => {

@@ -18,6 +18,8 @@ export interface DeliverRequest {
   resultStages: Iterable<string>;
   /** Absolute; the shard's folder is made in it. */
   resultDir: string;
+  /** Folders in which it may lie, symlinks resolved; anywhere without them. */
+  allowedRoots?: readonly string[] | undefined;
   /** Of tables; bytes and files are written as they are. */
   format: ResultFormat;
   epoch: number;

@@ -14,6 +14,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { requireUnder } from '../access/real-path.js';
 import { noBytes } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { ResultFile } from '../contracts/shard.js';
@@ -23,7 +24,7 @@ import { findFault, inOrderOfNames, readResultManifest, resultHash, type ResultM
 import type { Delivered, WriteResultRequest } from './types.js';
 import { writeStream } from './write-stream.js';
 
-/** Throws PDL_RESULT_DIR, PDL_RESULT_TAKEN, PDL_LEASE_LOST (aborted, or a higher epoch delivers), PDL_STAGE_OUTPUT. */
+/** Throws PDL_PLACE_FORBIDDEN, PDL_RESULT_DIR, PDL_RESULT_TAKEN, PDL_LEASE_LOST (aborted, or a higher epoch delivers), PDL_STAGE_OUTPUT. */
 export async function writeResult(request: WriteResultRequest): Promise<Delivered> {
   const { resultDir, shardKey, shardId, epoch } = request;
   const final = join(resultDir, folderName(shardKey));
@@ -31,7 +32,10 @@ export async function writeResult(request: WriteResultRequest): Promise<Delivere
   const wanted = wantedLineages(request);
   const bytes = noBytes();
   try {
+    if (request.allowedRoots !== undefined) await requireUnder('the result directory', resultDir, request.allowedRoots);
     await mkdir(resultDir, { recursive: true });
+    // What was made is looked at once more: a link may have been put in the way.
+    if (request.allowedRoots !== undefined) await requireUnder('the result directory', resultDir, request.allowedRoots);
     await clearLeftovers(request, final);
     const there = await examine(request, final);
     if (there !== undefined && isSame(there, request, wanted) && (await findFault(final, there)) === undefined) {

@@ -7,12 +7,15 @@
  *  2. What must be read out of order from a server without ranges is fetched once: into memory up to
  *     `heldBytesMax`, else into a temporary file that goes with `close()`.
  *  3. Addresses are told without credentials and query: those may be secrets.
- *  4. The bytes of the wire are what counts: compression by the server is declined.
+ *  4. With `allowed`, no address beyond it is asked, wherever redirects and names lead (`access/guarded-fetch.ts`).
+ *  5. The bytes of the wire are what counts: compression by the server is declined.
  */
 import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PodlineError } from '../contracts/errors.js';
+import { guardedFetch } from '../access/guarded-fetch.js';
+import type { Addresses } from '../contracts/access.js';
+import { PodlineError, isPodlineError } from '../contracts/errors.js';
 import { BytesSource, FileSource, ReadCounts, shorter, type SourceReader, type SourceStat } from './source-reader.js';
 
 const triesMax = 3;
@@ -28,21 +31,21 @@ export function shownUrl(uri: string): string {
   return `${url.origin}${url.pathname}`;
 }
 
-export async function statHttp(uri: string, signal?: AbortSignal): Promise<HttpStat> {
-  const head = await request(uri, { method: 'HEAD', signal });
+export async function statHttp(uri: string, signal?: AbortSignal, allowed?: Addresses): Promise<HttpStat> {
+  const head = await request(uri, { method: 'HEAD', signal }, allowed);
   await head.body?.cancel();
   if (head.ok) return statOf(head, head.headers.get('accept-ranges') === 'bytes');
   if (![400, 403, 405, 501].includes(head.status)) throw refused(uri, head);
   // Servers that sign addresses for GET alone refuse HEAD: ask for one byte instead.
-  const probe = await request(uri, { headers: { range: 'bytes=0-0' }, signal });
+  const probe = await request(uri, { headers: { range: 'bytes=0-0' }, signal }, allowed);
   await probe.body?.cancel();
   if (!probe.ok && probe.status !== 416) throw refused(uri, probe);
   return statOf(probe, probe.status !== 200);
 }
 
-export async function openHttp(uri: string, signal?: AbortSignal): Promise<SourceReader> {
-  const found = await statHttp(uri, signal);
-  const source = new HttpSource(uri, found, signal);
+export async function openHttp(uri: string, signal?: AbortSignal, allowed?: Addresses): Promise<SourceReader> {
+  const found = await statHttp(uri, signal, allowed);
+  const source = new HttpSource(uri, found, signal, allowed);
   // Without a length no range can be named: fetch it whole, now.
   if (found.sizeBytes === undefined) await source.fetchWhole();
   return source;
@@ -63,16 +66,19 @@ function statOf(response: Response, ranges: boolean): HttpStat {
 async function request(
   uri: string,
   init: { method?: string; headers?: Record<string, string>; signal?: AbortSignal | undefined },
+  allowed: Addresses | undefined,
 ): Promise<Response> {
+  const whole = {
+    method: init.method ?? 'GET',
+    headers: { 'accept-encoding': 'identity', ...init.headers },
+    signal: init.signal ?? null,
+  };
   try {
-    return await fetch(uri, {
-      method: init.method ?? 'GET',
-      headers: { 'accept-encoding': 'identity', ...init.headers },
-      redirect: 'follow',
-      signal: init.signal ?? null,
-    });
+    if (allowed === undefined) return await fetch(uri, { ...whole, redirect: 'follow' });
+    const response: unknown = await guardedFetch(uri, whole, allowed);
+    return response as Response;
   } catch (thrown) {
-    if (init.signal?.aborted === true) throw thrown;
+    if (init.signal?.aborted === true || isPodlineError(thrown)) throw thrown;
     throw unreachable(uri, 'does not answer', thrown);
   }
 }
@@ -106,6 +112,7 @@ class HttpSource implements SourceReader {
     readonly uri: string,
     private readonly found: HttpStat,
     private readonly signal: AbortSignal | undefined,
+    private readonly allowed: Addresses | undefined,
   ) {
     this.name = shownUrl(uri);
     this.identity = found.identity;
@@ -194,10 +201,9 @@ class HttpSource implements SourceReader {
     while (to === undefined || at < to) {
       // Without ranges the body begins at 0 and what lies before `at` is passed over.
       const ranged = this.found.ranges && (at > 0 || (to !== undefined && to < this.#sizeBytes));
-      const response = await request(this.uri, {
-        headers: ranged ? { range: `bytes=${String(at)}-${to === undefined ? '' : String(to - 1)}`, ...this.#ifRange() } : {},
-        signal: this.signal,
-      });
+      const range = `bytes=${String(at)}-${to === undefined ? '' : String(to - 1)}`;
+      const headers = ranged ? { range, ...this.#ifRange() } : {};
+      const response = await request(this.uri, { headers, signal: this.signal }, this.allowed);
       if (!response.ok) {
         await response.body?.cancel();
         throw refused(this.uri, response);

@@ -1,4 +1,5 @@
 /** What the loading thread and its parent say to each other. */
+import type { Allowed } from '../contracts/access.js';
 import type { Lineage, RunRecord } from '../contracts/block.js';
 import type { WireError } from '../contracts/errors.js';
 import type { PipelineSpec } from '../contracts/manifest.js';
@@ -14,6 +15,8 @@ export interface LoadRequest {
   /** Begun by the owner of the scratch. */
   run: RunRecord;
   scratch: ScratchOptions;
+  /** Where the source may lie; everywhere without it. */
+  allowed?: Allowed['sources'] | undefined;
 }
 
 export type ToLoader =

@@ -49,6 +49,7 @@ async function load(id: number, request: LoadRequest): Promise<void> {
           port.postMessage({ type: 'full', id, bytes } satisfies FromLoader);
         }),
       signal: abort.signal,
+      allowed: request.allowed,
       decoders,
     });
     message = { type: 'done', id, result };

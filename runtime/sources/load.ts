@@ -11,6 +11,7 @@
  *     more than there are threads.
  */
 import { addBytes, noBytes, type BytesByMedium, type ColumnSchema, type StreamKind } from '../contracts/block.js';
+import type { Allowed } from '../contracts/access.js';
 import { isPodlineError, PodlineError } from '../contracts/errors.js';
 import type { PipelineSpec } from '../contracts/manifest.js';
 import type { ShardSource } from '../contracts/shard.js';
@@ -55,6 +56,8 @@ export interface LoadOptions {
   /** The scratch has no room for about so many bytes: where to go on. Default: `none`. */
   onFull?: ((bytes: number) => Promise<'memory' | 'ssd' | 'none'>) | undefined;
   signal?: AbortSignal | undefined;
+  /** Where the source may lie; everywhere without it. */
+  allowed?: Allowed['sources'] | undefined;
   /** Threads that help with large files; without them, this thread alone reads. */
   decoders?: Decoders | undefined;
   /** For kind bytes: the stream of `openWriter`, as another thread opens a part of it. */
@@ -62,7 +65,7 @@ export interface LoadOptions {
 }
 
 /**
- * Throws PDL_SOURCE_MISSING, _UNREADABLE, _UNREACHABLE, PDL_COLUMN_TYPE, PDL_FORMAT_UNSUPPORTED, PDL_SCRATCH_FULL, PDL_RUN_FENCED, or the
+ * Throws PDL_PLACE_FORBIDDEN, PDL_SOURCE_MISSING, _UNREADABLE, _UNREACHABLE, PDL_COLUMN_TYPE, PDL_FORMAT_UNSUPPORTED, PDL_SCRATCH_FULL, PDL_RUN_FENCED, or the
  * signal's reason. What was committed before stays and is gone on from.
  */
 export async function loadSource(source: ShardSource, options: LoadOptions): Promise<LoadResult> {
@@ -71,7 +74,7 @@ export async function loadSource(source: ShardSource, options: LoadOptions): Pro
     const content = inlineContent(source.inline);
     return 'rows' in content ? loadTable(source, { rows: content.rows }, options) : loadContent(source, content.source, options);
   }
-  const reader = await openSource(source.uri, options.signal);
+  const reader = await openSource(source.uri, options.signal, options.allowed);
   try {
     if (source.identity !== undefined && source.identity !== reader.identity) {
       throw new PodlineError(

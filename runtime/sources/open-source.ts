@@ -1,5 +1,8 @@
 /** Where a source is opened or asked for its size, whatever it is: file or http(s). */
 import { stat } from 'node:fs/promises';
+import { forbidden } from '../access/places.js';
+import { requireUnder } from '../access/real-path.js';
+import type { Allowed } from '../contracts/access.js';
 import { PodlineError } from '../contracts/errors.js';
 import { openHttp, statHttp } from './http-source.js';
 import { FileSource, fileError, fileIdentity, type SourceReader, type SourceStat } from './source-reader.js';
@@ -18,7 +21,19 @@ export async function statSource(uri: string, signal?: AbortSignal): Promise<Sou
   }
 }
 
-/** The caller closes it. */
-export async function openSource(uri: string, signal?: AbortSignal): Promise<SourceReader> {
-  return isHttp(uri) ? openHttp(uri, signal) : FileSource.open(uri, signal);
+/** The caller closes it. Throws PDL_PLACE_FORBIDDEN for what is not `allowed`; without that, everything is. */
+export async function openSource(uri: string, signal?: AbortSignal, allowed?: Allowed['sources']): Promise<SourceReader> {
+  if (isHttp(uri)) return openHttp(uri, signal, allowed);
+  if (allowed === undefined) return FileSource.open(uri, signal);
+  const real = await requireUnder('the source', uri, allowed.roots);
+  const source = await FileSource.open(real, signal);
+  try {
+    // A link that was put there in between: what is open is what counts.
+    const opened = await source.realPath();
+    if (opened !== real) throw forbidden('the source', uri, `it leads to ${opened}`);
+    return source;
+  } catch (thrown) {
+    await source.close();
+    throw thrown;
+  }
 }

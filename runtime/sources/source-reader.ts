@@ -10,7 +10,7 @@
  *  3. A read gives exactly the range that was asked for, or throws: a source that shrinks is told, not guessed at.
  *  4. An identity is size and time of change (file), or ETag, Last-Modified and length (http).
  */
-import { open, type FileHandle } from 'node:fs/promises';
+import { open, realpath, type FileHandle } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { noBytes, type BytesByMedium, type Medium } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
@@ -137,6 +137,11 @@ export class FileSource implements SourceReader {
       await handle?.close();
       throw fileError(uri, thrown);
     }
+  }
+
+  /** Where what is open lies now, whatever its path leads to by now; exact where the system tells it (Linux). */
+  realPath(): Promise<string> {
+    return realpath(process.platform === 'linux' ? `/proc/self/fd/${String(this.handle.fd)}` : this.uri);
   }
 
   async readAt(from: number, to: number, purpose: 'content' | 'metadata' = 'content'): Promise<Buffer> {

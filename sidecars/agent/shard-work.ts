@@ -130,7 +130,15 @@ export class ShardWork {
     const run = { runId: `${this.agent.options.instance}.load.${String(epoch)}`, epoch };
     await scratch.beginRun(shardId, inputStream, run);
     const loaded = await loadInThread(
-      { source: resident.lease.source, input: this.agent.pipeline.spec.input, shardId, lineage, run, scratch: scratchOptions },
+      {
+        source: resident.lease.source,
+        input: this.agent.pipeline.spec.input,
+        shardId,
+        lineage,
+        run,
+        scratch: scratchOptions,
+        allowed: this.agent.options.client.allowed?.sources,
+      },
       {
         signal: resident.gone.signal,
         onFull: (bytes) => makeRoom(this.agent, bytes),
@@ -154,6 +162,7 @@ export class ShardWork {
         lineages: resident.lineages,
         resultStages: resident.results,
         resultDir: resident.lease.resultDir,
+        allowedRoots: this.agent.options.client.allowed?.results.roots,
         format: resident.pipeline.spec.result.format,
         epoch: resident.lease.epoch,
         signal: resident.gone.signal,

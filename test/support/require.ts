@@ -100,6 +100,7 @@ const probes = {
   'busybox-static': programs('apt-get install busybox-static', 'busybox'),
   /** To build the static shim. */
   go: programs('install Go', 'go'),
+  openssl: programs('apt-get install openssl', 'openssl'),
   /** A C compiler, to build the native part. */
   cc: programs('install gcc', 'gcc'),
 } satisfies Record<string, Probe>;

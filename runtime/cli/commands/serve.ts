@@ -1,6 +1,9 @@
 /** `podline serve`: lines and a coordinator that stay, for programs and people that submit shards. */
+import { env } from '../../contracts/env.js';
 import { readManifest } from '../../config/manifest.js';
 import { resolvePipeline } from '../../config/pipeline.js';
+import { readServerConfig } from '../../config/server-config.js';
+import { serve as serveConfig } from '../../serve/serve.js';
 import { createLogger } from '../../telemetry/logger.js';
 import { startEmbedded } from '../embedded.js';
 import { command, fromHere } from '../hints.js';
@@ -14,6 +17,28 @@ export interface ServeOptions {
   lines: number | 'auto';
   port: number;
 }
+
+/** A coordinator by a configuration, as a process of its own; ends with the signal. */
+export async function serveByConfig(file: string | undefined, io: RunIo): Promise<number> {
+  const config = await readServerConfig(file ?? process.env[env.config], process.env, process.cwd());
+  const served = await serveConfig(config, createLogger({ name: 'coordinator' }));
+  try {
+    io.out.write(`${served.url}\n`);
+    io.err.write(`token of the operator in ${fromHere(served.addressFile)}\nCtrl-C ends it\n`);
+    await aborted(io.signal);
+    return exitCodes.done;
+  } finally {
+    await served.close();
+  }
+}
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => {
+      resolve();
+    });
+  });
 
 /** Goes on with what the work directory holds, and ends with the signal. */
 export async function serve(file: string, options: ServeOptions, io: RunIo): Promise<number> {
@@ -33,12 +58,7 @@ export async function serve(file: string, options: ServeOptions, io: RunIo): Pro
     );
     io.err.write(`submit with:  ${command('submit', resolved.name, '--work-dir', fromHere(workDir), '--input', 'FILE')}\n`);
     io.err.write('Ctrl-C ends it\n');
-    await new Promise<void>((resolve) => {
-      if (io.signal.aborted) resolve();
-      io.signal.addEventListener('abort', () => {
-        resolve();
-      });
-    });
+    await aborted(io.signal);
     return exitCodes.done;
   } finally {
     await embedded.close({ keepScratch: false });

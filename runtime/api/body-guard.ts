@@ -1,0 +1,44 @@
+/** Bodies: only as they are (no compression to unpack), in time, and not nested without end. */
+import type { FastifyInstance } from 'fastify';
+import { PodlineError } from '../contracts/errors.js';
+import { nestsDeeperThan, type ServerBounds } from './bounds.js';
+import { HttpProblem, sendProblem } from './problem.js';
+
+/** Smaller bodies cannot nest deep enough to harm. */
+export const nestingLooksFromBytes = 1_024;
+
+export function guardBodies(app: FastifyInstance, bounds: ServerBounds, ndjson: string): void {
+  app.addHook('preParsing', async (request, reply, payload) => {
+    const encoding = request.headers['content-encoding'];
+    if (encoding !== undefined && encoding !== 'identity')
+      throw new HttpProblem(
+        'PDL_MEDIA_TYPE',
+        `a body with content-encoding ${encoding} is not taken`,
+        {},
+        'Send it uncompressed.',
+      );
+    if (request.headers['content-type']?.startsWith(ndjson) === true) return payload;
+    const timer = setTimeout(() => {
+      if (reply.sent) return;
+      void reply.header('connection', 'close');
+      reply.raw.once('close', () => request.raw.destroy());
+      sendProblem(reply, new PodlineError('PDL_TOO_SLOW', `the body was not there after ${String(bounds.bodyTimeoutMs)} ms`));
+    }, bounds.bodyTimeoutMs);
+    const done = (): void => {
+      clearTimeout(timer);
+    };
+    payload.once('end', done).once('close', done).once('error', done);
+    return payload;
+  });
+  app.addHook('preValidation', async (request) => {
+    if (Number(request.headers['content-length'] ?? Number.POSITIVE_INFINITY) < nestingLooksFromBytes) return;
+    const { body } = request;
+    if (typeof body !== 'object' || body === null || 'pipe' in body) return;
+    if (nestsDeeperThan(body, bounds.nestingMax)) throw tooDeep('the body', bounds.nestingMax);
+  });
+}
+
+export const tooDeep = (what: string, nestingMax: number): PodlineError =>
+  new PodlineError('PDL_REQUEST_INVALID', `${what} is nested deeper than ${String(nestingMax)}`, {
+    hint: 'Give data of such a shape by address.',
+  });

@@ -1,0 +1,65 @@
+/** The configuration of a coordinator, from its file and the environment, with absolute paths; and token files. */
+import { dirname, resolve } from 'node:path';
+import { tokenFileSchema, type TokenEntry } from '../contracts/access.js';
+import { PodlineError } from '../contracts/errors.js';
+import { configOverrides, serverConfigSchema, type ServerConfig } from '../contracts/server-config.js';
+import { parseDocument, readDocument } from './document.js';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Without a file, what the environment and the defaults say; relative paths then start from `cwd`. Throws PDL_CONFIG_INVALID. */
+export async function readServerConfig(file: string | undefined, environment: Environment, cwd: string): Promise<ServerConfig> {
+  const overrides = Object.entries(configOverrides).flatMap(([from, at]) => {
+    const value = environment[from];
+    return value === undefined || value === '' ? [] : [{ from, at, value }];
+  });
+  const options = { schema: serverConfigSchema, kind: 'configuration', overrides };
+  const config = file === undefined ? parseDocument('', 'the environment', options) : await readDocument(file, options);
+  requireSafe(config, file ?? 'the environment');
+  return absolute(config, file === undefined ? cwd : dirname(resolve(cwd, file)));
+}
+
+function requireSafe({ listen }: ServerConfig, file: string): void {
+  const isLoopback = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/.test(listen.host);
+  if (isLoopback || listen.tls !== undefined || listen.plaintext) return;
+  throw new PodlineError(
+    'PDL_CONFIG_INVALID',
+    `${file} listen.host: ${listen.host} is not loopback, and there is no listen.tls`,
+    {
+      place: `${file} listen`,
+      hint: 'Give listen.tls, or say listen.plaintext: true where something before it has TLS.',
+    },
+  );
+}
+
+function absolute(config: ServerConfig, base: string): ServerConfig {
+  const from = (path: string): string => resolve(base, path);
+  const maybe = <T extends Record<string, unknown>, K extends keyof T>(of: T, ...names: K[]): T => {
+    const copy = { ...of };
+    for (const name of names) if (typeof copy[name] === 'string') copy[name] = from(copy[name]) as T[K];
+    return copy;
+  };
+  const { listen, auth, webhooks, journal } = config;
+  return {
+    ...config,
+    listen: { ...listen, ...(listen.tls === undefined ? {} : { tls: maybe(listen.tls, 'cert', 'key') }) },
+    workDir: from(config.workDir),
+    ...(journal === undefined
+      ? {}
+      : { journal: journal.startsWith('lmdb:') ? `lmdb:${from(journal.slice('lmdb:'.length))}` : journal }),
+    pipelines: config.pipelines.map((pipeline) => maybe(pipeline, 'manifest')),
+    auth: maybe(auth, 'tokens', 'lineSecret'),
+    webhooks: maybe(webhooks, 'secret'),
+  };
+}
+
+/** Throws PDL_CONFIG_INVALID. */
+export async function readTokenFile(file: string): Promise<TokenEntry[]> {
+  const { tokens } = await readDocument(file, { schema: tokenFileSchema, kind: 'token file' });
+  const names = new Set<string>();
+  for (const { name } of tokens) {
+    if (names.has(name)) throw new PodlineError('PDL_CONFIG_INVALID', `${file}: two tokens are named ${name}`, { place: file });
+    names.add(name);
+  }
+  return tokens;
+}

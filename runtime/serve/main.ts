@@ -1,0 +1,33 @@
+#!/usr/bin/env node
+/** Entry point of a coordinator in a container: `main.js [configuration]`, or PODLINE_CONFIG. SIGTERM ends it cleanly. */
+import { readServerConfig } from '../config/server-config.js';
+import { env } from '../contracts/env.js';
+import { PodlineError } from '../contracts/errors.js';
+import { createLogger } from '../telemetry/logger.js';
+import { serve } from './serve.js';
+
+const logger = createLogger({ name: 'coordinator' });
+try {
+  const config = await readServerConfig(process.argv[2] ?? process.env[env.config], process.env, process.cwd());
+  const served = await serve(config, logger);
+  logger.info({ url: served.url }, 'the coordinator is there');
+  let ending = false;
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      if (ending) return;
+      ending = true;
+      logger.info({ signal }, 'the coordinator ends');
+      served.close().then(
+        () => process.exit(0),
+        (thrown: unknown) => {
+          logger.error({ err: String(thrown) }, 'the coordinator did not end cleanly');
+          process.exit(1);
+        },
+      );
+    });
+  }
+} catch (thrown) {
+  const { code, message, hint } = PodlineError.from(thrown);
+  logger.error({ code, hint }, message);
+  process.exitCode = 1;
+}
