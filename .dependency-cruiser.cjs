@@ -22,7 +22,7 @@ const mayImport = {
   coordinator: [...beneath, 'line', 'journal', 'api', 'config', 'sources', 'telemetry'],
   connectors: [...beneath, 'line', 'api'],
   local: [...beneath, 'line', 'config', 'telemetry'],
-  cluster: [...beneath, 'line', 'config', 'telemetry'],
+  cluster: [...beneath, 'line', 'config', 'telemetry', 'sources', 'coordinator'],
 };
 
 const arrows = Object.entries(mayImport).map(([folder, allowed]) => ({
