@@ -24,7 +24,7 @@ const mayImport = {
   webhooks: [...beneath, 'line', 'access', 'journal', 'coordinator'],
   connectors: [...beneath, 'line', 'api'],
   local: [...beneath, 'line', 'config', 'telemetry'],
-  cluster: [...beneath, 'line', 'config', 'telemetry'],
+  cluster: [...beneath, 'line', 'config', 'telemetry', 'sources', 'coordinator'],
 };
 
 const arrows = Object.entries(mayImport).map(([folder, allowed]) => ({

@@ -2,6 +2,7 @@
  * Documents that are made from code, so that they cannot fall behind it. Pure: `generate.mjs` writes them, and a test in
  * `test/tidy` holds the files against them.
  */
+import { stringify } from 'yaml';
 
 /**
  * @param {Record<string, { status: number, retry: string, title: string, hint: string }>} catalogue
@@ -48,6 +49,7 @@ const manifestSections = new Map([
     'One parameter of the shards. Stages see it under its name; a submission gives it a value, or `--param name=value` does.',
   ],
   ['spec.input', 'Where records come from, and how they become shards and blocks.'],
+  ['spec.placement', 'Where lines run in a cluster; a laptop does not look at it.'],
   ['spec.scratch', 'The shared memory of a line.'],
   ['spec.stages[]', 'One stage. It has either `uses` or `command`.'],
   [
@@ -60,6 +62,13 @@ const manifestSections = new Map([
   ['spec.swap', 'How stages take turns.'],
   ['spec.result', 'Where results go, and as what.'],
 ]);
+
+/**
+ * The custom resource definition as a file. In YAML 1.1, which is what kubectl reads: `off` is a word only in quotes there.
+ * @param {unknown} definition
+ */
+export const definitionDocument = (definition) =>
+  `# Made from runtime/contracts by \`npm run generate\`; do not edit.\n${stringify(definition, { lineWidth: 0, aliasDuplicateObjects: false, version: '1.1' })}`;
 
 /**
  * The reference of the manifest.

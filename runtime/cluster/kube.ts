@@ -15,6 +15,7 @@ import {
   type V1Pod,
 } from '@kubernetes/client-node';
 import type { Logger } from '../platform/logger.js';
+import type { KubeObject } from './kube-rest.js';
 import type { ContainerView, PodView } from './verdict.js';
 
 /** A request that did not do what it should. `status` is absent when no answer came. */
@@ -210,7 +211,9 @@ function messageOf(error: ApiException<unknown>): string {
   return error.message;
 }
 
-function viewOf(pod: V1Pod): PodView {
+/** Of a pod as the API server tells it. */
+export function viewOf(object: V1Pod | KubeObject): PodView {
+  const pod = object as V1Pod;
   return {
     name: pod.metadata?.name ?? '',
     uid: pod.metadata?.uid ?? '',

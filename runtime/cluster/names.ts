@@ -4,6 +4,7 @@ export const labels = {
   app: 'app.kubernetes.io/name',
   managedBy: 'app.kubernetes.io/managed-by',
   pipeline: 'podline.dev/pipeline',
+  group: 'podline.dev/group',
 } as const;
 
 /** What a slot's container finds in PODLINE_STAGE and PODLINE_STEP: the kubelet reads them anew at each start of the container. */

@@ -1,5 +1,5 @@
 /**
- * From a pipeline to the Advanced StatefulSet whose pods are its lines. Pure.
+ * From a pipeline to the StatefulSet whose pods are its lines: OpenKruise's or Kubernetes' own. Pure.
  *
  * Invariants
  *  1. What can change later is only the image of a container and the annotations that name its stage and step: slots, volumes,
@@ -11,20 +11,25 @@
  *  5. No container has a token of the API server.
  *  6. The command of a slot is the static shim, which an init container has put onto a volume: it runs in any image, and hands over to
  *     the Node shim where the image carries that.
+ *  7. What the pod asks of its node is what may be used at once (`line/pod-size.ts`), not what all stages use together.
  */
 import { dirname } from 'node:path';
 import { env } from '../contracts/env.js';
 import { limits } from '../contracts/limits.js';
 import type { Pipeline } from '../contracts/manifest.js';
-import { parseBytes } from '../config/units.js';
+import { parseBytes, parseQuantity } from '../config/units.js';
+import { defaultGroup, workloadName } from '../line/groups.js';
+import { defaultStageBytes, sizePod, type PodSize } from '../line/pod-size.js';
 import { parseImageName } from './image-string.js';
 import { agentContainer, imageStagesDir, labels, podPaths, slotContainer, stageAnnotation, stepAnnotation } from './names.js';
 import { PodlineError } from '../contracts/errors.js';
 
 export interface LinePodOptions {
   namespace: string;
-  /** Of the StatefulSet, of its governing service, and, with an ordinal, of each pod. */
+  /** Of the pipeline's resource, and of the service of its lines. */
   name: string;
+  /** The group that the lines serve; `default` without it. Another one's StatefulSet has its name behind the pipeline's. */
+  group?: string | undefined;
   lines: number;
   slots: number;
   /** Runtime image pinned by digest: agent, and shim of every TypeScript stage. */
@@ -42,13 +47,21 @@ export interface LinePodOptions {
   /** uid and gid of all containers. */
   user: number;
   logLevel?: string | undefined;
+  /** Whose StatefulSet; OpenKruise's without it. */
+  workload?: Workloads | undefined;
+  /** Cores of a line that does not say; 1 without it. */
+  cores?: number | undefined;
+  /** Behind the name of the pod in that of the line, where pods of several namespaces work for one coordinator. */
+  lineSuffix?: string | undefined;
 }
+
+/** Whose StatefulSet the lines are: `kruise` an Advanced one of OpenKruise, `native` a plain one. */
+export type Workloads = 'kruise' | 'native';
 
 const mib = 2 ** 20;
 /** Beside the streams: the LMDB index and its freelist. */
 const indexBytes = 128 * mib;
 const agentBytes = 512 * mib;
-const defaultStageBytes = 512 * mib;
 const runFolderBytes = 16 * mib;
 const installBytes = 64 * mib;
 const shimFolderBytes = 16 * mib;
@@ -75,7 +88,7 @@ function container(
   command: string[],
   variables: EnvVar[],
   mounts: VolumeMount[],
-  memory: { requestBytes: number; limitBytes: number },
+  { requestBytes, limitBytes, cpu }: { requestBytes: number; limitBytes: number; cpu: number },
 ): Record<string, unknown> {
   return {
     name,
@@ -84,14 +97,45 @@ function container(
     command,
     env: variables,
     volumeMounts: mounts,
-    resources: { requests: { memory: quantity(memory.requestBytes) }, limits: { memory: quantity(memory.limitBytes) } },
+    resources: {
+      requests: { ...(cpu === 0 ? {} : { cpu: `${String(Math.ceil(cpu * 1_000))}m` }), memory: quantity(requestBytes) },
+      limits: { memory: quantity(limitBytes) },
+    },
     securityContext: { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },
     terminationMessagePath: '/dev/termination-log',
     terminationMessagePolicy: 'File',
   };
 }
 
-/** The object to create. Throws PDL_SWAP_FAILED when the image is not pinned by digest. */
+/** What a line's pod asks for: of its stages, and in all. Throws PDL_MANIFEST_INVALID when the manifest gives it less than that. */
+export function sizeLine(pipeline: Pipeline, { slots, cores = 1 }: Pick<LinePodOptions, 'slots' | 'cores'>): LineSize {
+  const { spec } = pipeline;
+  const scratchBytes = parseBytes(spec.scratch.size) + indexBytes;
+  const writtenBytes = spec.scratch.medium === 'Memory' ? scratchBytes : 0;
+  const stages = sizePod(pipeline, slots, spec.resources.cpu === undefined ? cores : parseQuantity(spec.resources.cpu));
+  const needBytes = agentBytes + writtenBytes + stages.slots.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
+  const givenBytes = spec.resources.memory === undefined ? needBytes : parseBytes(spec.resources.memory);
+  if (givenBytes < needBytes) {
+    throw new PodlineError(
+      'PDL_MANIFEST_INVALID',
+      `a line needs ${quantity(needBytes)} (agent ${quantity(agentBytes)}, scratch ${quantity(writtenBytes)}, stages at once ${quantity(stages.peak.memoryBytes)}), and resources.memory gives it ${quantity(givenBytes)}`,
+      { place: 'spec.resources.memory', hint: 'Raise it, leave it out, or ask for fewer slots, less scratch or smaller stages.' },
+    );
+  }
+  return { stages, scratchBytes, writtenBytes, spareBytes: givenBytes - needBytes, podBytes: givenBytes };
+}
+
+export interface LineSize {
+  stages: PodSize;
+  scratchBytes: number;
+  /** What is charged to whoever writes it: the scratch, where it lies in memory. */
+  writtenBytes: number;
+  /** Given beyond the need: for pages that readers keep. */
+  spareBytes: number;
+  podBytes: number;
+}
+
+/** The object to create. Throws PDL_SWAP_FAILED when the image is not pinned by digest, PDL_MANIFEST_INVALID when the pod is too small. */
 export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<string, unknown> {
   if (parseImageName(options.image).digest === undefined) {
     throw new PodlineError('PDL_SWAP_FAILED', `the image \`${options.image}\` of the lines is not pinned by digest`, {
@@ -99,14 +143,13 @@ export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<s
     });
   }
   const { spec } = pipeline;
-  const scratchBytes = parseBytes(spec.scratch.size) + indexBytes;
+  const size = sizeLine(pipeline, options);
+  const { scratchBytes, writtenBytes } = size;
   const inMemory = spec.scratch.medium === 'Memory';
-  const writtenBytes = inMemory ? scratchBytes : 0;
-  const stageBytes = Math.max(
-    defaultStageBytes,
-    ...pipeline.stages.map((stage) => (stage.resources.memory === undefined ? 0 : parseBytes(stage.resources.memory))),
-  );
-  const selector = { [labels.app]: 'podline-line', [labels.pipeline]: pipeline.name };
+  // A shim has a runtime of its own to hold, whatever its stages say of themselves.
+  const stageBytes = Math.max(defaultStageBytes, size.stages.slotLimitBytes) + size.spareBytes;
+  const { group = defaultGroup } = options;
+  const selector = { ...selectorOf(options.name), [labels.group]: group };
 
   const shared = [
     constant(env.socket, podPaths.socket),
@@ -129,11 +172,14 @@ export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<s
       constant(env.coordinatorUrl, options.coordinatorUrl),
       { name: env.token, valueFrom: { secretKeyRef: { name: options.tokenSecret, key: 'token' } } },
       constant(env.pipeline, pipeline.name),
+      constant(env.group, group),
       constant(env.slots, String(options.slots)),
       constant(env.scratchMedium, inMemory ? 'memory' : 'ssd'),
       constant(env.ssdDir, podPaths.ssd),
       constant(env.volumeDir, podPaths.volume),
-      field(env.line, 'metadata.name'),
+      ...(options.lineSuffix === undefined
+        ? [field(env.line, 'metadata.name')]
+        : [field('POD_NAME', 'metadata.name'), constant(env.line, `$(POD_NAME)${options.lineSuffix}`)]),
       field(env.instance, 'metadata.uid'),
       field(env.node, 'spec.nodeName'),
     ],
@@ -146,7 +192,11 @@ export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<s
         readOnly: folder.readOnly,
       })),
     ],
-    { requestBytes: agentBytes + writtenBytes, limitBytes: agentBytes + writtenBytes },
+    {
+      requestBytes: agentBytes + writtenBytes + size.spareBytes,
+      limitBytes: agentBytes + writtenBytes + size.spareBytes,
+      cpu: 0,
+    },
   );
   const slotNumbers = Array.from({ length: options.slots }, (_, slot) => slot);
   const slots = slotNumbers.map((slot) =>
@@ -157,12 +207,16 @@ export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<s
       [
         ...shared,
         constant(env.slot, String(slot)),
-        constant(env.stagesDir, imageStagesDir(pipeline.name)),
+        constant(env.stagesDir, imageStagesDir(options.name)),
         field(env.stage, `metadata.annotations['${stageAnnotation(slot)}']`),
         field(env.step, `metadata.annotations['${stepAnnotation(slot)}']`),
       ],
       [...mounts, { name: 'shim', mountPath: dirname(podPaths.shim), readOnly: true }],
-      { requestBytes: stageBytes, limitBytes: stageBytes + writtenBytes },
+      {
+        requestBytes: size.stages.slots[slot]?.memoryBytes ?? 0,
+        limitBytes: stageBytes + writtenBytes,
+        cpu: size.stages.slots[slot]?.cpu ?? 0,
+      },
     ),
   );
   const install = container(
@@ -171,15 +225,19 @@ export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<s
     ['/podline/bin/podline-shim', 'install', podPaths.shim],
     [],
     [{ name: 'shim', mountPath: dirname(podPaths.shim) }],
-    { requestBytes: installBytes, limitBytes: installBytes },
+    { requestBytes: installBytes, limitBytes: installBytes, cpu: 0 },
   );
   const hostPath = (path: string, type: string): Record<string, unknown> => ({ hostPath: { path, type } });
   const memory = (bytes: number): Record<string, unknown> => ({ emptyDir: { medium: 'Memory', sizeLimit: quantity(bytes) } });
 
   return {
-    apiVersion: 'apps.kruise.io/v1beta1',
+    apiVersion: options.workload === 'native' ? 'apps/v1' : 'apps.kruise.io/v1beta1',
     kind: 'StatefulSet',
-    metadata: { name: options.name, namespace: options.namespace, labels: { ...selector, [labels.managedBy]: 'podline' } },
+    metadata: {
+      name: workloadName(options.name, group),
+      namespace: options.namespace,
+      labels: { ...selector, [labels.managedBy]: 'podline' },
+    },
     spec: {
       replicas: options.lines,
       serviceName: options.name,
@@ -208,6 +266,7 @@ export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<s
           schedulerName: 'default-scheduler',
           securityContext: { runAsNonRoot: true, runAsUser: options.user, runAsGroup: options.user, fsGroup: options.user },
           shareProcessNamespace: true,
+          ...placementOf(spec.placement, selector),
           terminationGracePeriodSeconds: Math.ceil(limits.terminationGraceMs / 1_000) + 5,
           volumes: [
             { name: 'scratch', ...(inMemory ? memory(scratchBytes) : { emptyDir: { sizeLimit: quantity(scratchBytes) } }) },
@@ -229,9 +288,31 @@ export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<s
   };
 }
 
+/** What picks the pods of a pipeline, within its namespace. */
+export const selectorOf = (name: string): Record<string, string> => ({ [labels.app]: 'podline-line', [labels.pipeline]: name });
+
+/** A line that dies with its node takes few others with it where the group is spread over nodes. */
+function placementOf(placement: Pipeline['spec']['placement'], matchLabels: Record<string, string>): Record<string, unknown> {
+  const { nodeSelector, tolerations, spread, nodesMin, priorityClass } = placement;
+  const constraint = {
+    maxSkew: 1,
+    topologyKey: 'kubernetes.io/hostname',
+    labelSelector: { matchLabels },
+    ...(spread === 'require'
+      ? { whenUnsatisfiable: 'DoNotSchedule', ...(nodesMin > 1 ? { minDomains: nodesMin } : {}) }
+      : { whenUnsatisfiable: 'ScheduleAnyway' }),
+  };
+  return {
+    ...(nodeSelector === undefined ? {} : { nodeSelector }),
+    ...(tolerations === undefined ? {} : { tolerations }),
+    ...(priorityClass === undefined ? {} : { priorityClassName: priorityClass }),
+    ...(spread === 'none' ? {} : { topologySpreadConstraints: [constraint] }),
+  };
+}
+
 /** The headless service that gives each line a stable name: `<line>.<name>.<namespace>`. */
-export function planService(pipeline: Pipeline, options: Pick<LinePodOptions, 'name' | 'namespace'>): Record<string, unknown> {
-  const selector = { [labels.app]: 'podline-line', [labels.pipeline]: pipeline.name };
+export function planService(options: Pick<LinePodOptions, 'name' | 'namespace'>): Record<string, unknown> {
+  const selector = selectorOf(options.name);
   return {
     apiVersion: 'v1',
     kind: 'Service',

@@ -70,7 +70,8 @@ const stageSchema = z
     name,
     description: z.string().optional().describe('For people.'),
     after: z
-      .array(z.string())
+      .array(z.string().max(63))
+      .max(256)
       .optional()
       .describe('The stages whose output this one reads; without it, the input of the pipeline.'),
     combine: z
@@ -145,8 +146,50 @@ const checkpointsSchema = z
   })
   .prefault({});
 
+const placementSchema = z
+  .strictObject({
+    nodeSelector: z.record(z.string(), z.string()).optional().describe('Labels that a node must have.'),
+    tolerations: z
+      .array(
+        z.strictObject({
+          key: z.string().optional(),
+          operator: z.enum(['Exists', 'Equal']).optional(),
+          value: z.string().optional(),
+          effect: z.enum(['NoSchedule', 'PreferNoSchedule', 'NoExecute']).optional(),
+          tolerationSeconds: z.int().nonnegative().optional(),
+        }),
+      )
+      .max(64)
+      .optional()
+      .describe('Taints of nodes that do not keep its lines away, as in Kubernetes.'),
+    spread: z
+      .enum(['prefer', 'require', 'none'])
+      .default('prefer')
+      .describe(
+        '`prefer`: lines are spread over nodes where that is possible. `require`: no node has more than one line above any other. `none`: as it comes.',
+      ),
+    nodesMin: z
+      .int()
+      .min(1)
+      .max(1_000)
+      .default(1)
+      .describe('With `spread: require`: nodes over which the lines must be spread; with fewer, lines wait.'),
+    priorityClass: z.string().min(1).optional().describe('Which work goes first on a full node, and which is taken away for it.'),
+  })
+  .prefault({})
+  .describe('Where lines run in a cluster.');
+
 export const pipelineSpecSchema = z.strictObject({
   description: z.string().optional().describe('For people.'),
+  lines: z
+    .int()
+    .min(0)
+    .max(10_000)
+    .default(1)
+    .describe(
+      'Lines of the group `default` in a cluster; what `kubectl scale` and an autoscaler change. On a laptop `--lines` says it.',
+    ),
+  placement: placementSchema,
   parameters: z.record(z.string(), parameterSchema).default({}).describe('What the parameters of a shard may be, by name.'),
   input: inputSchema,
   scratch: z
@@ -168,7 +211,7 @@ export const pipelineSpecSchema = z.strictObject({
     .enum(['auto', 'off'])
     .default('auto')
     .describe(
-      '`auto`: a TypeScript stage of the form block, row, bytes or aggregate may begin while the stage before it still works, when its slot is warm and a core is free. `off`: a stage begins when its inputs are whole.',
+      '`auto`: a TypeScript stage of the form block, row, bytes or aggregate may begin while the stage before it still works, when its slot is warm and a core is free. `off`: a stage begins when its inputs are whole. For kubectl it is written in quotes: it takes a bare `off` for false.',
     ),
   stages: z.array(stageSchema).min(1).max(512).describe('The graph.'),
   checkpoints: checkpointsSchema,

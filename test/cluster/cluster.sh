@@ -9,6 +9,7 @@
 #   cluster.sh image …       puts Podline's image into the registry, prints its name with digest (see image.sh)
 #   cluster.sh foreign-image …
 #                            puts an image that knows nothing of Podline there (see foreign-image.sh)
+#   cluster.sh tool helm     builds helm from its Go module, prints where it is
 #   cluster.sh status        exit 0 when it is up
 #   cluster.sh down          ends all of it
 #
@@ -32,6 +33,9 @@ case $command in
       in_node "$1" ctr -n k8s.io tasks kill -s SIGKILL "$id" 2>/dev/null && killed=$((killed + 1))
     done
     [ "$killed" -gt 0 ] || die "no container $3 of the pod $2 runs on node $1" ;;
+  tool)
+    [ "${1:-}" = helm ] || die "usage: cluster.sh tool helm"
+    "$here/helm.sh" ;;
   image) "$here/image.sh" "$@" ;;
   foreign-image) "$here/foreign-image.sh" "$@" ;;
   status) healthy && kubectl --kubeconfig="$kubeconfig" get nodes ;;

@@ -107,7 +107,7 @@ needs('cluster').describe('the kruise driver on a real cluster', () => {
       PODLINE_SLOTS: '2',
       PODLINE_TOKEN: 'a-token',
     });
-    expect(events).toContainEqual({ type: 'lineStarted', pipeline: 'probe', line });
+    expect(events).toContainEqual({ type: 'lineStarted', pipeline: 'probe', line, group: 'default' });
   });
 
   needs('cluster').it('finds nothing to change when it is started again', async () => {

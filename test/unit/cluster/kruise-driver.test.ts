@@ -69,7 +69,7 @@ describe('the kruise driver', () => {
   it('tells of a line when its pod is first seen', () => {
     kube.put({ name: 'flights-0', containers: slots() });
     kube.put({ name: 'flights-0', containers: slots() });
-    expect(events).toEqual([{ type: 'lineStarted', pipeline: 'flights', line: 'flights-0' }]);
+    expect(events).toEqual([{ type: 'lineStarted', pipeline: 'flights', line: 'flights-0', group: 'default' }]);
   });
 
   it('puts the runtime image with a TypeScript stage, and a stage’s own image where it has one', async () => {

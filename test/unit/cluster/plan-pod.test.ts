@@ -152,7 +152,7 @@ describe('the pods of a pipeline', () => {
   });
 
   it('have a service that gives each a name, ready or not', () => {
-    expect(planService(pipeline(), options)).toMatchObject({
+    expect(planService(options)).toMatchObject({
       metadata: { name: 'flights', namespace: 'lines' },
       spec: { clusterIP: 'None', publishNotReadyAddresses: true, selector: { 'podline.dev/pipeline': 'flights' } },
     });

@@ -1,0 +1,27 @@
+/** What the reconciler asks of the coordinator, and nothing more: `Coordinator` fits it as it is. */
+import type { PodlineEvent } from '../contracts/events.js';
+import type { Pipeline, PipelineSpec } from '../contracts/manifest.js';
+import type { Shard, ShardSource, Submission, SubmitAnswer } from '../contracts/shard.js';
+import type { Counts, EventQuery, LineView, ListRequest, PipelineView, ShardPage } from '../contracts/views.js';
+
+export interface Desk {
+  applyPipeline(pipeline: Pipeline): Promise<PipelineView>;
+  pipeline(name: string): Promise<PipelineView>;
+  progress(name: string): Promise<Counts>;
+  pause(name: string): Promise<unknown>;
+  resume(name: string): Promise<unknown>;
+  submit(name: string, submissions: readonly Submission[]): Promise<SubmitAnswer[]>;
+  get(shardId: string): Promise<Shard>;
+  list(name: string, request: ListRequest): Promise<ShardPage>;
+  cancel(shardId: string): Promise<unknown>;
+  resumeFrom(shardId: string, stage: string): Promise<unknown>;
+  lines(): Promise<LineView[]>;
+  events(query: EventQuery): AsyncIterable<PodlineEvent>;
+  lastEventId(): Promise<number>;
+}
+
+/** Splits the input of a pipeline into shards, as `sources/split` does. */
+export type SplitInput = (
+  input: PipelineSpec['input'],
+  options: { baseDir: string; signal?: AbortSignal },
+) => AsyncIterable<{ key: string; source: ShardSource }>;

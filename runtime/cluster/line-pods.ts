@@ -1,0 +1,237 @@
+/**
+ * The pods of lines as they are seen, and the swaps in them: what every driver of a cluster does, whoever made the pods.
+ *
+ * Owns what is remembered of each pod between two looks at it, and a queue of patches per pod. Leaves to `pod-swapper.ts` how a
+ * patch is sent, to `verdict.ts` what a status means, and to the shim's hello the proof that a swap is done.
+ *
+ * Invariants
+ *  1. Only stages of the pipeline are put into its slots, and only images pinned by digest.
+ *  2. A failed swap is told once per pod and step.
+ *  3. A pod's slots are those that it was created with, whatever the pipeline says now.
+ */
+import type { DriverEvent, SwapOrder } from '../contracts/driver.js';
+import { PodlineError } from '../contracts/errors.js';
+import type { Pipeline } from '../contracts/manifest.js';
+import type { Logger } from '../platform/logger.js';
+import { agentContainer, slotContainer } from './names.js';
+import { PodSwapper, type PodSwapperOptions } from './pod-swapper.js';
+import { wantedStep } from './swap-patch.js';
+import { containerFault, type PodView } from './verdict.js';
+
+export interface LinePodsOptions {
+  logger: Logger;
+  delay: (ms: number) => Promise<void>;
+  /** [0, 1) */
+  random: () => number;
+}
+
+export interface Workload {
+  pipeline: Pipeline;
+  /** By StatefulSet: the group that its lines serve, and how many there are to be. */
+  groups: ReadonlyMap<string, { group: string; lines: number }>;
+  /** Of the pods that are created from now on. */
+  slots: number;
+  /** In which a stage without one of its own runs, pinned by digest. */
+  image: string;
+  /** Of the namespace of the pods. */
+  kube: PodSwapperOptions['kube'];
+  /** What a line is called, by the name of its pod: unique over all namespaces. */
+  lineOf: (podName: string) => string;
+}
+
+/** What is remembered of a pod between two looks at it. */
+interface LineMemory {
+  podName: string;
+  uid: string;
+  slots: SlotMemory[];
+  fault: PodlineError | undefined;
+}
+interface SlotMemory {
+  step: string | undefined;
+  restartCount: number;
+  /** Swaps that were ordered and whose restart has not been seen. */
+  restartsDue: number;
+  /** The step whose failure was told. */
+  toldStep: string | undefined;
+  fault: PodlineError | undefined;
+}
+
+/** A line that was started, and what keeps it, or a slot of it, from working. */
+export interface SeenLine {
+  line: string;
+  pod: string;
+  group: string;
+  faults: PodlineError[];
+}
+
+interface Tracked extends Workload {
+  swapper: PodSwapper;
+  memory: Map<string, LineMemory>;
+}
+
+export class LinePods {
+  readonly #workloads = new Map<string, Tracked>();
+  readonly #listeners = new Set<(event: DriverEvent) => void>();
+
+  constructor(private readonly options: LinePodsOptions) {}
+
+  /** Pods of the pipeline are looked at, and swapped in, from now on; what is remembered of them stays. Answers whether it is new. */
+  track(workload: Workload): boolean {
+    const { pipeline, kube } = workload;
+    const known = this.#workloads.get(pipeline.name);
+    const { logger, delay, random } = this.options;
+    const gracePeriodMs = pipeline.spec.swap.gracePeriodSeconds * 1_000;
+    const same = known?.pipeline.spec.swap.gracePeriodSeconds === pipeline.spec.swap.gracePeriodSeconds;
+    const swapper = known !== undefined && same ? known.swapper : new PodSwapper({ kube, logger, delay, random, gracePeriodMs });
+    this.#workloads.set(pipeline.name, { ...workload, swapper, memory: known?.memory ?? new Map<string, LineMemory>() });
+    return known === undefined;
+  }
+
+  forget(pipeline: string): void {
+    this.#workloads.delete(pipeline);
+  }
+
+  tracked(pipeline: string): Workload | undefined {
+    return this.#workloads.get(pipeline);
+  }
+
+  get names(): string[] {
+    return [...this.#workloads.keys()];
+  }
+
+  linesOf(pipeline: string): SeenLine[] {
+    const workload = this.#workloads.get(pipeline);
+    if (workload === undefined) return [];
+    return [...workload.memory].map(([line, { podName, slots, fault }]) => ({
+      line,
+      pod: podName,
+      group: groupOfPod(workload, podName)?.group ?? '',
+      faults: [fault, ...slots.map((slot) => slot.fault)].filter((found) => found !== undefined),
+    }));
+  }
+
+  subscribe(listener: (event: DriverEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+    };
+  }
+
+  /** Resolves when the API server took the patch; with a grace period before it, at once. Throws PDL_SWAP_FAILED. */
+  async swap(order: SwapOrder): Promise<void> {
+    const { line, pipeline, slot, stage, step } = order;
+    const resolved = pipeline.stages.find(({ name }) => name === stage);
+    const workload = this.#workloads.get(pipeline.name);
+    const memory = workload?.memory.get(line);
+    if (resolved === undefined || workload === undefined || slot >= (memory?.slots.length ?? workload.slots)) {
+      throw new PodlineError(
+        'PDL_SWAP_FAILED',
+        `the pipeline \`${pipeline.name}\` has no stage \`${stage}\` or no slot ${String(slot)}`,
+        { retry: 'never' },
+      );
+    }
+    const podName = memory?.podName ?? line;
+    const patched = workload.swapper.swap(podName, { slot, stage, step, image: resolved.image ?? workload.image }, memory?.uid);
+    if (pipeline.spec.swap.gracePeriodSeconds === 0) {
+      await patched;
+      return;
+    }
+    // The wait before a container is reloaded is not the caller's: the order is taken, and what goes wrong is an event.
+    void patched.catch((thrown: unknown) => {
+      this.#tell({
+        type: 'swapFailed',
+        pipeline: pipeline.name,
+        line,
+        slot,
+        step,
+        error: PodlineError.from(thrown, 'PDL_SWAP_FAILED').toWire(),
+      });
+    });
+  }
+
+  /** A pod of the pipeline is there, or has changed. */
+  changed(pipeline: string, pod: PodView): void {
+    const workload = this.#workloads.get(pipeline);
+    if (workload === undefined) return;
+    const line = workload.lineOf(pod.name);
+    let memory = workload.memory.get(line);
+    if (memory !== undefined && memory.uid !== pod.uid)
+      this.gone(pipeline, { ...pod, uid: memory.uid }, 'the pod was replaced by another one: its scratch is gone');
+    memory = workload.memory.get(line);
+    if (memory === undefined) {
+      memory = {
+        podName: pod.name,
+        uid: pod.uid,
+        slots: Array.from({ length: slotsIn(pod) ?? workload.slots }, (_, slot) => firstSight(pod, slot)),
+        fault: undefined,
+      };
+      workload.memory.set(line, memory);
+      this.#tell({ type: 'lineStarted', pipeline, line, group: groupOfPod(workload, pod.name)?.group });
+    }
+    for (const [slot, seen] of memory.slots.entries()) this.#lookAtSlot(pipeline, line, pod, slot, seen);
+    memory.fault = containerFault(pod, agentContainer);
+    if (memory.fault !== undefined)
+      this.options.logger.warn({ pod: pod.name, code: memory.fault.code }, `the agent of ${pod.name}: ${memory.fault.message}`);
+  }
+
+  gone(pipeline: string, pod: PodView, reason = 'the pod was deleted'): void {
+    const workload = this.#workloads.get(pipeline);
+    const line = workload?.lineOf(pod.name);
+    if (workload === undefined || line === undefined || workload.memory.get(line)?.uid !== pod.uid) return;
+    workload.memory.delete(line);
+    const ordinal = Number(pod.name.slice(pod.name.lastIndexOf('-') + 1));
+    this.#tell({ type: 'lineEnded', pipeline, line, reason, gone: ordinal >= (groupOfPod(workload, pod.name)?.lines ?? 0) });
+  }
+
+  #tell(event: DriverEvent): void {
+    for (const listener of this.#listeners) listener(event);
+  }
+
+  #lookAtSlot(pipeline: string, line: string, pod: PodView, slot: number, seen: SlotMemory): void {
+    const step = wantedStep(pod, slot);
+    const container = pod.containers.find(({ name }) => name === slotContainer(slot));
+    if (step !== seen.step) {
+      seen.step = step;
+      // Two orders may follow each other before the first restart is seen; the kubelet then restarts twice, or once for both.
+      seen.restartsDue = Math.min(seen.restartsDue + 1, 2);
+    }
+    if (container !== undefined && container.restartCount > seen.restartCount) {
+      const unasked = container.restartCount - seen.restartCount - seen.restartsDue;
+      if (unasked > 0) {
+        const reason =
+          container.ended === undefined
+            ? 'the container was started again'
+            : `${container.ended.reason} (exit code ${String(container.ended.exitCode)})`;
+        this.#tell({ type: 'slotEnded', pipeline, line, slot, reason });
+      }
+      seen.restartsDue = Math.max(0, -unasked);
+      seen.restartCount = container.restartCount;
+    }
+    const fault = containerFault(pod, slotContainer(slot), seen.restartsDue === 0);
+    seen.fault = fault;
+    if (fault !== undefined && step !== undefined && step !== '' && seen.toldStep !== step) {
+      seen.toldStep = step;
+      this.#tell({ type: 'swapFailed', pipeline, line, slot, step, error: fault.toWire() });
+    }
+  }
+}
+
+const groupOfPod = ({ groups }: Workload, podName: string): { group: string; lines: number } | undefined =>
+  groups.get(podName.slice(0, podName.lastIndexOf('-')));
+
+/** How many slots the pod was created with; `undefined` until the kubelet has said which containers there are. */
+function slotsIn({ containers }: PodView): number | undefined {
+  const slots = containers.filter(({ name }) => name.startsWith(slotContainer(0).replace('0', ''))).length;
+  return slots === 0 ? undefined : slots;
+}
+
+function firstSight(pod: PodView, slot: number): SlotMemory {
+  const container = pod.containers.find(({ name }) => name === slotContainer(slot));
+  return {
+    step: wantedStep(pod, slot),
+    restartCount: container?.restartCount ?? 0,
+    restartsDue: 0,
+    toldStep: undefined,
+    fault: undefined,
+  };
+}

@@ -1,0 +1,74 @@
+/** What is to be seen of a pipeline now: from the journal, from lines, from pods. Reads, and changes nothing. */
+import { formatBytes } from '../config/units.js';
+import type { Desk } from './desk.js';
+import type { Known } from './intake.js';
+import type { KubeObject } from './kube-rest.js';
+import type { LinePods } from './line-pods.js';
+import { selectorOf, type Workloads } from './plan-pod.js';
+import { groupLinesOf } from './plan-objects.js';
+import type { Refusal } from './resolve.js';
+import type { Observed } from './status.js';
+
+export interface ObserveOptions {
+  desk: Pick<Desk, 'pipeline' | 'lines' | 'list'>;
+  pods: Pick<LinePods, 'linesOf'>;
+  workload: Workloads;
+}
+
+/**
+ * `known` is absent until the pipeline was taken in. `heardBefore`: lines that another coordinator had heard of a moment ago; this one has
+ * just begun, and they have not said hello to it yet.
+ */
+export async function observe(
+  { desk, pods, workload }: ObserveOptions,
+  { metadata }: KubeObject,
+  known: Known | undefined,
+  refusal: Refusal | undefined,
+  heardBefore = 0,
+): Promise<Observed> {
+  const name = known?.pipeline.name ?? '';
+  const seen = pods.linesOf(name);
+  const there = new Set(seen.map(({ line }) => line));
+  const views = known === undefined ? [] : await desk.lines();
+  const active = views.filter((line) => line.pipeline === name && line.state === 'active' && there.has(line.line));
+  const running = active.flatMap(({ shards }) => shards.flatMap((shard) => shard.running.map(({ stage }) => stage)));
+  return {
+    generation: metadata.generation ?? 0,
+    refusal: refusal === undefined ? undefined : { reason: refusal.reason, message: refusal.message, final: !refusal.isPassing },
+    accepted: known === undefined ? undefined : { ...(await progressOf(desk, name)), running },
+    lines: {
+      wanted: known === undefined ? 0 : groupLinesOf(known.manifest.spec).reduce((sum, { lines }) => sum + lines, 0),
+      there: seen.length,
+      heard: Math.max(active.length, Math.min(heardBefore, seen.length)),
+      faults: seen.flatMap(({ pod, faults }) => faults.map((fault) => `${pod}: ${fault.message}`)),
+    },
+    input: inputOf(known),
+    selector: Object.entries(selectorOf(metadata.name))
+      .map(([label, value]) => `${label}=${value}`)
+      .join(','),
+    workload,
+    memory: known === undefined ? undefined : memoryOf(known),
+  };
+}
+
+function inputOf(known: Known | undefined): Observed['input'] {
+  if (known === undefined || known.manifest.spec.input.source === undefined) return { state: 'none' };
+  const { submission } = known;
+  if (submission?.state !== 'done') return { state: 'open' };
+  return { state: 'submitted', digest: submission.digest, submitted: submission.submitted };
+}
+
+async function progressOf(
+  desk: Pick<Desk, 'pipeline' | 'list'>,
+  name: string,
+): Promise<Omit<NonNullable<Observed['accepted']>, 'running'>> {
+  const { revision, paused, counts } = await desk.pipeline(name);
+  const [failed] = counts.failed === 0 ? [] : (await desk.list(name, { state: 'failed', max: 1 })).shards;
+  const { error } = failed ?? {};
+  const failure = error === undefined ? undefined : `${failed?.key ?? ''}: ${error.message} (${error.code}). ${error.hint}`;
+  return { revision, paused, counts, failure };
+}
+
+function memoryOf({ size: { stages, podBytes } }: Known): Observed['memory'] {
+  return { peak: formatBytes(stages.peak.memoryBytes), sum: formatBytes(stages.sum.memoryBytes), pod: formatBytes(podBytes) };
+}

@@ -1,0 +1,99 @@
+/**
+ * Podline as an administrator installs it: `kubectl apply -k` of an overlay of `manifests/`, with this tree's image, and what the test
+ * cluster lacks (a name server, a provisioner of volumes) said in the overlay.
+ *
+ * Owns the namespace `podline` and its volume; `close` removes both, and the definition with every pipeline.
+ */
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import { packageRoot } from '../../../runtime/platform/entries.js';
+import { buildStages } from '../../../runtime/config/stage-index.js';
+import { clusterScript, kubectl, volumeDir } from './cluster.js';
+
+export const namespace = 'podline';
+/** There is no name server in the test cluster: the Service has an address that is known beforehand. */
+const coordinatorIp = '10.96.0.50';
+
+export interface Installation {
+  image: string;
+  /** Where results of a pipeline lie whose `result.dir` is left out. */
+  resultsOf(pipeline: string): string;
+  close(): Promise<void>;
+}
+
+/** `pipelines`: manifests whose TypeScript stages the installation's image carries. */
+export async function install(overlay: 'namespaced' | 'cluster-wide', pipelines: readonly string[] = []): Promise<Installation> {
+  const dir = await mkdtemp(join(tmpdir(), 'podline-install-'));
+  const journal = join(volumeDir, 'journal');
+  await rm(journal, { recursive: true, force: true });
+  for (const folder of [journal, join(volumeDir, 'results')]) {
+    await mkdir(folder, { recursive: true });
+    await chmod(folder, 0o777);
+  }
+  for (const file of pipelines) await buildStages(file, dir);
+  await mkdir(join(dir, 'pipelines'), { recursive: true });
+  const image = await clusterScript(['image', 'podline/runtime', join(dir, 'pipelines')]);
+  const [newName = '', digest = ''] = image.split('@');
+  const root = join(dir, 'overlay');
+  await mkdir(root);
+  await writeFile(
+    join(root, 'kustomization.yaml'),
+    JSON.stringify({
+      apiVersion: 'kustomize.config.k8s.io/v1beta1',
+      kind: 'Kustomization',
+      namespace,
+      resources: [relative(root, join(packageRoot, 'manifests', overlay))],
+      images: [{ name: 'podline/runtime', newName, digest }],
+      configMapGenerator: [
+        {
+          name: 'podline-settings',
+          behavior: 'merge',
+          literals: [
+            `PODLINE_COORDINATOR_URL=http://${coordinatorIp}:8080`,
+            'PODLINE_SSD_HOST_PATH=/mnt/ssd',
+            'PODLINE_VOLUME_HOST_PATH=/mnt/volume',
+          ],
+        },
+      ],
+      generatorOptions: { disableNameSuffixHash: true },
+      patches: [
+        {
+          target: { kind: 'Service', name: 'podline-coordinator' },
+          patch: JSON.stringify([{ op: 'add', path: '/spec/clusterIP', value: coordinatorIp }]),
+        },
+      ],
+    }),
+  );
+  const volume = join(dir, 'volume.json');
+  await writeFile(
+    volume,
+    JSON.stringify({
+      apiVersion: 'v1',
+      kind: 'PersistentVolume',
+      metadata: { name: 'podline-journal' },
+      spec: {
+        capacity: { storage: '10Gi' },
+        accessModes: ['ReadWriteOnce'],
+        persistentVolumeReclaimPolicy: 'Retain',
+        hostPath: { path: '/mnt/volume/journal', type: 'Directory' },
+        claimRef: { namespace, name: 'journal-podline-coordinator-0' },
+      },
+    }),
+  );
+  const close = async (): Promise<void> => {
+    await kubectl('delete', 'pipelines.podline.dev', '--all', '-A', '--ignore-not-found', '--timeout=60s').catch(() => '');
+    await kubectl('delete', '-k', root, '--ignore-not-found', '--timeout=120s');
+    await kubectl('delete', '-f', volume, '--ignore-not-found', '--timeout=60s');
+    await rm(dir, { recursive: true, force: true });
+  };
+  try {
+    await kubectl('apply', '-f', volume);
+    await kubectl('apply', '-k', root);
+    await kubectl('-n', namespace, 'rollout', 'status', 'statefulset.apps/podline-coordinator', '--timeout=120s');
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { image, resultsOf: (pipeline) => join(volumeDir, 'results', pipeline, 'results'), close };
+}

@@ -1,0 +1,304 @@
+/** The reconciler against a fake API server over HTTP and a real coordinator without lines. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { KubeObject } from '../../../runtime/cluster/kube-rest.js';
+import { openCluster, type Cluster } from '../../../runtime/cluster/open-cluster.js';
+import type { PipelineStatus } from '../../../runtime/contracts/pipeline-status.js';
+import { createCoordinator, type Coordinator } from '../../../runtime/coordinator/coordinator.js';
+import { openLmdbJournal } from '../../../runtime/journal/lmdb/lmdb-journal.js';
+import type { Journal } from '../../../runtime/journal/journal.js';
+import { silentLogger } from '../../../runtime/platform/logger.js';
+import { FakeApiServer } from './fake-api-server.js';
+import { SteppingClock } from './stepping-clock.js';
+
+const digest = `sha256:${'0'.repeat(64)}`;
+const image = `podline/runtime@${digest}`;
+const pathOf = (name: string, namespace = 'podline'): string =>
+  `/apis/podline.dev/v1alpha1/namespaces/${namespace}/pipelines/${name}`;
+const workloadOf = (name: string, namespace = 'podline'): string =>
+  `/apis/apps.kruise.io/v1beta1/namespaces/${namespace}/statefulsets/${name}`;
+const resource = (name: string, spec: Record<string, unknown> = {}, namespace = 'podline') => ({
+  apiVersion: 'podline.dev/v1alpha1',
+  kind: 'Pipeline',
+  metadata: { name, namespace },
+  spec: {
+    lines: 1,
+    input: { source: { inline: [{ v: 1 }, { v: 2 }] }, format: 'ndjson', chunk: { rows: 1 } },
+    stages: [{ name: 'double', command: ['double'], stdio: 'ndjson' }],
+    ...spec,
+  },
+});
+
+let dir: string;
+let server: FakeApiServer;
+let clock: SteppingClock;
+let journal: Journal;
+let coordinator: Coordinator;
+let cluster: Cluster;
+
+async function open(watch: 'namespaced' | 'cluster' = 'namespaced'): Promise<void> {
+  cluster = await openCluster({
+    namespace: 'podline',
+    watch,
+    kubeconfig: server.kubeconfig,
+    workload: 'kruise',
+    lines: {
+      image,
+      coordinatorUrl: 'http://coordinator:8080',
+      tokenSecret: 'podline-lines',
+      ssdHostPath: '/mnt/ssd',
+      volume: { claim: 'volume' },
+      user: 10_001,
+      cores: 2,
+      resultRoot: '/podline-volume/results',
+    },
+    token: 'secret',
+    imageRoot: dir,
+    logger: silentLogger,
+    clock,
+  });
+  coordinator = await createCoordinator({ journal, driver: cluster.driver });
+  await cluster.start(coordinator);
+}
+async function close(): Promise<void> {
+  await cluster.close();
+  await coordinator.close();
+}
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'podline-reconciler-'));
+  server = await FakeApiServer.start();
+  clock = new SteppingClock();
+  journal = openLmdbJournal({ dir: join(dir, 'journal') });
+  await open();
+});
+
+afterEach(async () => {
+  await close();
+  await journal.close();
+  await server.close();
+  await rm(dir, { recursive: true, force: true });
+});
+
+/** Time goes on while something is waited for. */
+const eventually = (what: () => void | Promise<void>): Promise<void> =>
+  vi.waitFor(async () => {
+    clock.advance(500);
+    await what();
+  }, 10_000);
+const statusOf = (name: string, namespace?: string): PipelineStatus | undefined =>
+  server.get(pathOf(name, namespace))?.status as PipelineStatus | undefined;
+const conditionOf = (name: string, type: string, namespace?: string) =>
+  statusOf(name, namespace)?.conditions?.find((condition) => condition.type === type);
+const submitted = (name = 'small'): Promise<void> =>
+  eventually(() => {
+    expect(statusOf(name)?.input?.submitted).toBe(2);
+  });
+const specOf = (path: string): Record<string, unknown> => server.get(path)?.spec as Record<string, unknown>;
+
+describe('a pipeline that is applied', () => {
+  it('gets its objects, owned by it, and its input into the journal', async () => {
+    server.put(pathOf('small'), resource('small'));
+    await submitted();
+    const names = server.paths().filter((path) => !path.includes('/events/'));
+    expect(names.map((path) => path.split('/').slice(-2).join('/')).sort()).toEqual([
+      'pipelines/small',
+      'podunavailablebudgets/small',
+      'secrets/podline-lines',
+      'services/small',
+      'statefulsets/small',
+    ]);
+    const { uid } = (server.get(pathOf('small')) as KubeObject).metadata;
+    expect(server.get(workloadOf('small'))?.metadata.ownerReferences).toMatchObject([{ kind: 'Pipeline', name: 'small', uid }]);
+    expect((await coordinator.pipeline('small')).counts.pending).toBe(2);
+    expect(conditionOf('small', 'Complete')).toMatchObject({ status: 'Unknown', reason: 'ShardsOpen' });
+    const applies = server.requests.filter(({ method, path }) => method === 'PATCH' && path.includes('statefulsets'));
+    expect(applies[0]).toMatchObject({ contentType: 'application/apply-patch+yaml' });
+    expect(applies[0]?.query.get('fieldManager')).toBe('podline');
+  });
+
+  it('is left alone while nothing changes: no writes, whatever time goes by', async () => {
+    server.put(pathOf('small'), resource('small'));
+    await submitted();
+    await eventually(() => {
+      expect(conditionOf('small', 'Progressing')?.reason).toBe('LinesStarting');
+    });
+    const before = server.writes().length;
+    const looked = () =>
+      server.requests.filter(({ method, path }) => method === 'GET' && path.includes('statefulsets/small')).length;
+    // Two resyncs, at which every object is read.
+    await vi.waitFor(() => {
+      clock.advance(60_000);
+      expect(looked()).toBeGreaterThanOrEqual(2);
+    }, 10_000);
+    expect(server.writes().slice(before)).toEqual([]);
+  });
+
+  it('has an object mended that somebody changed or deleted', async () => {
+    server.put(pathOf('small'), resource('small'));
+    await submitted();
+    const stored = server.get(workloadOf('small')) as KubeObject;
+    server.put(workloadOf('small'), { ...stored, spec: { ...(stored.spec as object), replicas: 7 } });
+    server.delete(`/api/v1/namespaces/podline/services/small`);
+    await vi.waitFor(() => {
+      clock.advance(60_000);
+      expect(specOf(workloadOf('small'))['replicas']).toBe(1);
+      expect(server.get('/api/v1/namespaces/podline/services/small')).toBeDefined();
+    }, 10_000);
+  });
+
+  it('follows its number of lines, without a new revision of the pipeline', async () => {
+    server.put(pathOf('small'), resource('small'));
+    await submitted();
+    server.put(pathOf('small'), { ...resource('small', { lines: 5 }), status: statusOf('small') });
+    await eventually(() => {
+      expect(specOf(workloadOf('small'))['replicas']).toBe(5);
+    });
+    expect((await coordinator.pipeline('small')).revision).toBe(1);
+  });
+
+  it('has a StatefulSet for each group, and loses it with the group', async () => {
+    server.put(pathOf('small'), resource('small', { groups: [{ name: 'urgent', match: { key: '*#000001' }, minLines: 2 }] }));
+    await submitted();
+    expect(specOf(workloadOf('small-urgent'))['replicas']).toBe(2);
+    expect(JSON.stringify(specOf(workloadOf('small-urgent')))).toContain('"name":"PODLINE_GROUP","value":"urgent"');
+    server.put(pathOf('small'), { ...resource('small'), status: statusOf('small') });
+    await eventually(() => {
+      expect(server.get(workloadOf('small-urgent'))).toBeUndefined();
+    });
+    expect(server.get(workloadOf('small'))).toBeDefined();
+  });
+});
+
+describe('a pipeline that is refused', () => {
+  it('says why, gets no objects, and is taken in once it was mended', async () => {
+    server.put(pathOf('small'), resource('small', { stages: [{ name: 'double', command: ['double'], after: ['nobody'] }] }));
+    await eventually(() => {
+      expect(conditionOf('small', 'Ready')).toMatchObject({
+        status: 'False',
+        reason: 'SpecInvalid',
+        message: expect.stringContaining('nobody') as string,
+      });
+    });
+    expect(conditionOf('small', 'Complete')?.status).toBe('False');
+    expect(server.get(workloadOf('small'))).toBeUndefined();
+    server.put(pathOf('small'), { ...resource('small'), status: statusOf('small') });
+    await submitted();
+    expect(conditionOf('small', 'Degraded')?.status).toBe('False');
+  });
+
+  it.each([
+    ['an image without a digest', { stages: [{ name: 'a', command: ['a'], image: 'tools/a:1' }] }, 'ImageNotPinned', '@sha256:'],
+    ['a module that the image has not', { stages: [{ name: 'a', uses: './a.ts' }] }, 'StagesUnresolved', 'stages.json'],
+    ['a pod that is too small', { resources: { memory: '100Mi' } }, 'SpecInvalid', 'resources.memory gives it 100Mi'],
+    ['a source that is not there', { input: { source: '/nowhere/*.csv', format: 'csv' } }, 'InputUnreadable', '/nowhere'],
+  ])('names %s', async (_what, spec, reason, words) => {
+    server.put(pathOf('small'), resource('small', spec));
+    await eventually(() => {
+      expect(conditionOf('small', 'Degraded')).toMatchObject({
+        status: 'True',
+        reason,
+        message: expect.stringContaining(words) as string,
+      });
+    });
+  });
+
+  it('keeps what an earlier form of it has running', async () => {
+    server.put(pathOf('small'), resource('small'));
+    await submitted();
+    server.put(pathOf('small'), { ...resource('small', { stages: [] }), status: statusOf('small') });
+    await eventually(() => {
+      expect(conditionOf('small', 'Degraded')?.reason).toBe('SpecInvalid');
+    });
+    expect(server.get(workloadOf('small'))).toBeDefined();
+    expect((await coordinator.pipeline('small')).counts.pending).toBe(2);
+  });
+
+  it('shows an object that the API server does not take', async () => {
+    server.refusals.push({ method: 'PATCH', path: /statefulsets/, status: 422, message: 'replicas: too many' });
+    server.put(pathOf('small'), resource('small'));
+    await eventually(() => {
+      expect(conditionOf('small', 'Ready')).toMatchObject({
+        reason: 'ObjectsRefused',
+        message: expect.stringContaining('too many') as string,
+      });
+    });
+  });
+});
+
+describe('a coordinator', () => {
+  it('tries again when the API server fails, and ends up where it would have without', async () => {
+    for (let time = 0; time < 3; time += 1)
+      server.refusals.push({ method: 'PATCH', path: /./, status: 500, message: 'etcd is away' });
+    server.put(pathOf('small'), resource('small'));
+    await submitted();
+    expect(server.get(workloadOf('small'))).toBeDefined();
+  });
+
+  it('goes on after a restart where it was: the input is not submitted twice, and no condition changes', async () => {
+    server.put(pathOf('small'), resource('small'));
+    await submitted();
+    await eventually(() => {
+      expect(conditionOf('small', 'Progressing')?.reason).toBe('LinesStarting');
+    });
+    const before = statusOf('small');
+    await close();
+    await open();
+    await vi.waitFor(() => {
+      clock.advance(500);
+      expect(
+        server.requests.filter(({ method, path }) => method === 'PATCH' && path === workloadOf('small')).length,
+      ).toBeGreaterThan(1);
+    }, 10_000);
+    expect(statusOf('small')).toEqual(before);
+    expect((await coordinator.pipeline('small')).counts.pending).toBe(2);
+  });
+
+  it('cancels open shards before a pipeline goes, and runs the input of one that comes again', async () => {
+    server.put(pathOf('small'), resource('small'));
+    await submitted();
+    const stored = server.get(pathOf('small')) as KubeObject;
+    expect(stored.metadata.finalizers).toEqual(['podline.dev/journal']);
+    server.put(pathOf('small'), { ...stored, metadata: { ...stored.metadata, deletionTimestamp: '2026-01-01T00:00:01Z' } });
+    await eventually(() => {
+      expect(server.get(pathOf('small'))).toBeUndefined();
+    });
+    expect((await coordinator.pipeline('small')).counts).toMatchObject({ pending: 0, cancelled: 2 });
+    const again = resource('small');
+    // Born after the shards ended: what they are is of an earlier life.
+    const born = { uid: 'another', creationTimestamp: '2099-01-01T00:00:00Z' };
+    server.put(pathOf('small'), { ...again, metadata: { ...again.metadata, ...born } });
+    await eventually(async () => {
+      expect((await coordinator.pipeline('small')).counts).toMatchObject({ pending: 2, cancelled: 0 });
+    });
+    expect((await coordinator.pipeline('small')).paused).toBe(false);
+  });
+
+  it('keeps pipelines of one name in several namespaces apart', async () => {
+    await close();
+    await open('cluster');
+    server.put(pathOf('small'), resource('small'));
+    server.put(pathOf('small', 'team'), resource('small', {}, 'team'));
+    await eventually(async () => {
+      expect((await coordinator.pipelines()).map(({ name }) => name).sort()).toEqual(['small', 'small.team']);
+      expect(statusOf('small', 'team')?.input?.submitted).toBe(2);
+    });
+    const lines = JSON.stringify(specOf(workloadOf('small', 'team')));
+    expect(lines).toContain('"name":"PODLINE_LINE","value":"$(POD_NAME).team"');
+    expect(lines).toContain('"name":"PODLINE_PIPELINE","value":"small.team"');
+  });
+
+  it('passes what it is asked for on to the scale subresource', async () => {
+    server.put(pathOf('small'), resource('small'));
+    await submitted();
+    await cluster.driver.scale('small', 3).catch(() => undefined);
+    expect(server.requests.at(-1)).toMatchObject({
+      method: 'PATCH',
+      path: `${pathOf('small')}/scale`,
+      body: { spec: { replicas: 3 } },
+    });
+    await expect(cluster.driver.scale('nobody', 1)).rejects.toMatchObject({ code: 'PDL_PIPELINE_UNKNOWN' });
+  });
+});
