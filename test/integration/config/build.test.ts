@@ -88,18 +88,27 @@ describe('podline build', () => {
       );
     writeFileSync(
       join(folder, 'pipeline.yaml'),
-      'apiVersion: podline.dev/v1alpha1\nkind: Pipeline\nmetadata: { name: small }\nspec:\n  input: { source: ./data, format: bytes }\n  stages:\n    - { name: one, uses: ./stage.mjs }\n    - { name: two, after: [one], command: [cat], output: bytes }\n',
+      'apiVersion: podline.dev/v1alpha1\nkind: Pipeline\nmetadata: { name: small }\nspec:\n  input: { source: ./data, format: bytes }\n  stages:\n    - { name: one, uses: ./stage.mjs }\n    - { name: two, after: [one], command: [cat], output: bytes }\n    - { name: three, after: [two], uses: ./other.mjs }\n',
     );
     stage('chunk');
+    writeFileSync(join(folder, 'other.mjs'), "export { default } from './other-work.mjs';\n");
+    writeFileSync(
+      join(folder, 'other-work.mjs'),
+      "import { defineStage } from 'podline';\nexport default defineStage({ bytes: (chunk) => chunk });\n",
+    );
     podline('build', join(folder, 'pipeline.yaml'), '--out', out);
     const before = (await readStageIndex(out, 'small')).stages;
-    expect(before.map(({ name }) => name)).toEqual(['one']);
+    expect(before.map(({ name }) => name)).toEqual(['one', 'three']);
     writeFileSync(join(out, 'pipelines', 'small', 'words.txt'), 'beside it');
+    const untouched = readFileSync(join(out, 'pipelines', 'small', before[1]?.module ?? ''));
     stage('chunk.subarray(1)');
     const json = JSON.parse(podline('build', join(folder, 'pipeline.yaml'), '--out', out, '--json')) as StageIndex;
     expect(json.stages[0]?.version).not.toBe(before[0]?.version);
+    // A change of one stage touches one stage: version and module of the other are the same to the byte.
+    expect(json.stages[1]).toEqual(before[1]);
+    expect(readFileSync(join(out, 'pipelines', 'small', before[1]?.module ?? '')).equals(untouched)).toBe(true);
     expect(readdirSync(join(out, 'pipelines', 'small')).sort()).toEqual(
-      [json.stages[0]?.module, 'stages.json', 'words.txt'].sort(),
+      [...json.stages.map(({ module }) => module), 'stages.json', 'words.txt'].sort(),
     );
     expect(readFileSync(join(out, 'pipelines', 'small', 'stages.json'), 'utf8')).toContain(json.stages[0]?.version);
   });

@@ -2,7 +2,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect } from 'vitest';
 import { env } from '../../../runtime/contracts/env.js';
@@ -156,5 +156,50 @@ needs('go').describe('the static shim', () => {
     await agent.hello();
     agent.sendRaw(placed.slot, { type: 'nonsense' });
     expect((await agent.hello(2)).instance).toBe(agent.hellos[0]?.instance);
+  });
+
+  needs('go', 'root', 'busybox-static').it(
+    'needs nothing of an image but the program: here, of one that is busybox alone',
+    async () => {
+      const root = join(agent.dir, 'image');
+      const inside = join(root, agent.dir);
+      for (const folder of ['bin', 'proc', 'dev', inside.slice(root.length + 1)])
+        await mkdir(join(root, folder), { recursive: true });
+      const busybox = execFileSync('sh', ['-c', 'command -v busybox'], { encoding: 'utf8' }).trim();
+      execFileSync('cp', [busybox, join(root, 'bin', 'busybox')]);
+      for (const applet of ['sh', 'cat', 'tr']) await symlink('/bin/busybox', join(root, 'bin', applet));
+      execFileSync(shim, ['install', join(root, 'shim')]);
+      // What a container's run time does: folders of its own, and of the pod what is mounted.
+      const enter = 'mount --bind "$2" "$1/$2"; mount -t proc proc "$1/proc"; mount --bind /dev "$1/dev"; exec chroot "$1" /shim';
+      const container = ['unshare', '--mount', 'sh', '-ec', enter, 'sh', root, agent.dir];
+      const placed = await agent.put(
+        container,
+        shell('tr a-z A-Z < "$PODLINE_INPUT_DIR/input.bin" > "$PODLINE_OUTPUT_DIR/out"'),
+        {
+          env: { PATH: '/usr/bin:/bin:/usr/sbin:/sbin' },
+        },
+      );
+      expect(await agent.run(placed, 'work')).toMatchObject({ outcome: 'committed', bytes: { memory: { written: 3 } } });
+      placed.child.kill('SIGTERM');
+      expect(await placed.exited).toEqual({ code: 0, signal: null });
+    },
+  );
+
+  needs('go', 'root').it('hands over to the Node shim where the image carries it, wherever its Node lies', async () => {
+    const root = join(agent.dir, 'image');
+    for (const folder of ['proc', 'podline/dist/sidecars/shim', 'opt/node/bin'])
+      await mkdir(join(root, folder), { recursive: true });
+    await writeFile(join(root, 'podline', 'dist', 'sidecars', 'shim', 'main.js'), '');
+    execFileSync(shim, ['install', join(root, 'shim')]);
+    // In the place of Node the shim itself, which says that it does not know what it is started with.
+    execFileSync(shim, ['install', join(root, 'opt', 'node', 'bin', 'node')]);
+    const child = spawn('chroot', [root, '/shim'], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { PATH: '/usr/bin:/bin:/usr/sbin:/sbin', [env.step]: 'a-step' },
+    });
+    let said = '';
+    child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
+    expect((await once(child, 'exit'))[0]).toBe(2);
+    expect(said).toContain('usage: podline-shim');
   });
 });

@@ -14,7 +14,7 @@ const lastStage = (dockerfile: string): string[] =>
   (dockerfile.split(/^FROM .*$/m).at(-1) ?? '').split('\n').filter((line) => line !== '' && !line.startsWith('#'));
 const targets = imageLayers()
   .flat()
-  .map(([, target = '']) => target);
+  .map(([, target]) => target);
 const isIn = (path: string): boolean => targets.some((target) => path === target || path.startsWith(`${target}/`));
 
 describe('the runtime image', () => {
