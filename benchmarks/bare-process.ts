@@ -2,7 +2,7 @@
 import { monotonicMs } from './work/clock.js';
 import { BytesDigest, digestFile, writeResult } from './work/result.js';
 import { piecesOf, readWhole } from './work/source.js';
-import { lookAt, xor, xorKeyOf } from './work/stages.js';
+import { xor, xorKeyOf } from './work/stages.js';
 import type { BytesWork, Job } from './work/work.js';
 
 export interface ToBare {
@@ -18,15 +18,13 @@ async function run({ job, work, buffers }: ToBare): Promise<FromBare> {
   const sets = buffers === 'reused' ? [0, 1].map(() => pieces.map(({ length }) => new Uint8Array(length).fill(1))) : undefined;
   const beganMs = monotonicMs();
   for (let stage = 0; stage < work.stages; stage++) {
-    if (work.stage === 'pass') pieces.forEach(lookAt);
-    else {
-      const key = xorKeyOf(stage);
-      pieces = pieces.map((from, index) => {
-        const into = sets?.[stage % 2]?.[index] ?? new Uint8Array(from.length);
-        xor(from, into, key);
-        return into;
-      });
-    }
+    if (work.stage === 'pass') continue;
+    const key = xorKeyOf(stage);
+    pieces = pieces.map((from, index) => {
+      const into = sets?.[stage % 2]?.[index] ?? new Uint8Array(from.length);
+      xor(from, into, key);
+      return into;
+    });
   }
   const spanMs = monotonicMs() - beganMs;
   const digest = new BytesDigest();

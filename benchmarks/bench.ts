@@ -20,7 +20,7 @@ import { measurePipelining } from './figures/pipelining.js';
 import { measureSlowdown } from './figures/slowdown.js';
 import { measureThreads } from './figures/threads.js';
 import { runGrowth } from './growth.js';
-import { measureLimits } from './limits.js';
+import { measureLimits, type MachineLimits } from './limits.js';
 import type { BenchOptions, Place } from './options.js';
 import type { BenchResults, ComparisonResult } from './results.js';
 import { runSmall } from './small.js';
@@ -54,11 +54,16 @@ export const partNames = Object.keys(parts);
 export async function bench(place: Place, options: BenchOptions): Promise<BenchResults> {
   const beganMs = performance.now();
   const results = emptyResults(options, loadavg());
-  const limits = (): void => void results.limits.push(measureLimits(place.diskDir));
-  limits();
+  const limits = (): MachineLimits => {
+    const measured = measureLimits(place.diskDir);
+    results.limits.push(measured);
+    return measured;
+  };
+  let before = limits();
   for (const [name, part] of Object.entries(parts)) {
     if (options.only?.includes(name) === false) continue;
     const partBeganMs = performance.now();
+    const run = { at: new Date().toISOString(), loadBefore: loadavg() };
     try {
       options.signal.throwIfAborted();
       await part(results, place, options);
@@ -68,8 +73,12 @@ export async function bench(place: Place, options: BenchOptions): Promise<BenchR
       if (options.signal.aborted) continue;
       options.say(`${name} broke: ${thrown instanceof Error ? (thrown.stack ?? message) : message}`);
     }
-    limits();
-    options.say(`${name}: took ${((performance.now() - partBeganMs) / 1000).toFixed(0)} s`);
+    const tookMs = performance.now() - partBeganMs;
+    const loadAfter = loadavg();
+    const after = limits();
+    results.parts[name] = { ...run, tookMs, loadAfter, limits: [before, after] };
+    before = after;
+    options.say(`${name}: took ${(tookMs / 1000).toFixed(0)} s`);
   }
   results.machine.loadAfter = loadavg();
   results.tookMs = performance.now() - beganMs;
@@ -108,7 +117,7 @@ function emptyResults({ repeats, seed, record, full, scale, only }: BenchOptions
   const { version } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as { version: string };
   const processors = cpus();
   return {
-    format: 2,
+    format: 3,
     at: new Date().toISOString(),
     machine: {
       cpu: processors[0]?.model.trim() ?? 'unknown',
@@ -122,6 +131,7 @@ function emptyResults({ repeats, seed, record, full, scale, only }: BenchOptions
     },
     options: { repeats, seed, record, full, scale, ...(only === undefined ? {} : { only: [...only] }) },
     tookMs: 0,
+    parts: {},
     limits: [],
     comparisons: [],
     broken: [],

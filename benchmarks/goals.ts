@@ -121,8 +121,8 @@ function columnGoals({ columns }: BenchResults): Goal[] {
   ];
 }
 
-function loadGoals({ load, limits }: BenchResults): Goal[] {
-  const memcpy = median(limits.map((limit) => limit.memcpy));
+function loadGoals({ load, parts }: BenchResults): Goal[] {
+  const memcpy = median((parts['load']?.limits ?? []).map((limit) => limit.memcpy));
   const of = (format: string) => load?.formats.find((found) => found.format === format);
   const goals: Goal[] = [];
   const bytes = of('bytes');
@@ -150,6 +150,17 @@ function loadGoals({ load, limits }: BenchResults): Goal[] {
   }
   return goals;
 }
+
+/** Peers that a goal holds Podline against: measured as often as Podline, however slow they are. */
+export const decisivePeers: ReadonlySet<string> = new Set([
+  'http',
+  'redis',
+  'ray',
+  'http-ndjson',
+  'http-records',
+  'bare-new',
+  'bare-reused',
+]);
 
 /** Hand-overs of Podline at each size of shard at which they were measured. */
 export function handoversBySize({ small, growth }: BenchResults): { bytes: number; handoverMs: number[] }[] {

@@ -40,7 +40,7 @@ export async function runGrowth(place: Place, options: BenchOptions): Promise<Gr
   const { scale, record, full } = options;
   const others = options.peers.filter(isShown);
 
-  const sizes = [1, 4, 16, 64, 256, ...(record || full ? [1024] : []), ...(full ? [4096] : [])].map((mib) =>
+  const sizes = [1, 8, 64, 256, ...(record || full ? [1024] : []), ...(full ? [4096] : [])].map((mib) =>
     Math.ceil(mib * mebi * scale),
   );
   const fitting = sizes.filter((bytes) => {
@@ -55,7 +55,7 @@ export async function runGrowth(place: Place, options: BenchOptions): Promise<Gr
     return { uri: path, format: 'bytes' };
   });
 
-  const stagesOf = record || full ? [2, 8, 32, 127] : [2, 8, 32];
+  const stagesOf = record || full ? [2, 16, 127] : [2, 8, 32];
   if (!record && !full) left.push('127 stages: only with --record or --full');
   for (const stages of stagesOf) {
     await inField(
@@ -145,7 +145,8 @@ export async function runGrowth(place: Place, options: BenchOptions): Promise<Gr
   function roundsOf(bytesInAll: number): number {
     const most = record ? 40 : 12;
     const fewest = record ? 7 : 3;
-    return Math.max(Math.min(Math.floor((4096 * mebi) / bytesInAll), most), fewest);
+    // Of the largest there are few: 1 GiB through five stages takes others some seconds a time.
+    return Math.max(Math.min(Math.floor((4096 * mebi) / bytesInAll), most), bytesInAll > 4096 * mebi ? 3 : fewest);
   }
 }
 

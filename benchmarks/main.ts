@@ -6,6 +6,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { packageRoot } from '../runtime/platform/entries.js';
 import { bench, partNames } from './bench.js';
 import { goalsOf } from './goals.js';
+import { mergeResults } from './merge.js';
 import type { BenchOptions, Place } from './options.js';
 import { peers as allPeers } from './peers/index.js';
 import { picturesOf } from './pictures.js';
@@ -46,7 +47,11 @@ const peerNames = allPeers.map(({ name }) => name);
 
 const flags = new Command('bench')
   .description('Podline beside what one would otherwise use, all in one run.')
-  .option('--record', 'the whole of it: 7 repeats; writes benchmarks/RESULTS.md, results.json and pictures/', false)
+  .option(
+    '--record',
+    '7 repeats; writes benchmarks/RESULTS.md, results.json and pictures/; with --only, these parts of them',
+    false,
+  )
   .option('--full', 'with shards of 4 GiB and 127 stages too', false)
   .option('--repeats <n>', 'measurements of each runner (default: 3; with --record: 7)', whole)
   .option('--only <parts>', `some of ${partNames.join(',')}`, names(partNames))
@@ -85,7 +90,9 @@ process.on('exit', () => {
   for (const dir of [place.memoryDir, place.diskDir]) rmSync(dir, { recursive: true, force: true });
 });
 
-const results = await bench(place, options);
+const measured = await bench(place, options);
+const recordFile = join(packageRoot, 'benchmarks', 'results.json');
+const results = flags.record && flags.only !== undefined ? await withRecord(measured) : measured;
 const markdown = markdownOf(results, await notes());
 const pictures = picturesOf(results);
 await write(out, 'results.md', markdown, pictures, results);
@@ -104,6 +111,20 @@ console.log(
 console.log(`All of it as Markdown, JSON and pictures: ${flags.out}`);
 // A figure that is missed is a finding; a wrong result or a part that broke is a fault.
 process.exitCode = interrupted.signal.aborted ? 130 : isFaulty(results) ? 1 : 0;
+
+/** A part of a record, and the parts that were recorded before. */
+async function withRecord(fresh: BenchResults): Promise<BenchResults> {
+  if (!existsSync(recordFile)) return fresh;
+  // A record of another format says so before anything else of it is looked at.
+  const kept = JSON.parse(await readFile(recordFile, 'utf8')) as BenchResults;
+  try {
+    return mergeResults(kept, fresh, partNames);
+  } catch (thrown) {
+    // What was measured is not thrown away for it.
+    await writeFile(join(out, 'results.json'), `${JSON.stringify(fresh)}\n`);
+    throw thrown;
+  }
+}
 
 function isFaulty({ comparisons, broken, small, growth }: BenchResults): boolean {
   return (

@@ -22,6 +22,7 @@ export function markdownOf(results: BenchResults, notes: readonly string[] = [])
     ...growthPart(results),
     ...figurePart(results),
     ...limitsPart(results),
+    ...runsPart(results),
     ...settingsPart(results),
     ...notes.flatMap((note) => [note.trim(), '']),
   ].join('\n');
@@ -39,7 +40,7 @@ function head({ at, machine, options, tookMs, broken }: BenchResults): string[] 
   return [
     `${at}; ${machine.cpu}, ${machine.cores} cores, ${whole(machine.memoryBytes / 2 ** 30)} GiB, ${machine.os}, Node ${machine.node}, podline ${machine.podline}.`,
     record
-      ? `A recorded run: ${repeats} repeats, in an order drawn anew for each (seed ${seed}).`
+      ? `Recorded: ${repeats} repeats, in an order drawn anew for each (seed ${seed}); peers that need more than 5 s and that no goal hangs on, as often as their rows say.`
       : `A short run: ${repeats} repeats, in an order drawn anew for each (seed ${seed}); runners that need more than 5 s are measured once. \`npm run bench -- --record\` leaves nothing out.`,
     ...(scale === 1 ? [] : [`**Shards are ${scale} times their real size: the table below says nothing about the real one.**`]),
     ...(only === undefined ? [] : [`Only ${only.join(', ')}.`]),
@@ -109,12 +110,31 @@ function limitsPart({ limits }: BenchResults): string[] {
     ['disk, write and fsync', 'diskWriteSync'],
   ] as const;
   return [
-    '## Limits of the machine, in the same run',
+    '## Limits of the machine, beside the parts',
     '',
     table(
       ['GiB/s', 'median (min–max)'],
       rows.map(([title, name]) => [title, spreadText(spreadOf(limits.map((limit) => limit[name] / 2 ** 30)), fine)]),
     ),
+    '',
+  ];
+}
+
+/** A record may be of several runs; each part is of one. */
+function runsPart({ parts }: BenchResults): string[] {
+  const load = (loads: readonly number[]): string => loads.map((value) => value.toFixed(1)).join(' ');
+  const rows = Object.entries(parts).map(([name, { at, tookMs, loadBefore, loadAfter, limits }]) => [
+    name,
+    at,
+    whole(tookMs / 1000),
+    load(loadBefore),
+    load(loadAfter),
+    spreadText(spreadOf(limits.map(({ memcpy }) => memcpy / 2 ** 30)), fine),
+  ]);
+  return [
+    '## When each part ran',
+    '',
+    table(['part', 'at', 'took, s', 'load average before', 'after', 'memcpy beside it, GiB/s'], rows, [0, 1]),
     '',
   ];
 }

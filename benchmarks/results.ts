@@ -38,7 +38,7 @@ export interface RunnerNote {
   missing?: string | undefined;
   /** It broke, with these words. */
   failed?: string | undefined;
-  /** Measured fewer times than the others: a short run does not wait for the slow. */
+  /** Measured fewer times than the others: it is slow, and no goal hangs on it, or the run is a short one. */
   repeats?: number | undefined;
 }
 
@@ -103,8 +103,18 @@ export interface GrowthResult {
   left: string[];
 }
 
+/** When a part ran, and on what kind of day: parts of one record may be of several runs. */
+export interface PartRun {
+  at: string;
+  tookMs: number;
+  loadBefore: number[];
+  loadAfter: number[];
+  /** Measured before the part and after it. */
+  limits: MachineLimits[];
+}
+
 export interface BenchResults {
-  format: 2;
+  format: 3;
   at: string;
   machine: {
     cpu: string;
@@ -118,6 +128,8 @@ export interface BenchResults {
   };
   options: { repeats: number; seed: number; record: boolean; full: boolean; scale: number; only?: string[] | undefined };
   tookMs: number;
+  /** By name, those that ran; also where they broke. */
+  parts: Record<string, PartRun>;
   limits: MachineLimits[];
   comparisons: ComparisonResult[];
   small?: SmallResult | undefined;

@@ -11,7 +11,6 @@ import { BytesDigest, digestFile, NumbersDigest, ordersFile, writeResult } from 
 import { piecesOf, readNumbers, readWhole, recordsOf, type NumberColumns } from '../work/source.js';
 import {
   addedBy,
-  lookAt,
   numberNames,
   stepNumber,
   stepNumbers,
@@ -70,8 +69,7 @@ function bytesForm({ blockBytes, stage: what }: BytesWork, codec: BlockCodec<Uin
     codec,
     open: (piece) => piece,
     step(piece, stage) {
-      if (what === 'pass') lookAt(piece);
-      else xor(piece, piece, xorKeyOf(stage));
+      if (what === 'xor') xor(piece, piece, xorKeyOf(stage));
       return piece;
     },
     output() {

@@ -3,13 +3,6 @@
  * what they carry. Podline's own stages say the same in its words (`pipelines/*.ts`); the checker (`expected.ts`) does not use this file.
  */
 
-/** Bytes, `pass`: one byte of each page is looked at, so that the piece is really there. */
-export function lookAt(piece: Uint8Array): number {
-  let sum = 0;
-  for (let at = 0; at < piece.length; at += 4096) sum += piece[at]!;
-  return sum;
-}
-
 export const xorKeyOf = (stage: number): number => (0x5a + 29 * stage) & 255;
 
 /** Bytes, `xor`: `into` may be `from`, for peers that own what they received. */

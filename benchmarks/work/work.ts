@@ -8,7 +8,7 @@
 import type { ShardSource } from '../../runtime/contracts/shard.js';
 import type { Workload } from '../workload.js';
 
-/** Bytes as they are: `pass` looks at one byte of each page and hands all of them on; `xor` makes as many new ones (byte ^ key). */
+/** Bytes as they are: `pass` is given them and hands all of them on, unread; `xor` makes as many new ones (byte ^ key). */
 export interface BytesWork {
   kind: 'bytes';
   name: string;

@@ -46,7 +46,7 @@ const windowBytes = 8 * 1024 * 1024;
 /** A buffer of this size is mapped by itself: a map costs a few µs, and V8 walks over its young buffers the more often the more they hold. */
 const aloneFromBytes = 256 * 1024;
 /** Mapped after a `settle`, at most. */
-const mappedBytesMax = 24 * 1024 * 1024;
+const mappedBytesMax = 64 * 1024 * 1024;
 
 export class SegmentViews {
   /** By segment and first byte. */

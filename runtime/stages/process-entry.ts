@@ -1,6 +1,7 @@
 /** The entry of a stage's own process (executor `process`): a thread host behind Node's channel to the shim. */
 import { performance } from 'node:perf_hooks';
 import { PodlineError } from '../contracts/errors.js';
+import { letHeapGrow } from '../platform/heap.js';
 import { endProcess } from '../platform/uninterrupted.js';
 import { orphanWatch } from '../platform/orphan-watch.js';
 import type { RunEvents } from './commits.js';
@@ -14,6 +15,7 @@ const say = (message: FromStageProcess): void => {
   process.send?.(message);
 };
 
+letHeapGrow();
 let host: StageHost | undefined;
 let abort: AbortController | undefined;
 let news: RunNews | undefined;

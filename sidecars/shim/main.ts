@@ -9,6 +9,7 @@ import { env } from '../../runtime/contracts/env.js';
 import { limits } from '../../runtime/contracts/limits.js';
 import { shimProtocolVersion } from '../../runtime/contracts/shim-frames.js';
 import { endProcess } from '../../runtime/platform/uninterrupted.js';
+import { letHeapGrow } from '../../runtime/platform/heap.js';
 import { watchLifeline } from '../../runtime/platform/lifeline.js';
 import { readEnv, readEnvNumber } from '../../runtime/platform/read-env.js';
 import { AgentConnection } from './connection.js';
@@ -16,6 +17,7 @@ import { parkEmpty } from './empty-slot.js';
 import { stderrLogger } from './log.js';
 import { Slot } from '../../runtime/stages/slot.js';
 
+letHeapGrow();
 const slotNumber = readEnvNumber(env.slot);
 const step = process.env[env.step] === '' ? await parkEmpty() : readEnv(env.step);
 const stage = readEnv(env.stage);

@@ -42,8 +42,6 @@ def step(work, stage, shard, store):
         return {**shard, "x": store.make(len(x), x.dtype, halve)}
     data = store.get(shard["data"])
     if work["stage"] == "pass":
-        # One byte of each page, so that the data is really there.
-        int(data[::4096].sum())
         return shard
     key = np.uint8((0x5A + 29 * stage) & 255)
     return {"data": store.make(len(data), data.dtype, lambda into: np.bitwise_xor(data, key, out=into))}

@@ -1,5 +1,5 @@
 /** Results of a run as tests need them. */
-import type { BenchResults, ComparisonResult, GrowthPoint, RunnerNote, Sample } from '../../../benchmarks/results.js';
+import type { BenchResults, ComparisonResult, GrowthPoint, PartRun, RunnerNote, Sample } from '../../../benchmarks/results.js';
 import { noBytes } from '../../../runtime/contracts/block.js';
 
 export const sample = (runner: string, more: Partial<Sample> = {}): Sample => ({
@@ -51,8 +51,19 @@ export const point = (runner: string, size: number, wallMs: number, more: Partia
   ...more,
 });
 
+const aLimit = { memcpy: 2 ** 30, tmpfsWrite: 2 ** 30, tmpfsRead: 2 ** 30, diskWriteSync: 2 ** 30 };
+
+export const partRun = (more: Partial<PartRun> = {}): PartRun => ({
+  at: '2026-01-01T00:00:00.000Z',
+  tookMs: 1,
+  loadBefore: [0],
+  loadAfter: [0],
+  limits: [aLimit],
+  ...more,
+});
+
 export const results = (more: Partial<BenchResults> = {}): BenchResults => ({
-  format: 2,
+  format: 3,
   at: '2026-01-01T00:00:00.000Z',
   machine: {
     cpu: 'a processor',
@@ -66,7 +77,8 @@ export const results = (more: Partial<BenchResults> = {}): BenchResults => ({
   },
   options: { repeats: 1, seed: 1, record: false, full: false, scale: 1 },
   tookMs: 1,
-  limits: [{ memcpy: 2 ** 30, tmpfsWrite: 2 ** 30, tmpfsRead: 2 ** 30, diskWriteSync: 2 ** 30 }],
+  parts: { load: partRun() },
+  limits: [aLimit],
   comparisons: [],
   broken: [],
   ...more,
