@@ -16,6 +16,7 @@ import { expectedHash } from './expected.js';
 import { Field } from './field.js';
 import { measureColumns } from './figures/columns.js';
 import { measureLoad } from './figures/load.js';
+import { measureJournal } from './journal/measure.js';
 import { measurePipelining } from './figures/pipelining.js';
 import { measureSlowdown } from './figures/slowdown.js';
 import { measureThreads } from './figures/threads.js';
@@ -47,6 +48,7 @@ const parts: Readonly<Record<string, Part>> = {
     const bytes = Math.ceil((256 * 1024 * 1024 * scale) / blockBytes) * blockBytes;
     results.checkpoints = await measureCheckpoints({ diskDir, bytes, repeats, seed, say });
   },
+  journal: async (results, place, options) => void (results.journal = await measureJournal(place, options)),
   pipelining: async (results, place, options) => void (results.pipelining = await measurePipelining(place, options)),
 };
 export const partNames = Object.keys(parts);

@@ -1,5 +1,6 @@
 /** What the benchmark is to show, and whether it did: one line for each figure, from the results of one run. Pure. */
 import { sizeText } from './format.js';
+import { journalGoals } from './journal/goals.js';
 import type { BenchResults, ComparisonResult, GrowthPoint } from './results.js';
 import { fastest, ratioOf, rowsOf, type Metric } from './rows.js';
 import { quantile } from './statistics.js';
@@ -32,6 +33,7 @@ export function goalsOf(results: BenchResults): Goal[] {
     threads(results),
     growth(results),
     utilisation(results),
+    ...journalGoals(results),
   ];
 }
 

@@ -1,10 +1,11 @@
 /** The figures that are no comparison of whole shards: columns, load, threads, checkpoints, utilisation. Pure. */
 import { describeCheckpoints } from './checkpoints/main.js';
 import { fine, mib, spreadText, table, whole } from './format.js';
+import { journalPart } from './journal/report.js';
 import type { BenchResults } from './results.js';
 import { spreadOf } from './statistics.js';
 
-export function figurePart({ columns, load, threads, slowdown, checkpoints, pipelining }: BenchResults): string[] {
+export function figurePart({ columns, load, threads, slowdown, checkpoints, pipelining, journal }: BenchResults): string[] {
   return [
     ...(columns === undefined
       ? []
@@ -84,5 +85,6 @@ export function figurePart({ columns, load, threads, slowdown, checkpoints, pipe
           `${pipelining.shards} shards of ${mib(pipelining.shardBytes)} MiB, one CPU-bound stage, one slot, one thread, four resident: the stage worked ${pipelining.utilisation.map((share) => `${fine(share * 100)} %`).join(', ')} of the time from the first submission to the last result.`,
           '',
         ]),
+    ...(journal === undefined ? [] : journalPart(journal)),
   ];
 }

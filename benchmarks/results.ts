@@ -6,6 +6,7 @@ import type { LoadFigures } from './figures/load.js';
 import type { PipeliningFigures } from './figures/pipelining.js';
 import type { SlowdownFigures } from './figures/slowdown.js';
 import type { ThreadFigures } from './figures/threads.js';
+import type { JournalFigures } from './journal/figures.js';
 import type { MachineLimits } from './limits.js';
 import type { StageTold } from './runners/runner.js';
 
@@ -139,6 +140,7 @@ export interface BenchResults {
   threads?: ThreadFigures | undefined;
   slowdown?: SlowdownFigures | undefined;
   pipelining?: PipeliningFigures | undefined;
+  journal?: JournalFigures | undefined;
   checkpoints?: CheckpointFigures | undefined;
   /** Parts that broke, with what they said: never silently left out. */
   broken: { part: string; message: string; isEnded?: boolean }[];

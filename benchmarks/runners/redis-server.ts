@@ -1,4 +1,4 @@
-/** A Redis of our own: on a unix socket in a temporary folder, nothing on disk, no port. */
+/** A Redis of our own: on a unix socket in a temporary folder, no port, and nothing on disk unless it is told to. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -19,8 +19,8 @@ export class RedisServer {
     readonly pid: number,
   ) {}
 
-  /** Throws `Missing` where there is no redis-server. */
-  static async start(): Promise<RedisServer> {
+  /** Throws `Missing` where there is no redis-server. The settings go over those of a store without a disk. */
+  static async start(settings: Readonly<Record<string, string>> = {}): Promise<RedisServer> {
     const dir = await mkdtemp(join(tmpdir(), 'podline-redis-'));
     const socket = join(dir, 'redis.sock');
     const options = {
@@ -31,6 +31,7 @@ export class RedisServer {
       dir,
       daemonize: 'no',
       'proto-max-bulk-len': '1gb',
+      ...settings,
     };
     const child = spawn(
       'redis-server',

@@ -25,8 +25,8 @@ export interface ElectionOptions {
 export class Election {
   readonly #everyMs: number;
   #leading = false;
-  #heldMs = Number.NEGATIVE_INFINITY;
   #callOff: (() => void) | undefined;
+  #callOffEnd: (() => void) | undefined;
   #round: Promise<void> = Promise.resolve();
   #closed: Promise<void> | undefined;
 
@@ -44,6 +44,7 @@ export class Election {
   close(): Promise<void> {
     this.#closed ??= (async () => {
       this.#callOff?.();
+      this.#callOffEnd?.();
       await this.#round;
       const { lease, me } = this.options;
       if (this.#leading) {
@@ -67,23 +68,27 @@ export class Election {
   async #once(): Promise<void> {
     const { lease, me, clock, logger } = this.options;
     const askedMs = clock.nowMs();
-    // A lease that cannot be renewed may be another's after `ttlMs`; an answer that is late is as good as none.
-    const tooLate = clock.after(Math.max(0, this.#heldMs + lease.ttlMs - askedMs), () => {
-      this.#standDown(undefined);
-    });
     try {
       const holder = await lease.hold(me);
       if (holder.id !== me.id) this.#standDown(holder.address);
-      else if (clock.nowMs() - askedMs < lease.ttlMs) {
-        this.#heldMs = askedMs;
-        if (!this.#leading) await this.#takeOver();
-      }
+      else if (this.#renewed(askedMs) && !this.#leading) await this.#takeOver();
     } catch (thrown) {
       logger.warn({ err: String(thrown) }, 'the lease of the leader could not be asked for');
     } finally {
-      tooLate();
       this.#next(this.#everyMs);
     }
+  }
+
+  /** It may be another's `ttlMs` after it was asked for; an answer that is later than that is as good as none. */
+  #renewed(askedMs: number): boolean {
+    const { lease, clock } = this.options;
+    const leftMs = askedMs + lease.ttlMs - clock.nowMs();
+    if (leftMs <= 0) return false;
+    this.#callOffEnd?.();
+    this.#callOffEnd = clock.after(leftMs, () => {
+      this.#standDown(undefined);
+    });
+    return true;
   }
 
   async #takeOver(): Promise<void> {

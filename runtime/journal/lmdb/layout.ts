@@ -39,7 +39,8 @@ export interface Stores {
 
 export function openStores(root: RootDatabase): Stores {
   const table = <V, K extends string | number | number[]>(name: string): Database<V, K> =>
-    root.openDB<V, K>(name, { encoding: 'msgpack', cache: false });
+    // Plain maps: structures of their own in each value cost more to write and to read than their names.
+    root.openDB<V, K>(name, { encoding: 'msgpack', cache: false, useRecords: false } as object);
   return {
     meta: table('meta'),
     pipelines: table('pipelines'),

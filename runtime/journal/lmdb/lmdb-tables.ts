@@ -21,6 +21,7 @@ import {
   type StoredPipeline,
   type Stores,
 } from './layout.js';
+import type { Recent } from './recent.js';
 
 const kindNumber: Record<EndedKind, number> = { done: 0, failed: 1 };
 
@@ -30,12 +31,13 @@ export class LmdbTables implements Tables {
   constructor(
     private readonly stores: Stores,
     readonly numbers: Numbers,
+    /** Of the writer. */
+    private readonly recent?: Recent,
   ) {}
 
   pipeline(name: string): PipelineRecord | undefined {
-    const stored = this.stores.pipelines.get(name);
-    if (stored === undefined) return undefined;
-    return recordOf(stored);
+    const stored = this.#stored(name);
+    return stored === undefined ? undefined : recordOf(stored);
   }
 
   counts(pipeline: string): CountsRecord | undefined {
@@ -45,16 +47,26 @@ export class LmdbTables implements Tables {
   state(id: string): StateRecord | undefined {
     const seq = seqOf(this.numbers, id);
     if (seq === undefined) return undefined;
+    const known = this.recent?.state(seq);
+    if (known !== undefined) return known;
     const stored = this.stores.states.get(seq);
     if (stored !== undefined) return stateOf(seq, stored);
     const body = this.stores.bodies.get(seq);
-    return body === undefined ? undefined : firstState(seq, body);
+    if (body === undefined) return undefined;
+    this.recent?.putBody(seq, bodyOf(body));
+    return firstState(seq, body);
   }
 
   body(id: string): BodyRecord | undefined {
     const seq = seqOf(this.numbers, id);
-    const stored = seq === undefined ? undefined : this.stores.bodies.get(seq);
-    return stored === undefined ? undefined : bodyOf(stored);
+    if (seq === undefined) return undefined;
+    const known = this.recent?.body(seq);
+    if (known !== undefined) return known;
+    const stored = this.stores.bodies.get(seq);
+    if (stored === undefined) return undefined;
+    const body = bodyOf(stored);
+    this.recent?.putBody(seq, body);
+    return body;
   }
 
   outcome(id: string): OutcomeRecord | undefined {
@@ -114,7 +126,7 @@ export class LmdbTables implements Tables {
   putPipeline(record: PipelineRecord): void {
     const { name } = record.pipeline;
     const { number, groups } = this.#named(name) ?? { number: this.#nextPipelineNumber(), groups: [] };
-    this.stores.pipelines.putSync(name, { ...record, number, groups });
+    this.#store(name, { ...record, number, groups });
     this.#names.set(name, { number, groups });
   }
 
@@ -136,6 +148,7 @@ export class LmdbTables implements Tables {
     const { seq } = after;
     const { states, places, timers, ended } = this.stores;
     states.putSync(seq, storedState(after));
+    this.recent?.putState(after);
     const [from, to] = [placeOf(before), placeOf(after)];
     if (from !== to) {
       const group = this.#knownGroup(after);
@@ -159,6 +172,7 @@ export class LmdbTables implements Tables {
   remove(_id: string, state: StateRecord, body: BodyRecord): void {
     const { seq } = state;
     const number = this.#known(state.pipeline);
+    this.recent?.forget(seq);
     this.stores.places.removeSync(placeKey(this.#knownGroup(state), placeOf(state), seq));
     for (const ms of timersOf(state)) this.stores.timers.removeSync([ms, seq]);
     const kind = endedKindOf(state.state);
@@ -200,11 +214,25 @@ export class LmdbTables implements Tables {
   #named(name: string): Pick<StoredPipeline, 'number' | 'groups'> | undefined {
     const known = this.#names.get(name);
     if (known !== undefined) return known;
-    const stored = this.stores.pipelines.get(name);
+    const stored = this.#stored(name);
     if (stored === undefined) return undefined;
     const named = { number: stored.number, groups: stored.groups };
     this.#names.set(name, named);
     return named;
+  }
+
+  /** A pipeline is large, and every lease looks at it. */
+  #stored(name: string): StoredPipeline | undefined {
+    const known = this.recent?.pipelines.get(name);
+    if (known !== undefined) return known;
+    const stored = this.stores.pipelines.get(name);
+    if (stored !== undefined) this.recent?.pipelines.set(name, stored);
+    return stored;
+  }
+
+  #store(name: string, stored: StoredPipeline): void {
+    this.stores.pipelines.putSync(name, stored);
+    this.recent?.pipelines.set(name, stored);
   }
 
   #known(name: string): number {
@@ -231,7 +259,7 @@ export class LmdbTables implements Tables {
     if (stored.groups.length >= groupsMax)
       throw new PodlineError('PDL_JOURNAL', `pipeline ${pipeline} has had ${String(groupsMax)} groups; a journal keeps no more`);
     const groups = [...stored.groups, group];
-    this.stores.pipelines.putSync(pipeline, { ...stored, groups });
+    this.#store(pipeline, { ...stored, groups });
     this.#names.set(pipeline, { number: stored.number, groups });
     return groupNumber(stored.number, groups.length - 1);
   }

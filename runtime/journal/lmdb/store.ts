@@ -23,6 +23,7 @@ import { newNumbers, type Numbers } from '../tables.js';
 import { Transition } from '../transition.js';
 import { layoutVersion, openStores, type Stores } from './layout.js';
 import { LmdbTables } from './lmdb-tables.js';
+import { Recent } from './recent.js';
 
 /** One transaction for the group: it may be aborted, and is committed and synced at once. */
 const groupFlags = TransactionFlags.ABORTABLE | TransactionFlags.SYNCHRONOUS_COMMIT;
@@ -47,6 +48,7 @@ export class Store {
   /** For reads outside of transactions. */
   readonly reads: LmdbTables;
   readonly #root: RootDatabase;
+  readonly #recent = new Recent();
   #waiting: Waiting[] = [];
   #committing: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
@@ -100,6 +102,7 @@ export class Store {
       this.stores.meta.putSync('numbers', numbers);
       this.stores.meta.putSync('leader', leader);
       this.#term = numbers.term;
+      this.#recent.clear();
       return numbers.term;
     });
   }
@@ -129,6 +132,7 @@ export class Store {
       try {
         this.#commit(group);
       } catch (thrown) {
+        this.#recent.clear();
         const error = PodlineError.from(thrown, 'PDL_JOURNAL', { place: this.dir });
         for (const { reject } of group) reject(error);
       }
@@ -143,7 +147,7 @@ export class Store {
     this.#root.transactionSync(() => {
       const numbers = this.numbers();
       if (numbers.term !== this.#term) throw notLeader(this.leader(), this.#term);
-      const transition = new Transition(new LmdbTables(this.stores, numbers), this.options.retention);
+      const transition = new Transition(new LmdbTables(this.stores, numbers, this.#recent), this.options.retention);
       for (const { run, nowMs, resolve, reject } of group) {
         const before = transition.writes;
         try {

@@ -1,0 +1,123 @@
+/** The journal's figures, each in turns with what it is held against, on the disk of the run. */
+import { closeSync, fdatasyncSync, openSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { openLmdbJournal } from '../../runtime/journal/lmdb/lmdb-journal.js';
+import type { Journal } from '../../runtime/journal/journal.js';
+import { jsonOf } from '../child-json.js';
+import type { BenchOptions, Place } from '../options.js';
+import { Missing } from '../runners/runner.js';
+import { quantile } from '../statistics.js';
+import { clients, podlineCycles, startBullMq, type BullMq } from './cycles.js';
+import type { JournalFigures } from './figures.js';
+import { begin, cpuUs, fill, now, query } from './work.js';
+
+const growthSizes = [1_000, 10_000, 100_000, 1_000_000];
+const leasesMeasured = 500;
+/** What one claim writes into the log of a store that only appends: the state, the event. */
+const recordBytes = 400;
+
+export async function measureJournal(place: Place, options: BenchOptions): Promise<JournalFigures> {
+  const dir = join(place.diskDir, 'journal');
+  const journal = openLmdbJournal({ dir });
+  let bullmq: BullMq | undefined;
+  let bullmqMissing: string | undefined;
+  const figures: Omit<JournalFigures, 'large'> = {
+    clients,
+    podline: [],
+    bullmq: [],
+    single: { claimMs: [], appendMs: [], bytes: recordBytes },
+    submit: { shards: Math.ceil(100_000 * options.scale), perSecond: [], cpuUsEach: [] },
+    growth: [],
+  };
+  try {
+    bullmq = await startBullMq().catch((thrown: unknown) => {
+      if (!(thrown instanceof Missing)) throw thrown;
+      bullmqMissing = thrown.message;
+      return undefined;
+    });
+    await begin(journal);
+    const cycles = Math.ceil(20_000 * options.scale);
+    let shards = 0;
+    const add = async (count: number): Promise<void> => {
+      await fill(journal, shards, count);
+      shards += count;
+    };
+    for (let round = 0; round < options.repeats; round += 1) {
+      options.signal.throwIfAborted();
+      await add(cycles);
+      figures.podline.push(await podlineCycles(journal));
+      if (bullmq !== undefined) figures.bullmq.push(await bullmq.round(Math.ceil(cycles / 4)));
+      await add(leasesMeasured);
+      figures.single.appendMs.push(appendMs(join(dir, 'append.log')));
+      figures.single.claimMs.push(quantile(await oneByOne(journal), 0.5));
+      const [beganMs, beganUs] = [performance.now(), cpuUs()];
+      await add(figures.submit.shards);
+      figures.submit.perSecond.push((figures.submit.shards * 1_000) / (performance.now() - beganMs));
+      figures.submit.cpuUsEach.push((cpuUs() - beganUs) / figures.submit.shards);
+      // Those that wait would be in the way of the next round.
+      await podlineCycles(journal);
+    }
+    const large = await measureLarge(join(place.diskDir, 'journal-large'), figures, options);
+    return { ...figures, large, ...(bullmqMissing === undefined ? {} : { bullmqMissing }) };
+  } finally {
+    await bullmq?.close();
+    await journal.close();
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+async function oneByOne(journal: Journal): Promise<number[]> {
+  const tookMs: number[] = [];
+  for (let count = 0; count < leasesMeasured; count += 1) {
+    const beganMs = performance.now();
+    await journal.lease(query('line-0'), now());
+    tookMs.push(performance.now() - beganMs);
+  }
+  return tookMs;
+}
+
+/** The same bytes at the end of a file, each time synced. */
+function appendMs(file: string): number {
+  const record = Buffer.alloc(recordBytes, 65);
+  const handle = openSync(file, 'w');
+  const tookMs: number[] = [];
+  for (let count = 0; count < leasesMeasured; count += 1) {
+    const beganMs = performance.now();
+    writeSync(handle, record);
+    fdatasyncSync(handle);
+    tookMs.push(performance.now() - beganMs);
+  }
+  closeSync(handle);
+  rmSync(file);
+  return quantile(tookMs, 0.5);
+}
+
+/** Grows a queue, and looks what a lease costs at each size; then opens it anew elsewhere. */
+async function measureLarge(
+  dir: string,
+  { growth }: Pick<JournalFigures, 'growth'>,
+  { scale, signal }: BenchOptions,
+): Promise<JournalFigures['large']> {
+  const journal = openLmdbJournal({ dir });
+  let waiting = 0;
+  try {
+    await begin(journal);
+    for (const size of growthSizes.map((full) => Math.ceil(full * scale))) {
+      signal.throwIfAborted();
+      const wanted = size + leasesMeasured;
+      await fill(journal, waiting, wanted - waiting, 5_000);
+      waiting = wanted;
+      const beganUs = cpuUs();
+      await oneByOne(journal);
+      growth.push({ waiting: size, leaseCpuUs: (cpuUs() - beganUs) / leasesMeasured });
+    }
+    await journal.close();
+    return {
+      shards: waiting,
+      ...(await jsonOf<Omit<JournalFigures['large'], 'shards'>>('benchmarks/journal/reopen-entry', [dir], signal)),
+    };
+  } finally {
+    await journal.close();
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
