@@ -86,6 +86,8 @@ const probes = {
     existsSync('/usr/lib/postgresql') ? undefined : programs('apt-get install postgresql', 'initdb', 'postgres')(),
   /** A terminal to draw on. */
   script: programs('apt-get install bsdutils', 'script', 'stty'),
+  curl: programs('apt-get install curl', 'curl', 'bash'),
+  schemathesis: programs('pip install schemathesis', 'schemathesis'),
   openssl: programs('apt-get install openssl', 'openssl'),
   /** A C compiler, to build the native part. */
   cc: programs('install gcc', 'gcc'),
