@@ -19,12 +19,13 @@ const words: Record<number, string> = {
   413: 'The request is larger than the bound.',
   415: 'The body is of another type, or compressed.',
   416: 'The range lies beyond the file.',
+  421: 'This coordinator does not lead: `place` says who does.',
   429: 'Asked too often, or the queue is full: wait as long as Retry-After says.',
   431: 'The head of the request is too large.',
   500: 'A fault of Podline, or of its disk.',
   503: 'It does not answer now: wait as long as Retry-After says.',
 };
-const always = [400, 401, 403, 408, 429, 431, 500, 503];
+const always = [400, 401, 403, 408, 421, 429, 431, 500, 503];
 const withBody = [413, 415];
 
 function responsesOf(good: Json, statuses: readonly number[]): Json {

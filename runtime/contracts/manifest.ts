@@ -26,6 +26,15 @@ export const parameterSchema = z
   })
   .describe('What one parameter of a shard may be. Without a default it must be given.');
 
+const webhookSchema = z.strictObject({
+  url: z.url({ protocol: /^https?$/ }).describe('Where the notice is sent to, signed; it must be allowed by the coordinator.'),
+  on: z
+    .array(z.enum(['completed', 'failed', 'cancelled']))
+    .min(1)
+    .default(['completed', 'failed', 'cancelled'])
+    .describe('The endings of which it is told.'),
+});
+
 export const inputFormats = ['parquet', 'csv', 'ndjson', 'arrow', 'bytes'] as const;
 export type InputFormat = (typeof inputFormats)[number];
 
@@ -286,6 +295,7 @@ export const pipelineSpecSchema = z.strictObject({
         .describe('The stages whose output is the result; without it, those that no other stage reads.'),
     })
     .prefault({}),
+  webhooks: z.array(webhookSchema).max(16).default([]).describe('Who is told by HTTP when a shard has ended.'),
 });
 
 export const pipelineSchema = z

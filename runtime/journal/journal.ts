@@ -187,6 +187,11 @@ export interface Journal {
   queued(pipeline: string): Promise<Record<string, number>>;
   running(line?: string): Promise<RunningShard[]>;
 
+  /** Notices of completion were sent, or given up, of all events up to this one; the mark goes up only. */
+  notice(untilEventId: number, now: Moment): Promise<Changed>;
+  /** Undefined: no notice was ever sent. */
+  noticedUntil(): Promise<number | undefined>;
+
   /** Durable events with ids above `after`, oldest first. Those that are kept no longer are left out. */
   events(after: number, max: number): Promise<PodlineEvent[]>;
   lastEventId(): Promise<number>;

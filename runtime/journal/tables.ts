@@ -25,6 +25,8 @@ export interface Numbers {
   lastSeq: number;
   firstEventId: number;
   lastEventId: number;
+  /** Up to which event notices of completion were sent or given up; absent until the first. */
+  noticedUntil?: number | undefined;
   /** Groups of transitions that were written. */
   commits: number;
   /** Shards that are kept although they have ended. */

@@ -103,6 +103,15 @@ export class Transition {
     this.#count(after, 1);
   }
 
+  /** Whether the mark went up. */
+  markNoticed(untilEventId: number): boolean {
+    const { numbers } = this.tables;
+    if (untilEventId <= (numbers.noticedUntil ?? -1)) return false;
+    this.writes += 1;
+    numbers.noticedUntil = untilEventId;
+    return true;
+  }
+
   putOutcome(id: string, outcome: OutcomeRecord | undefined): void {
     this.writes += 1;
     this.tables.putOutcome(id, outcome);

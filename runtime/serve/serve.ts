@@ -19,6 +19,9 @@ import { LocalDriver } from '../local/local-driver.js';
 import { layOut, type Places } from '../local/places.js';
 import { writeFileAtomically } from '../platform/files.js';
 import type { Logger } from '../platform/logger.js';
+import { systemClock } from '../platform/clock.js';
+import { secretCharsMin } from '../webhooks/signature.js';
+import { Webhooks } from '../webhooks/webhooks.js';
 import { watchFiles } from '../platform/watch-files.js';
 import { createMetrics } from '../telemetry/metrics.js';
 import { lookEveryMs, openGates, type Gates } from './gates.js';
@@ -91,6 +94,20 @@ export async function serve(config: ServerConfig, logger: Logger): Promise<Serve
       driver.connect(url);
       closers.push(() => driver.stop());
     }
+    if (config.webhooks.secret !== undefined) {
+      const webhooks = new Webhooks({
+        journal,
+        secrets: await readSecrets(config.webhooks.secret),
+        allowed: config.webhooks,
+        ...given({ triesMax: config.webhooks.triesMax, inFlightMax: config.webhooks.inFlightMax }),
+        timeoutMs: config.webhooks.timeoutSeconds * 1_000,
+        logger,
+        clock: systemClock,
+        random: Math.random,
+      });
+      await webhooks.start();
+      closers.push(() => webhooks.close());
+    }
     await applyPipelines(config, coordinator, driver, places);
     await writeFileAtomically(
       places.addressFile,
@@ -139,6 +156,26 @@ async function applyPipelines(
     if (driver !== undefined && lines > 0) await driver.start(pipeline ?? resolved, lines);
   }
   if (driver !== undefined) await coordinator.releaseAbsent(driver.lineNames);
+}
+
+/** A secret a line, the newest first. */
+async function readSecrets(file: string): Promise<string[]> {
+  const text = await readFile(file, 'utf8').catch((thrown: unknown) => {
+    throw new PodlineError('PDL_CONFIG_INVALID', `the secrets of webhooks ${file} cannot be read`, {
+      place: file,
+      cause: thrown,
+    });
+  });
+  const secrets = text.split('\n').flatMap((line) => (line.trim() === '' ? [] : [line.trim()]));
+  if (secrets.length > 0 && secrets.every((secret) => secret.length >= secretCharsMin)) return secrets;
+  throw new PodlineError(
+    'PDL_CONFIG_INVALID',
+    `${file} has no secret, or one of less than ${String(secretCharsMin)} characters`,
+    {
+      place: file,
+      hint: 'Write a random secret a line; `openssl rand -base64 32` makes one.',
+    },
+  );
 }
 
 async function readPair({ cert, key }: { cert: string; key: string }): Promise<TlsPair> {

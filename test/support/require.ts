@@ -100,6 +100,8 @@ const probes = {
   'busybox-static': programs('apt-get install busybox-static', 'busybox'),
   /** To build the static shim. */
   go: programs('install Go', 'go'),
+  curl: programs('apt-get install curl', 'curl', 'bash'),
+  schemathesis: programs('pip install schemathesis', 'schemathesis'),
   openssl: programs('apt-get install openssl', 'openssl'),
   /** A C compiler, to build the native part. */
   cc: programs('install gcc', 'gcc'),

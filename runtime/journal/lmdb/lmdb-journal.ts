@@ -113,6 +113,7 @@ export function openLmdbJournal(options: LmdbJournalOptions): Journal {
       return found;
     },
     lastEventId: async () => store.numbers().lastEventId,
+    noticedUntil: async () => store.numbers().noticedUntil,
     subscribe: (listener) => {
       listeners.add(listener);
       return () => {

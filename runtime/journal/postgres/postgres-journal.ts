@@ -150,6 +150,7 @@ export async function openPostgresJournal(options: PostgresJournalOptions): Prom
 
     events: (after, max) => feed.read(after, max),
     lastEventId: async () => (await numbers(sql)).lastEventId,
+    noticedUntil: async () => (await numbers(sql)).noticedUntil,
     subscribe: (listener) => {
       listeners.add(listener);
       return () => {

@@ -8,6 +8,7 @@ import { complete } from './complete.js';
 import { expire } from './expire.js';
 import { fail } from './fail.js';
 import { lease } from './lease.js';
+import { notice } from './notice.js';
 import { report } from './report.js';
 import { resume } from './resume.js';
 import { retry } from './retry.js';
@@ -26,7 +27,8 @@ export type TransitionName =
   | 'cancel'
   | 'retry'
   | 'resume'
-  | 'advance';
+  | 'advance'
+  | 'notice';
 
 /** Runs a transition with others that wait, and resolves once it is durable. `reads`: what it will look at. */
 export type Transact = <T>(nowMs: number, run: (transition: Transition) => T, reads: Reads) => Promise<T>;
@@ -47,6 +49,7 @@ export function transitionsOf(transact: Transact): Pick<Journal, TransitionName>
   return {
     applyPipeline: (pipeline, rules, now) =>
       transact(now.ms, (transition) => applyPipeline(transition, pipeline, rules, now), { pipeline: pipeline.name }),
+    notice: (untilEventId, now) => transact(now.ms, (transition) => notice(transition, untilEventId), {}),
     setPaused: (pipeline, paused, now) =>
       transact(now.ms, (transition) => setPaused(transition, pipeline, paused, now), { pipeline }),
     submit: (pipeline, shards, now) =>
