@@ -24,7 +24,7 @@ export interface FlowDeskParts {
   autoscaler?: Autoscaler | undefined;
   cores: number;
   pendingShardsMax: number;
-  desk: Pick<LineDesk, 'viewsOf' | 'drain'>;
+  desk: Pick<LineDesk, 'viewsOf' | 'knows' | 'drain'>;
 }
 
 /** Where nobody says what there is, there is no bound. */
@@ -43,8 +43,9 @@ export class FlowDesk {
     const { driver, desk } = parts;
     const linesOf = (pipeline: string): LineView[] => desk.viewsOf(pipeline);
     this.#pacer = new Pacer({ ...parts, capacity, linesOf });
+    // A line that has not said hello yet has nothing to drain.
     const drain = (line: string): void => {
-      desk.drain(line);
+      if (desk.knows(line)) desk.drain(line);
     };
     this.#scaler = driver === undefined ? undefined : new Scaler({ ...parts, driver, capacity, linesOf, drain });
   }

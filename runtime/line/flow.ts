@@ -38,6 +38,8 @@ export interface Workload {
   quota: Quota | undefined;
   /** Of the pipeline, all groups together. */
   maxLines: number | undefined;
+  /** So many were asked for, of all groups together. */
+  fixed?: number | undefined;
   rules: ScalingRules;
   demand: Demand;
   /** Every line that is there or on its way, draining ones too. */
@@ -150,28 +152,32 @@ function weightOf(workload: Workload, workloads: readonly Workload[]): number {
 /** A pipeline's own bounds are pools of resources that only its lines take. */
 const own = (pipeline: string, resource: string): string => `${pipeline}\0${resource}`;
 const ownLines = '\0lines';
+const linesInAll = ({ maxLines, fixed }: Workload): number | undefined =>
+  maxLines === undefined || fixed === undefined ? (maxLines ?? fixed) : Math.min(maxLines, fixed);
 
-function chargeOf({ pipeline, cost, quota, maxLines }: Workload): Amounts {
+function chargeOf(workload: Workload): Amounts {
+  const { pipeline, cost, quota } = workload;
   const charged: Record<string, bigint> = { ...cost.perLine };
   for (const resource of Object.keys(quota?.hard ?? {})) charged[own(pipeline, resource)] = cost.perLine[resource] ?? 0n;
-  if (maxLines !== undefined) charged[own(pipeline, ownLines)] = 1n;
+  if (linesInAll(workload) !== undefined) charged[own(pipeline, ownLines)] = 1n;
   return charged;
 }
 
 function ownPools(workloads: readonly Workload[]): Pool[] {
   const first = new Map(workloads.toReversed().map((workload) => [workload.pipeline, workload]));
-  return [...first.values()].map(({ pipeline, quota, maxLines }) => ({
-    name: quota?.name ?? pipeline,
-    own: true,
-    free: {
-      ...(quota === undefined
-        ? {}
-        : Object.fromEntries(
-            Object.entries(minus(quota.hard, quota.usedByOthers)).map(([resource, amount]) => [own(pipeline, resource), amount]),
-          )),
-      ...(maxLines === undefined ? {} : { [own(pipeline, ownLines)]: BigInt(maxLines) }),
-    },
-  }));
+  return [...first.values()].map((workload) => {
+    const { pipeline, quota } = workload;
+    const lines = linesInAll(workload);
+    const bounds = Object.entries(quota === undefined ? {} : minus(quota.hard, quota.usedByOthers));
+    return {
+      name: quota?.name ?? pipeline,
+      own: true,
+      free: {
+        ...Object.fromEntries(bounds.map(([resource, amount]) => [own(pipeline, resource), amount])),
+        ...(lines === undefined ? {} : { [own(pipeline, ownLines)]: BigInt(lines) }),
+      },
+    };
+  });
 }
 
 /** Parts of what is free of the shared quotas that the lines use in fact; absent where no quota names the resource. */

@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { shareLines, type Claimant, type Pool } from '../../../runtime/line/fair-share.js';
-import type { Amounts } from '../../../runtime/contracts/capacity.js';
 import { parseAmounts } from '../../../runtime/line/quantity.js';
 
 const claimant = (name: string, more: Partial<Claimant> = {}): Claimant => ({
