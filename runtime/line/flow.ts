@@ -185,10 +185,12 @@ export function loadOf(used: Amounts, quotas: readonly Quota[]): { cpu?: number;
   const load: { cpu?: number; memory?: number } = {};
   for (const resource of ['cpu', 'memory'] as const)
     for (const { hard, usedByOthers } of quotas) {
-      const amount = hard[resource];
+      // Quotas of a cluster name what is asked for.
+      const name = hard[resource] === undefined ? `requests.${resource}` : resource;
+      const amount = hard[name];
       const inUse = used[resource];
       if (amount === undefined || inUse === undefined) continue;
-      const free = amount - (usedByOthers[resource] ?? 0n);
+      const free = amount - (usedByOthers[name] ?? 0n);
       load[resource] = Math.max(load[resource] ?? 0, free > 0n ? Number(inUse) / Number(free) : 1);
     }
   return load;

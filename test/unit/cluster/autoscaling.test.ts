@@ -1,0 +1,187 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createServer, type IncomingMessage } from 'node:http';
+import { request as httpsRequest, type RequestOptions } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { createHmac } from 'node:crypto';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { openExternalMetrics } from '../../../runtime/cluster/external-metrics.js';
+import { openHpaAutoscaler } from '../../../runtime/cluster/hpa-autoscaler.js';
+import { planHpa, type HpaOptions } from '../../../runtime/cluster/hpa-plan.js';
+import type { Ceiling } from '../../../runtime/contracts/capacity.js';
+import { openCommandAutoscaler, openWebhookAutoscaler } from '../../../runtime/coordinator/other-autoscalers.js';
+import { folder } from '../../support/journal.js';
+
+const ceiling: Ceiling = {
+  pipeline: 'flights',
+  group: 'large',
+  workload: 'flights-large',
+  linesMax: 3,
+  linesMin: 0,
+  shardsPerLine: 16,
+  because: 'because memory quota 8Gi - 2Gi used by others over 2Gi a line (ResourceQuota team-a)',
+};
+const options: HpaOptions = {
+  namespace: 'team',
+  apiVersion: 'apps.kruise.io/v1beta1',
+  stabilizationSeconds: 300,
+  downPercent: 50,
+  downPeriodSeconds: 30,
+};
+
+describe('the HPA of a group', () => {
+  it('has W_max as its ceiling, goes up at once, and down slowly', () => {
+    expect(planHpa(ceiling, options)).toMatchObject({
+      metadata: { name: 'flights-large', annotations: { 'podline.dev/w-max': `3 ${ceiling.because}` } },
+      spec: {
+        scaleTargetRef: { apiVersion: 'apps.kruise.io/v1beta1', kind: 'StatefulSet', name: 'flights-large' },
+        minReplicas: 1,
+        maxReplicas: 3,
+        metrics: [
+          {
+            external: {
+              metric: { name: 'podline_queue_depth', selector: { matchLabels: { pipeline: 'flights', group: 'large' } } },
+              target: { type: 'AverageValue', averageValue: '16' },
+            },
+          },
+        ],
+        behavior: { scaleUp: { stabilizationWindowSeconds: 0 }, scaleDown: { stabilizationWindowSeconds: 300 } },
+      },
+    });
+  });
+
+  it('is one that the API server takes, whatever W_max is: at least one, and no less than the least', () => {
+    expect(planHpa({ ...ceiling, linesMax: 0 }, options)).toMatchObject({ spec: { minReplicas: 1, maxReplicas: 1 } });
+    expect(planHpa({ ...ceiling, linesMax: 2, linesMin: 5 }, options)).toMatchObject({
+      spec: { minReplicas: 2, maxReplicas: 2 },
+    });
+  });
+
+  it('is applied under its name', async () => {
+    const calls: unknown[][] = [];
+    const rest = { request: async (...call: unknown[]) => calls.push(call) as never };
+    await openHpaAutoscaler({ rest, optionsOf: () => options }).tell(ceiling);
+    expect(calls[0]?.slice(0, 2)).toEqual([
+      'PATCH',
+      '/apis/autoscaling/v2/namespaces/team/horizontalpodautoscalers/flights-large',
+    ]);
+  });
+});
+
+interface Identity {
+  key: string;
+  cert: string;
+}
+
+/** A certificate of its own authority. */
+function identity(name: string): Identity {
+  const dir = folder();
+  const [key, cert] = [join(dir, 'key.pem'), join(dir, 'cert.pem')];
+  execFileSync(
+    'openssl',
+    [
+      'req',
+      '-x509',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:prime256v1',
+      '-nodes',
+      '-days',
+      '1',
+      '-subj',
+      `/CN=${name}`,
+    ].concat(['-addext', 'subjectAltName=DNS:localhost', '-keyout', key, '-out', cert]),
+    { stdio: 'ignore' },
+  );
+  return { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') };
+}
+
+describe('the external metrics API', () => {
+  it('answers the front proxy, as an HPA asks, and nobody else', async () => {
+    const [server, proxy, stranger] = [identity('podline'), identity('front-proxy'), identity('stranger')];
+    const metrics = await openExternalMetrics({
+      tls: { ...server, clientCa: proxy.cert },
+      host: '127.0.0.1',
+      port: 0,
+      depths: async () => [
+        { pipeline: 'flights', group: 'default', shards: 7 },
+        { pipeline: 'flights', group: 'large', shards: 30 },
+      ],
+      wall: () => '2026-01-01T00:00:00.000Z',
+    });
+    onTestFinished(() => metrics.close());
+    const get = (path: string, who: Identity): Promise<{ status: number; body: unknown }> =>
+      new Promise((resolve, reject) => {
+        const of: RequestOptions = { ...who, ca: server.cert, servername: 'localhost', agent: false };
+        const request = httpsRequest(
+          `https://127.0.0.1:${String(metrics.port)}/apis/external.metrics.k8s.io/v1beta1${path}`,
+          of,
+          (response) => {
+            void textOf(response).then((text) => {
+              resolve({ status: response.statusCode ?? 0, body: JSON.parse(text) });
+            });
+          },
+        );
+        request.on('error', reject);
+        request.end();
+      });
+    const metric = '/namespaces/team/podline_queue_depth?labelSelector=';
+    expect(await get(`${metric}group%3Dlarge%2Cpipeline%3Dflights`, proxy)).toMatchObject({
+      status: 200,
+      body: { kind: 'ExternalMetricValueList', items: [{ metricName: 'podline_queue_depth', value: '30' }] },
+    });
+    expect(await get('', proxy)).toMatchObject({
+      body: { kind: 'APIResourceList', resources: [{ name: 'podline_queue_depth' }] },
+    });
+    expect(await get(`${metric}pipeline%3Dnobody`, proxy)).toMatchObject({ status: 404, body: { kind: 'Status' } });
+    expect(await get(`${metric}pipeline%20in%20(a)`, proxy)).toMatchObject({ status: 400 });
+    await expect(get(metric, stranger)).rejects.toThrow();
+  });
+});
+
+describe('other autoscalers', () => {
+  it('are told through a command', async () => {
+    const dir = folder();
+    const script = join(dir, 'tell.sh');
+    writeFileSync(script, `echo "$PODLINE_WORKLOAD $PODLINE_LINES_MAX $(cat)" > ${join(dir, 'told')}\n`);
+    await openCommandAutoscaler(['sh', script]).tell(ceiling);
+    expect(readFileSync(join(dir, 'told'), 'utf8')).toBe(`flights-large 3 ${JSON.stringify(ceiling)}\n`);
+    await expect(openCommandAutoscaler(['sh', '-c', 'echo no >&2; exit 3']).tell(ceiling)).rejects.toThrow('sh failed: no');
+  });
+
+  it('are told through a webhook that they can check, and again where they did not take it', async () => {
+    const heard: { headers: IncomingMessage['headers']; body: string }[] = [];
+    let status = 204;
+    const server = createServer((request, response) => {
+      void textOf(request).then((body) => {
+        heard.push({ headers: request.headers, body });
+        response.writeHead(status).end();
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const url = `http://127.0.0.1:${String((server.address() as AddressInfo).port)}/scale`;
+    const autoscaler = openWebhookAutoscaler({ url, secret: 'shared', timestamp: () => 1_700_000_000 });
+    onTestFinished(async () => {
+      await autoscaler.close();
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    });
+    await autoscaler.tell(ceiling);
+    const [{ headers, body } = { headers: {}, body: '' }] = heard;
+    expect(JSON.parse(body)).toEqual({ type: 'lines.ceiling', ...ceiling });
+    const mac = createHmac('sha256', 'shared')
+      .update(`${String(headers['webhook-id'])}.1700000000.${body}`)
+      .digest('base64');
+    expect(headers).toMatchObject({ 'webhook-timestamp': '1700000000', 'webhook-signature': `v1,${mac}` });
+    status = 503;
+    await expect(autoscaler.tell(ceiling)).rejects.toMatchObject({ code: 'PDL_UNREACHABLE' });
+  });
+});
+
+async function textOf(stream: AsyncIterable<Uint8Array>): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  return Buffer.concat(chunks).toString();
+}
