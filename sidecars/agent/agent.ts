@@ -58,7 +58,7 @@ export class Agent {
   readonly #shards = new ShardWork(this);
   readonly #slots = new SlotWork(this);
   readonly #runs = new RunWork(this);
-  readonly #heartbeats = new Heartbeats(this);
+  readonly #heartbeats = new Heartbeats(this, () => this.#slots.pids);
   readonly #queue: LineEvent[] = [];
   readonly #background = new Set<Promise<unknown>>();
   readonly #postponed: (() => void)[] = [];

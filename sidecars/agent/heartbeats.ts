@@ -10,13 +10,23 @@ import { PodlineError } from '../../runtime/contracts/errors.js';
 import { limits } from '../../runtime/contracts/limits.js';
 import type { Heartbeat } from '../../runtime/contracts/line-api.js';
 import type { Agent } from './agent.js';
+import { UsageMeter } from './usage.js';
 
 export class Heartbeats {
   #events: Heartbeat['events'] = [];
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
+  readonly #meter: UsageMeter;
 
-  constructor(private readonly agent: Agent) {}
+  constructor(
+    private readonly agent: Agent,
+    shimPids: () => readonly number[],
+  ) {
+    this.#meter = new UsageMeter(
+      () => [process.pid, ...shimPids()],
+      () => agent.options.nowMs(),
+    );
+  }
 
   /** Puts an event on the next heartbeat. */
   note(type: EventType, shardId: string | undefined, data: Record<string, unknown>): void {
@@ -55,7 +65,8 @@ export class Heartbeats {
     const events = this.#events.splice(0);
     try {
       const view = agent.view();
-      const answer = await agent.options.client.heartbeat({ ...view, events });
+      const usage = this.#meter.look(view.scratch.usedBytes);
+      const answer = await agent.options.client.heartbeat({ ...view, usage, events });
       for (const { shardId, epoch } of view.shards.filter((shard) => answer.lost.includes(shard.shardId))) {
         agent.dispatch({ type: 'leaseLost', shardId, epoch, reason: 'the coordinator says that the lease is no longer ours' });
       }

@@ -18,6 +18,10 @@ export class SlotWork {
 
   constructor(private readonly agent: Agent) {}
 
+  get pids(): number[] {
+    return [...this.#pids.values()];
+  }
+
   hello(slot: number, hello: Hello): void {
     this.agent.options.logger.debug({ slot, stage: hello.stage, step: hello.step, pid: hello.pid }, 'a shim said hello');
     this.#pids.set(slot, hello.pid);

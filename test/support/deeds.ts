@@ -60,6 +60,10 @@ export const deeds = {
   gateAtFour: `reached(ctx); if (batch.index === 4) {${untilOpen('gate')} }`,
   /** The same for a stage behind it. */
   secondGate: waitingAt('second-gate'),
+  /** The first gate, and the second one for the shard whose key says LAST; cancelled or not, it goes on. */
+  gateOrLast: `reached(ctx);
+    const gate = ctx.shard.key.includes('LAST') ? 'second-gate' : 'gate';
+    while (!existsSync(dir + '/' + gate) && !ctx.signal.aborted) await new Promise((go) => setTimeout(go, 5));`,
   throwOddWhileBroken: `if (isOdd(ctx) && !existsSync(dir + '/mended')) throw new Error('the wheel came off');`,
   hangOdd: `if (isOdd(ctx)) for (;;);`,
   leakOdd: `if (isOdd(ctx)) { const kept = []; for (;;) kept.push(new Array(10_000).fill(kept.length + 0.5)); }`,
