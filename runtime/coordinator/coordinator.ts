@@ -41,7 +41,7 @@ import { answerOf, checkBatch, sortSubmissions, withinAllowed } from './submissi
 import { Timekeeper } from './timekeeper.js';
 
 export type { LeaseAnswer, LeaseRequest } from './line-desk.js';
-export type { CoordinatorOptions } from './options.js';
+export type { CoordinatorLimits, CoordinatorOptions } from './options.js';
 
 /** Leads, unless it is a standby: reads what the journal says is running, and goes on from there. */
 export async function createCoordinator(options: CoordinatorOptions): Promise<Coordinator> {
