@@ -37,7 +37,7 @@ import type { CoordinatorLimits, CoordinatorOptions } from './options.js';
 import { Pipelines } from './pipelines.js';
 import { requireStage, rulesOf } from './rules.js';
 import { listShards } from './shard-list.js';
-import { answerOf, checkBatch, sortSubmissions, withinAllowed } from './submissions.js';
+import { checkBatch, submitAll } from './submissions.js';
 import { Timekeeper } from './timekeeper.js';
 
 export type { LeaseAnswer, LeaseRequest } from './line-desk.js';
@@ -195,13 +195,14 @@ export class Coordinator {
     checkBatch(submissions.length, this.limits.submitBatchMax);
     const refused = await this.#flow.refuse(pipeline, submissions);
     if (refused !== undefined) return refused;
-    const sorted = sortSubmissions(pipeline, submissions, this.limits.keyBytesMax);
-    const { shards, places, answers } = this.#allowed === undefined ? sorted : await withinAllowed(sorted, this.#allowed);
-    const outcomes = shards.length === 0 ? [] : await this.#journal.submit(name, shards, this.#now());
-    outcomes.forEach((outcome, index) => {
-      answers[places[index] ?? 0] = answerOf(name, shards[index]?.key ?? '', outcome);
-    });
-    if (outcomes.some(({ outcome }) => outcome === 'accepted')) {
+    const parts = {
+      journal: this.#journal,
+      keyBytesMax: this.limits.keyBytesMax,
+      allowed: this.#allowed,
+      now: () => this.#now(),
+    };
+    const answers = await submitAll(parts, pipeline, submissions);
+    if (answers.some(({ outcome }) => outcome === 'accepted')) {
       const { timeLimits } = rulesOf(pipeline, this.limits);
       if (timeLimits.pendingMs !== undefined) this.#timekeeper.arm(this.#clock.nowMs() + timeLimits.pendingMs);
       void this.#desk.waiters.wake(name);
@@ -402,8 +403,7 @@ export class Coordinator {
     const { stopped, woken, nextMs } = await advanceAll(this.#journal, () => this.#now());
     for (const shardId of stopped) this.#desk.forget(shardId);
     for (const pipeline of woken) void this.#desk.waiters.wake(pipeline);
-    const journalMs = nextMs === undefined ? undefined : nextMs - this.#offsetMs;
-    if (leasesMs === undefined || journalMs === undefined) return leasesMs ?? journalMs;
-    return Math.min(leasesMs, journalMs);
+    if (nextMs === undefined) return leasesMs;
+    return Math.min(nextMs - this.#offsetMs, leasesMs ?? Number.POSITIVE_INFINITY);
   }
 }

@@ -18,7 +18,6 @@ import type {
   Complete,
   Fail,
   Heartbeat,
-  Lease,
   LineHello,
   SwapRequest,
   ShardAtEpoch,
@@ -365,18 +364,15 @@ export class LineDesk {
     const waiting = await this.#waiting(pipeline, group);
     if (isAborted(signal) || line.draining || (waiting === 0 && line.reclaim.length === 0))
       return { leases: [], queued: waiting };
-    const reclaim = line.reclaim;
+    const now = this.parts.now();
+    const { reclaim } = line;
     line.reclaim = [];
     const freshMax = planGrant(request.max, waiting, this.#lines.sharerCount(pipeline, group, this.parts.clock.nowMs()));
     const query = { pipeline, line: line.name, group, instance, max: request.max, freshMax, prefer: request.residents, reclaim };
-    let leases: Lease[];
-    let left: number;
-    try {
-      ({ leases, waiting: left } = await this.parts.journal.lease(query, this.parts.now()));
-    } catch (thrown) {
+    const { leases, waiting: left } = await this.parts.journal.lease(query, now).catch((thrown: unknown) => {
       line.reclaim = reclaim;
       throw thrown;
-    }
+    });
     const deadlineMs = this.#deadlineMs();
     for (const shardId of reclaim) this.#leases.drop(shardId);
     for (const { shardId, epoch } of leases)

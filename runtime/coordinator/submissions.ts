@@ -5,10 +5,10 @@ import type { Allowed } from '../contracts/access.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { Pipeline } from '../contracts/manifest.js';
 import type { Submission, SubmitAnswer } from '../contracts/shard.js';
-import type { NewShard, SubmitOutcome } from '../journal/journal.js';
+import type { Journal, Moment, NewShard, SubmitOutcome } from '../journal/journal.js';
 import { toNewShard } from './rules.js';
 
-export interface SortedSubmissions {
+interface SortedSubmissions {
   /** Those that fit the pipeline, as the journal takes them. */
   shards: NewShard[];
   /** Where each of them stood among the submissions. */
@@ -24,7 +24,29 @@ export function checkBatch(count: number, max: number): void {
   throw new PodlineError('PDL_REQUEST_INVALID', message, { hint: 'Send them as a stream of NDJSON.' });
 }
 
-export function sortSubmissions(pipeline: Pipeline, submissions: readonly Submission[], keyBytesMax: number): SortedSubmissions {
+export interface SubmitParts {
+  journal: Journal;
+  keyBytesMax: number;
+  /** Everything is, without it. */
+  allowed: Allowed | undefined;
+  now: () => Moment;
+}
+
+/** One answer per submission, in order; those that are accepted are durable. */
+export async function submitAll(
+  { journal, keyBytesMax, allowed, now }: SubmitParts,
+  pipeline: Pipeline,
+  submissions: readonly Submission[],
+): Promise<SubmitAnswer[]> {
+  const sorted = sortSubmissions(pipeline, submissions, keyBytesMax);
+  const { shards, places, answers } = allowed === undefined ? sorted : await withinAllowed(sorted, allowed);
+  const outcomes = shards.length === 0 ? [] : await journal.submit(pipeline.name, shards, now());
+  for (const [index, outcome] of outcomes.entries())
+    answers[places[index] ?? 0] = answerOf(pipeline.name, shards[index]?.key ?? '', outcome);
+  return answers;
+}
+
+function sortSubmissions(pipeline: Pipeline, submissions: readonly Submission[], keyBytesMax: number): SortedSubmissions {
   const sorted: SortedSubmissions = { shards: [], places: [], answers: [] };
   submissions.forEach((submission, place) => {
     try {
@@ -38,7 +60,7 @@ export function sortSubmissions(pipeline: Pipeline, submissions: readonly Submis
 }
 
 /** Those whose source or result directory lies where it may not are rejected too, symlinks resolved. The line looks once more. */
-export async function withinAllowed(sorted: SortedSubmissions, allowed: Allowed): Promise<SortedSubmissions> {
+async function withinAllowed(sorted: SortedSubmissions, allowed: Allowed): Promise<SortedSubmissions> {
   const { shards, places, answers } = sorted;
   const within: SortedSubmissions = { shards: [], places: [], answers };
   const faults = await Promise.all(shards.map((shard) => faultOf(shard, allowed)));
@@ -75,7 +97,7 @@ async function requireSource(uri: string, allowed: Allowed['sources']): Promise<
   if (why !== undefined) throw forbidden('the source', url === undefined ? 'http(s)://…' : `${url.origin}${url.pathname}`, why);
 }
 
-export function answerOf(pipeline: string, key: string, outcome: SubmitOutcome): SubmitAnswer {
+function answerOf(pipeline: string, key: string, outcome: SubmitOutcome): SubmitAnswer {
   switch (outcome.outcome) {
     case 'accepted':
       return { outcome: 'accepted', id: outcome.id, key };

@@ -26,7 +26,10 @@ export class Rig {
 
   /** Ends with the test. */
   static async start({ limits, eventsKept, dir = folder() }: RigOptions = {}): Promise<Rig> {
-    const journal = openLmdbJournal({ dir: join(dir, 'journal'), ...(eventsKept === undefined ? {} : { eventsKept }) });
+    const journal = openLmdbJournal({
+      dir: join(dir, 'journal'),
+      ...(eventsKept === undefined ? {} : { retention: { eventsMax: eventsKept } }),
+    });
     const coordinator = await createCoordinator({ journal, ...(limits === undefined ? {} : { limits }) });
     await coordinator.applyPipeline(pipelineOf('flights', { input: { format: 'ndjson' }, retries: { limit: 0 } }));
     const rig = new Rig(dir, journal, coordinator, PodlineClient.local(coordinator));
