@@ -37,7 +37,7 @@ import type { CoordinatorLimits, CoordinatorOptions } from './options.js';
 import { Pipelines } from './pipelines.js';
 import { requireStage, rulesOf } from './rules.js';
 import { listShards } from './shard-list.js';
-import { answerOf, checkBatch, sortSubmissions, withinAllowed } from './submissions.js';
+import { answerOf, sortSubmissions } from './submissions.js';
 import { Timekeeper } from './timekeeper.js';
 
 export type { LeaseAnswer, LeaseRequest } from './line-desk.js';
@@ -106,7 +106,6 @@ export class Coordinator {
       ...options,
       clock: this.#clock,
       logger: this.#logger,
-      cores: options.cores ?? 1,
       pendingShardsMax: this.limits.pendingShardsMax,
       desk: this.#desk,
     });
@@ -117,12 +116,7 @@ export class Coordinator {
       }),
     );
     if (this.#driver !== undefined)
-      this.#unsubscribe.push(
-        this.#driver.subscribe((event) => {
-          void heedDriver(this.#desk, this.#logger, event);
-          this.#flow.heed(event);
-        }),
-      );
+      this.#unsubscribe.push(this.#driver.subscribe((event) => void heedDriver(this.#desk, this.#flow, this.#logger, event)));
     this.#metrics.observe(() => gaugesOf(this.#pipelines.names, this.#journal, this.#desk));
   }
 
@@ -192,11 +186,9 @@ export class Coordinator {
   /** One answer per submission, in order; those that are accepted are durable. At most `limits.submitBatchMax` at once. */
   async submit(name: string, submissions: readonly Submission[]): Promise<SubmitAnswer[]> {
     const { pipeline } = await this.#pipelines.get(name);
-    checkBatch(submissions.length, this.limits.submitBatchMax);
     const refused = await this.#flow.refuse(pipeline, submissions);
     if (refused !== undefined) return refused;
-    const sorted = sortSubmissions(pipeline, submissions, this.limits.keyBytesMax);
-    const { shards, places, answers } = this.#allowed === undefined ? sorted : await withinAllowed(sorted, this.#allowed);
+    const { shards, places, answers } = await sortSubmissions(pipeline, submissions, this.limits, this.#allowed);
     const outcomes = shards.length === 0 ? [] : await this.#journal.submit(name, shards, this.#now());
     outcomes.forEach((outcome, index) => {
       answers[places[index] ?? 0] = answerOf(name, shards[index]?.key ?? '', outcome);
@@ -355,8 +347,7 @@ export class Coordinator {
   /** Ends the lines that it started, answers who waits, and lets go. Idempotent. */
   close(): Promise<void> {
     this.#closed ??= (async () => {
-      if (this.#startedLines) await this.stopLines();
-      else await this.#flow.close();
+      await (this.#startedLines ? this.stopLines() : this.#flow.close());
       this.#desk.waiters.close();
       this.#streams.close();
       for (const unsubscribe of this.#unsubscribe) unsubscribe();

@@ -17,14 +17,17 @@ export interface SortedSubmissions {
   answers: SubmitAnswer[];
 }
 
-/** Throws PDL_REQUEST_INVALID. */
-export function checkBatch(count: number, max: number): void {
-  if (count <= max) return;
-  const message = `${String(count)} submissions at once; at most ${String(max)}`;
-  throw new PodlineError('PDL_REQUEST_INVALID', message, { hint: 'Send them as a stream of NDJSON.' });
-}
-
-export function sortSubmissions(pipeline: Pipeline, submissions: readonly Submission[], keyBytesMax: number): SortedSubmissions {
+/** Throws PDL_REQUEST_INVALID when there are too many at once. */
+export async function sortSubmissions(
+  pipeline: Pipeline,
+  submissions: readonly Submission[],
+  { submitBatchMax, keyBytesMax }: { submitBatchMax: number; keyBytesMax: number },
+  allowed: Allowed | undefined,
+): Promise<SortedSubmissions> {
+  if (submissions.length > submitBatchMax) {
+    const message = `${String(submissions.length)} submissions at once; at most ${String(submitBatchMax)}`;
+    throw new PodlineError('PDL_REQUEST_INVALID', message, { hint: 'Send them as a stream of NDJSON.' });
+  }
   const sorted: SortedSubmissions = { shards: [], places: [], answers: [] };
   submissions.forEach((submission, place) => {
     try {
@@ -34,11 +37,11 @@ export function sortSubmissions(pipeline: Pipeline, submissions: readonly Submis
       sorted.answers[place] = { outcome: 'rejected', key: submission.key, error: PodlineError.from(thrown).toWire() };
     }
   });
-  return sorted;
+  return allowed === undefined ? sorted : withinAllowed(sorted, allowed);
 }
 
 /** Those whose source or result directory lies where it may not are rejected too, symlinks resolved. The line looks once more. */
-export async function withinAllowed(sorted: SortedSubmissions, allowed: Allowed): Promise<SortedSubmissions> {
+async function withinAllowed(sorted: SortedSubmissions, allowed: Allowed): Promise<SortedSubmissions> {
   const { shards, places, answers } = sorted;
   const within: SortedSubmissions = { shards: [], places: [], answers };
   const faults = await Promise.all(shards.map((shard) => faultOf(shard, allowed)));
