@@ -59,7 +59,7 @@ function httpOf(error: PodlineError): { status: number; headers: Record<string, 
   return {
     status,
     headers: {
-      ...(status === 429 || status === 503 ? { 'retry-after': String(retryAfterSeconds) } : {}),
+      ...(status === 429 || status === 503 ? { 'retry-after': String(error.retryAfterS ?? retryAfterSeconds) } : {}),
       ...(status === 401 ? { 'www-authenticate': 'Bearer realm="podline"' } : {}),
       ...http.headers,
     },

@@ -143,7 +143,8 @@ class NamespaceQuota implements QuotaWatch {
   async #watch(kind: string): Promise<void> {
     const { rest, namespace, clock } = this.options;
     const { signal } = this.#ending;
-    while (!signal.aborted) {
+    const isEnding = (): boolean => signal.aborted;
+    while (!isEnding()) {
       await rest
         .watch(`/api/v1/namespaces/${namespace}/${kind}`, {
           signal,
@@ -153,7 +154,7 @@ class NamespaceQuota implements QuotaWatch {
           },
         })
         .catch(() => undefined);
-      if (signal.aborted) return;
+      if (isEnding()) return;
       await new Promise<void>((resolve) => {
         clock.after(1_000, resolve);
         signal.addEventListener(

@@ -37,7 +37,7 @@ import type { CoordinatorLimits, CoordinatorOptions } from './options.js';
 import { Pipelines } from './pipelines.js';
 import { requireStage, rulesOf } from './rules.js';
 import { listShards } from './shard-list.js';
-import { checkBatch, submitAll } from './submissions.js';
+import { answerOf, sortSubmissions } from './submissions.js';
 import { Timekeeper } from './timekeeper.js';
 
 export type { LeaseAnswer, LeaseRequest } from './line-desk.js';
@@ -106,7 +106,6 @@ export class Coordinator {
       ...options,
       clock: this.#clock,
       logger: this.#logger,
-      cores: options.cores ?? 1,
       pendingShardsMax: this.limits.pendingShardsMax,
       desk: this.#desk,
     });
@@ -117,12 +116,7 @@ export class Coordinator {
       }),
     );
     if (this.#driver !== undefined)
-      this.#unsubscribe.push(
-        this.#driver.subscribe((event) => {
-          void heedDriver(this.#desk, this.#logger, event);
-          this.#flow.heed(event);
-        }),
-      );
+      this.#unsubscribe.push(this.#driver.subscribe((event) => void heedDriver(this.#desk, this.#flow, this.#logger, event)));
     this.#metrics.observe(() => gaugesOf(this.#pipelines.names, this.#journal, this.#desk));
   }
 
@@ -192,17 +186,14 @@ export class Coordinator {
   /** One answer per submission, in order; those that are accepted are durable. At most `limits.submitBatchMax` at once. */
   async submit(name: string, submissions: readonly Submission[]): Promise<SubmitAnswer[]> {
     const { pipeline } = await this.#pipelines.get(name);
-    checkBatch(submissions.length, this.limits.submitBatchMax);
     const refused = await this.#flow.refuse(pipeline, submissions);
     if (refused !== undefined) return refused;
-    const parts = {
-      journal: this.#journal,
-      keyBytesMax: this.limits.keyBytesMax,
-      allowed: this.#allowed,
-      now: () => this.#now(),
-    };
-    const answers = await submitAll(parts, pipeline, submissions);
-    if (answers.some(({ outcome }) => outcome === 'accepted')) {
+    const { shards, places, answers } = await sortSubmissions(pipeline, submissions, this.limits, this.#allowed);
+    const outcomes = shards.length === 0 ? [] : await this.#journal.submit(name, shards, this.#now());
+    outcomes.forEach((outcome, index) => {
+      answers[places[index] ?? 0] = answerOf(name, shards[index]?.key ?? '', outcome);
+    });
+    if (outcomes.some(({ outcome }) => outcome === 'accepted')) {
       const { timeLimits } = rulesOf(pipeline, this.limits);
       if (timeLimits.pendingMs !== undefined) this.#timekeeper.arm(this.#clock.nowMs() + timeLimits.pendingMs);
       void this.#desk.waiters.wake(name);
@@ -356,8 +347,7 @@ export class Coordinator {
   /** Ends the lines that it started, answers who waits, and lets go. Idempotent. */
   close(): Promise<void> {
     this.#closed ??= (async () => {
-      if (this.#startedLines) await this.stopLines();
-      else await this.#flow.close();
+      await (this.#startedLines ? this.stopLines() : this.#flow.close());
       this.#desk.waiters.close();
       this.#streams.close();
       for (const unsubscribe of this.#unsubscribe) unsubscribe();
@@ -403,7 +393,8 @@ export class Coordinator {
     const { stopped, woken, nextMs } = await advanceAll(this.#journal, () => this.#now());
     for (const shardId of stopped) this.#desk.forget(shardId);
     for (const pipeline of woken) void this.#desk.waiters.wake(pipeline);
-    if (nextMs === undefined) return leasesMs;
-    return Math.min(nextMs - this.#offsetMs, leasesMs ?? Number.POSITIVE_INFINITY);
+    const journalMs = nextMs === undefined ? undefined : nextMs - this.#offsetMs;
+    if (leasesMs === undefined || journalMs === undefined) return leasesMs ?? journalMs;
+    return Math.min(leasesMs, journalMs);
   }
 }

@@ -1,10 +1,11 @@
-/** What a driver tells of lines and slots, to the line desk. */
+/** What a driver tells of lines and slots: to the line desk, and when that has dealt with it, to who scales lines. */
 import type { DriverEvent } from '../contracts/driver.js';
 import { defaultGroup } from '../line/groups.js';
 import type { Logger } from '../platform/logger.js';
+import type { FlowDesk } from './flow-desk.js';
 import type { LineDesk } from './line-desk.js';
 
-export async function heedDriver(desk: LineDesk, logger: Logger, event: DriverEvent): Promise<void> {
+export async function heedDriver(desk: LineDesk, flow: FlowDesk, logger: Logger, event: DriverEvent): Promise<void> {
   const { type, ...fields } = event;
   logger.info({ ...fields }, `driver: ${type}`);
   if (event.type === 'lineStarted') desk.expect(event.pipeline, event.group ?? defaultGroup, event.line);
@@ -17,4 +18,5 @@ export async function heedDriver(desk: LineDesk, logger: Logger, event: DriverEv
       );
     });
   }
+  flow.heed(event);
 }

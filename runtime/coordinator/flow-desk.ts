@@ -4,7 +4,7 @@
  */
 import type { Autoscaler, Capacity } from '../contracts/capacity.js';
 import type { DriverEvent, LineDriver } from '../contracts/driver.js';
-import { PodlineError } from '../contracts/errors.js';
+import { isPodlineError, PodlineError } from '../contracts/errors.js';
 import type { Pipeline } from '../contracts/manifest.js';
 import type { Submission, SubmitAnswer } from '../contracts/shard.js';
 import type { FlowView, LineView, PaceView } from '../contracts/views.js';
@@ -22,9 +22,10 @@ export interface FlowDeskParts {
   driver?: LineDriver | undefined;
   capacity?: Capacity | undefined;
   autoscaler?: Autoscaler | undefined;
-  cores: number;
+  /** Of a line, where its pipeline does not say; 1 without it. */
+  cores?: number | undefined;
   pendingShardsMax: number;
-  desk: Pick<LineDesk, 'viewsOf' | 'knows' | 'drain'>;
+  desk: Pick<LineDesk, 'viewsOf' | 'drain'>;
 }
 
 /** Where nobody says what there is, there is no bound. */
@@ -40,14 +41,18 @@ export class FlowDesk {
 
   constructor(parts: FlowDeskParts) {
     const capacity = parts.capacity ?? boundless;
-    const { driver, desk } = parts;
+    const { driver, desk, cores = 1 } = parts;
     const linesOf = (pipeline: string): LineView[] => desk.viewsOf(pipeline);
-    this.#pacer = new Pacer({ ...parts, capacity, linesOf });
+    this.#pacer = new Pacer({ ...parts, cores, capacity, linesOf });
     // A line that has not said hello yet has nothing to drain.
     const drain = (line: string): void => {
-      if (desk.knows(line)) desk.drain(line);
+      try {
+        desk.drain(line);
+      } catch (thrown) {
+        if (!isPodlineError(thrown, 'PDL_LINE_UNKNOWN')) throw thrown;
+      }
     };
-    this.#scaler = driver === undefined ? undefined : new Scaler({ ...parts, driver, capacity, linesOf, drain });
+    this.#scaler = driver === undefined ? undefined : new Scaler({ ...parts, cores, driver, capacity, linesOf, drain });
   }
 
   /**

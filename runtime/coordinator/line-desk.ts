@@ -246,11 +246,6 @@ export class LineDesk {
     if (line?.ordered.get(slot) === step) line.failedSwaps.set(slot, { step, error });
   }
 
-  /** It has said hello, and was not forgotten. */
-  knows(name: string): boolean {
-    return this.#lines.find(name) !== undefined;
-  }
-
   /** The line takes nothing new and finishes or checkpoints what it has. */
   drain(name: string): void {
     this.#lines.get(name).draining = true;

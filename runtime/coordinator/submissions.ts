@@ -5,10 +5,10 @@ import type { Allowed } from '../contracts/access.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { Pipeline } from '../contracts/manifest.js';
 import type { Submission, SubmitAnswer } from '../contracts/shard.js';
-import type { Journal, Moment, NewShard, SubmitOutcome } from '../journal/journal.js';
+import type { NewShard, SubmitOutcome } from '../journal/journal.js';
 import { toNewShard } from './rules.js';
 
-interface SortedSubmissions {
+export interface SortedSubmissions {
   /** Those that fit the pipeline, as the journal takes them. */
   shards: NewShard[];
   /** Where each of them stood among the submissions. */
@@ -17,36 +17,17 @@ interface SortedSubmissions {
   answers: SubmitAnswer[];
 }
 
-/** Throws PDL_REQUEST_INVALID. */
-export function checkBatch(count: number, max: number): void {
-  if (count <= max) return;
-  const message = `${String(count)} submissions at once; at most ${String(max)}`;
-  throw new PodlineError('PDL_REQUEST_INVALID', message, { hint: 'Send them as a stream of NDJSON.' });
-}
-
-export interface SubmitParts {
-  journal: Journal;
-  keyBytesMax: number;
-  /** Everything is, without it. */
-  allowed: Allowed | undefined;
-  now: () => Moment;
-}
-
-/** One answer per submission, in order; those that are accepted are durable. */
-export async function submitAll(
-  { journal, keyBytesMax, allowed, now }: SubmitParts,
+/** Throws PDL_REQUEST_INVALID when there are too many at once. */
+export async function sortSubmissions(
   pipeline: Pipeline,
   submissions: readonly Submission[],
-): Promise<SubmitAnswer[]> {
-  const sorted = sortSubmissions(pipeline, submissions, keyBytesMax);
-  const { shards, places, answers } = allowed === undefined ? sorted : await withinAllowed(sorted, allowed);
-  const outcomes = shards.length === 0 ? [] : await journal.submit(pipeline.name, shards, now());
-  for (const [index, outcome] of outcomes.entries())
-    answers[places[index] ?? 0] = answerOf(pipeline.name, shards[index]?.key ?? '', outcome);
-  return answers;
-}
-
-function sortSubmissions(pipeline: Pipeline, submissions: readonly Submission[], keyBytesMax: number): SortedSubmissions {
+  { submitBatchMax, keyBytesMax }: { submitBatchMax: number; keyBytesMax: number },
+  allowed: Allowed | undefined,
+): Promise<SortedSubmissions> {
+  if (submissions.length > submitBatchMax) {
+    const message = `${String(submissions.length)} submissions at once; at most ${String(submitBatchMax)}`;
+    throw new PodlineError('PDL_REQUEST_INVALID', message, { hint: 'Send them as a stream of NDJSON.' });
+  }
   const sorted: SortedSubmissions = { shards: [], places: [], answers: [] };
   submissions.forEach((submission, place) => {
     try {
@@ -56,7 +37,7 @@ function sortSubmissions(pipeline: Pipeline, submissions: readonly Submission[],
       sorted.answers[place] = { outcome: 'rejected', key: submission.key, error: PodlineError.from(thrown).toWire() };
     }
   });
-  return sorted;
+  return allowed === undefined ? sorted : withinAllowed(sorted, allowed);
 }
 
 /** Those whose source or result directory lies where it may not are rejected too, symlinks resolved. The line looks once more. */
@@ -97,7 +78,7 @@ async function requireSource(uri: string, allowed: Allowed['sources']): Promise<
   if (why !== undefined) throw forbidden('the source', url === undefined ? 'http(s)://…' : `${url.origin}${url.pathname}`, why);
 }
 
-function answerOf(pipeline: string, key: string, outcome: SubmitOutcome): SubmitAnswer {
+export function answerOf(pipeline: string, key: string, outcome: SubmitOutcome): SubmitAnswer {
   switch (outcome.outcome) {
     case 'accepted':
       return { outcome: 'accepted', id: outcome.id, key };

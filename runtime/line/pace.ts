@@ -26,7 +26,7 @@ export interface PaceRules {
 /** Parts of the quota in use at which batches shrink, consumers pause, and go on. */
 export const loadMarks = { high: 0.85, pause: 0.95, resume: 0.8 };
 /** Retry-After, in seconds. */
-export const retryAfterMaxS = 300;
+export const retryAfterMaxS = 60;
 
 /** `load`: whoever can wait elsewhere does. `full`: submissions are refused. */
 export type Pause = 'none' | 'load' | 'full';

@@ -116,7 +116,7 @@ describe('the API over HTTP', () => {
       body: JSON.stringify(of('a')),
       headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
     });
-    expect([answer.status, answer.headers.get('retry-after')]).toEqual([429, '1']);
+    expect([answer.status, answer.headers.get('retry-after')]).toEqual([429, '60']);
   });
 
   it('answers NDJSON line by line, while more is still to come', async () => {

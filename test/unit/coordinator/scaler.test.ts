@@ -291,7 +291,7 @@ describe('the pace', () => {
     await clock.advance(1_000, settle);
     const one = { key: 'late', source: { inline: 1, format: 'bytes' as const }, parameters: {}, priority: 5 };
     expect(await coordinator.submit('flights', [one])).toMatchObject([
-      { outcome: 'rejected', error: { code: 'PDL_QUEUE_FULL', retryAfterS: 300 } },
+      { outcome: 'rejected', error: { code: 'PDL_QUEUE_FULL', retryAfterS: 60 } },
     ]);
     await lease(coordinator, 'flights-0');
     await clock.advance(1_000, settle);
