@@ -123,7 +123,7 @@ needs('kafka').it(
       await once(child.stdout, 'data');
     };
     const kill = async (): Promise<void> => {
-      if (coordinator === undefined || coordinator.exitCode !== null) return;
+      if (coordinator === undefined || coordinator.exitCode !== null || coordinator.signalCode !== null) return;
       const gone = once(coordinator, 'exit');
       coordinator.kill('SIGKILL');
       await gone;
