@@ -141,15 +141,17 @@ const incoming = (topic: string, partition: number, { key, value, offset }: Kafk
 
 /** Resolves with the signal, rejects when the consumer gave up. */
 function endOf(consumer: Consumer, signal: AbortSignal): Promise<void> {
+  let onAbort = (): void => undefined;
   const ended = new Promise<void>((resolve, reject) => {
+    onAbort = resolve;
     if (signal.aborted) resolve();
-    signal.addEventListener('abort', () => {
-      resolve();
-    });
+    signal.addEventListener('abort', onAbort);
     consumer.on(consumer.events.CRASH, ({ payload }) => {
       reject(payload.error);
     });
+    // Also when it is disconnected in the end: then nobody listens any more.
     consumer.on(consumer.events.STOP, () => {
+      signal.removeEventListener('abort', onAbort);
       reject(new PodlineError('PDL_BROKER_UNREACHABLE', 'the consumer was stopped'));
     });
   });

@@ -3,13 +3,13 @@ import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { PodlineClient } from '../../../runtime/api/client.js';
 import { PodlineError } from '../../../runtime/contracts/errors.js';
-import { createCoordinator, type Coordinator, type CoordinatorLimits } from '../../../runtime/coordinator/coordinator.js';
+import { createCoordinator, type Coordinator, type CoordinatorOptions } from '../../../runtime/coordinator/coordinator.js';
 import { openLmdbJournal } from '../../../runtime/journal/lmdb/lmdb-journal.js';
 import type { Journal } from '../../../runtime/journal/journal.js';
 import { completeOf, folder, heartbeatOf, helloOf, pipelineOf } from '../journal.js';
 
 export interface RigOptions {
-  limits?: Partial<CoordinatorLimits>;
+  limits?: CoordinatorOptions['limits'];
   eventsKept?: number;
   dir?: string;
 }
