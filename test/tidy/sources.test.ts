@@ -54,6 +54,8 @@ it('the lock file names no address to download from: whoever installs has a regi
 });
 
 it('lmdb is imported in two files: the index of the scratch and the journal', () => {
-  const importers = sourceFiles(/^(runtime|sidecars|benchmarks)\/.*\.ts$/).filter(({ text }) => /^import (?!type\b).* from 'lmdb'/m.test(text));
+  const importers = sourceFiles(/^(runtime|sidecars|benchmarks)\/.*\.ts$/).filter(({ text }) =>
+    /^import (?!type\b).* from 'lmdb'/m.test(text),
+  );
   expect(importers.map(({ path }) => path.replace(/[^/]+$/, '')).sort()).toEqual(['runtime/journal/lmdb/', 'runtime/scratch/']);
 });
