@@ -46,8 +46,16 @@ function toSchema(schema: z.ZodType, io: 'input' | 'output'): Json {
   return inline(schema, io);
 }
 
+/** A pair of the same is written as a list of two: the same to a validator, and tools of today understand it. */
+function asList({ jsonSchema }: { jsonSchema: z.core.JSONSchema.BaseSchema }): void {
+  const [first, ...others] = jsonSchema.prefixItems ?? [];
+  if (first === undefined || others.some((item) => JSON.stringify(item) !== JSON.stringify(first))) return;
+  delete jsonSchema.prefixItems;
+  Object.assign(jsonSchema, { items: first, minItems: others.length + 1, maxItems: others.length + 1 });
+}
+
 const inline = (schema: z.ZodType, io: 'input' | 'output'): Json => {
-  const { $schema: _dialect, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: 'any' }) as Json;
+  const { $schema: _dialect, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: 'any', override: asList }) as Json;
   return rest;
 };
 
@@ -65,7 +73,7 @@ function parametersOf(schema: z.ZodType, place: 'path' | 'query'): Json[] {
   }));
 }
 
-const header = (name: string, description: string, schema: Json = { type: 'string', minLength: 1, maxLength: 512 }): Json => ({
+const header = (name: string, description: string, schema: Json = { type: 'string' }): Json => ({
   name,
   in: 'header',
   required: false,
@@ -77,7 +85,13 @@ const etag = { headers: { ETag: { schema: { type: 'string' } } } };
 /** What some routes take and give besides what the table says. */
 const more: Record<string, { parameters?: Json[]; body?: Json; good?: Json; headers?: Json; statuses?: number[] }> = {
   submit: {
-    parameters: [header('Idempotency-Key', 'Is the key of the shard where the body names none.')],
+    parameters: [
+      header('Idempotency-Key', 'Is the key of the shard where the body names none.', {
+        type: 'string',
+        minLength: 1,
+        maxLength: 512,
+      }),
+    ],
     body: { 'application/x-ndjson': { schema: { type: 'string', description: 'A Submission a line.' } } },
     good: {
       'application/x-ndjson': {
@@ -85,7 +99,15 @@ const more: Record<string, { parameters?: Json[]; body?: Json; good?: Json; head
       },
     },
   },
-  request: { parameters: [header('Idempotency-Key', 'Is the key of the shard where the body names none.')] },
+  request: {
+    parameters: [
+      header('Idempotency-Key', 'Is the key of the shard where the body names none.', {
+        type: 'string',
+        minLength: 1,
+        maxLength: 512,
+      }),
+    ],
+  },
   pipeline: { headers: etag },
   get: { headers: etag, parameters: [header('If-None-Match', 'ETag of the answer before.')], statuses: [304] },
   result: { headers: etag, parameters: [header('If-None-Match', 'ETag of the answer before.')], statuses: [304] },

@@ -204,14 +204,10 @@ const isNdjson = (request: FastifyRequest): boolean => request.headers['content-
 function rawOf(name: RouteName, request: FastifyRequest): RawRequest {
   const { params, query, body, headers } = request;
   const key = headers['idempotency-key'];
-  if (
-    (name === 'submit' || name === 'request') &&
-    typeof key === 'string' &&
-    key !== '' &&
-    isPlain(body) &&
-    body['key'] === undefined
-  )
-    return { params, query, body: { ...body, key } };
+  if (key === undefined || (name !== 'submit' && name !== 'request')) return { params, query, body };
+  if (typeof key !== 'string' || key === '' || key.length > 512)
+    throw new PodlineError('PDL_REQUEST_INVALID', 'Idempotency-Key has 1 to 512 characters', { place: 'Idempotency-Key' });
+  if (isPlain(body) && body['key'] === undefined) return { params, query, body: { ...body, key } };
   return { params, query, body };
 }
 

@@ -82,7 +82,9 @@ export const heartbeatSchema = z.object({
     reads: z.enum(['mmap', 'pread']),
   }),
   /** What its processes use: cores on average since the last heartbeat, and bytes of memory, the scratch included. */
-  usage: z.object({ cpu: z.number(), memoryBytes: z.number() }).optional(),
+  usage: z
+    .object({ cpu: z.number().min(0).max(1_000_000), memoryBytes: z.number().min(0).max(Number.MAX_SAFE_INTEGER) })
+    .optional(),
   /** Why the line is not working, in words, when it is not. */
   waiting: z.string().optional(),
   /** Things that happened since the last heartbeat, oldest first. */

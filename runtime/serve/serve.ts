@@ -52,8 +52,6 @@ export async function serve(config: ServerConfig, logger: Logger): Promise<Serve
     });
     const journal = await openJournal(config.journal ?? places.journalDir);
     closers.push(() => journal.close());
-    // One coordinator leads; whoever chooses it among several takes the term in its place.
-    await journal.takeTerm(config.listen.advertise);
     const metrics = createMetrics();
     closers.push(() => {
       metrics.close();
@@ -67,8 +65,11 @@ export async function serve(config: ServerConfig, logger: Logger): Promise<Serve
       metrics,
       limits: { eventStreamsMax, submitBatchMax, pendingShardsMax },
       allowed: config.allowed,
+      standby: true,
     });
     closers.push(() => coordinator.close());
+    // It leads. Who chooses a leader among several does so in this place.
+    await coordinator.lead(config.listen.advertise);
 
     let state: 'starting' | 'ready' | 'ending' = 'starting';
     const { tls } = config.listen;
