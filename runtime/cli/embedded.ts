@@ -6,7 +6,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { mkdir, rm, rmdir } from 'node:fs/promises';
-import { availableParallelism, totalmem } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { LineTokens, lineSecretBytesMin } from '../access/line-tokens.js';
 import { anyGate, operatorGate } from '../access/tokens.js';
 import { PodlineClient } from '../api/client.js';
@@ -16,7 +16,7 @@ import { lockWorkdir, type WorkdirLock } from '../coordinator/workdir-lock.js';
 import { openLmdbJournal } from '../journal/lmdb/lmdb-journal.js';
 import type { Journal } from '../journal/journal.js';
 import { LocalDriver } from '../local/local-driver.js';
-import { machineCapacity } from '../local/machine.js';
+import { machineCapacity, memoryOfMachine } from '../local/machine.js';
 import { layOut, type Places } from '../local/places.js';
 import { writeFileAtomically } from '../platform/files.js';
 import type { Logger } from '../platform/logger.js';
@@ -45,12 +45,6 @@ export interface Embedded {
 }
 
 export const coresOfMachine = (): number => availableParallelism();
-/** What a container is given counts where there is one: 0 and absurdly much mean that there is none. */
-const memoryOfMachine = (): number => {
-  const constrained = process.constrainedMemory();
-  return constrained > 0 && constrained < totalmem() ? constrained : totalmem();
-};
-
 /** Throws PDL_WORKDIR_BUSY when another coordinator works there. */
 export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded> {
   const places = layOut(options.workDir, options.medium);

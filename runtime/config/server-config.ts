@@ -48,6 +48,9 @@ function absolute(config: ServerConfig, base: string): ServerConfig {
       ? {}
       : { journal: journal.startsWith('lmdb:') ? `lmdb:${from(journal.slice('lmdb:'.length))}` : journal }),
     pipelines: config.pipelines.map((pipeline) => maybe(pipeline, 'manifest')),
+    connectors: config.connectors.map((connector) =>
+      connector.kind === 'folder' ? maybe(connector, 'dir', 'resultDir') : connector,
+    ),
     auth: maybe(auth, 'tokens', 'lineSecret'),
     webhooks: maybe(webhooks, 'secret'),
   };

@@ -1,6 +1,7 @@
 /** The configuration of a coordinator that runs as a process of its own: what `podline serve --config` reads. Relative paths start from its folder. */
 import { z } from 'zod';
 import { addressesSchema, allowedSchema } from './access.js';
+import { connectorsSchema } from './connectors.js';
 
 const bound = z.int().positive();
 
@@ -55,6 +56,7 @@ export const serverConfigSchema = z
       )
       .default([])
       .describe('Applied at the start.'),
+    connectors: connectorsSchema.default([]).describe('Brokers and folders that requests come from (docs/connectors.md).'),
     auth: z
       .strictObject({
         tokens: z.string().min(1).optional().describe('File of tokens (docs/security.md). Read again when it changes.'),

@@ -5,6 +5,7 @@
  * there and are not bounded by the machine; only a resource that the pipeline's own quota names must have a number then,
  * and gets an estimate.
  */
+import { totalmem } from 'node:os';
 import type { Amount, Capacity, LineCost, Quota } from '../contracts/capacity.js';
 import type { Pipeline } from '../contracts/manifest.js';
 import { slotsOf } from '../line/concurrency.js';
@@ -49,3 +50,9 @@ function memoryOf(pipeline: Pipeline, cores: number): Amount {
   const greatest = stages.toSorted((a, b) => (a < b ? 1 : -1)).slice(0, slotsOf(pipeline, cores));
   return greatest.reduce((sum, bytes) => sum + bytes, scratch.medium === 'Memory' ? parseAmount(scratch.size) : 0n);
 }
+
+/** What a container is given counts where there is one: 0 and absurdly much mean that there is none. */
+export const memoryOfMachine = (): number => {
+  const constrained = process.constrainedMemory();
+  return constrained > 0 && constrained < totalmem() ? constrained : totalmem();
+};

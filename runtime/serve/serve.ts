@@ -1,29 +1,31 @@
 /**
- * A coordinator as a process of its own, composed from its configuration: journal, gates, API, driver.
+ * A coordinator as a process of its own, composed from its configuration: journal, gates, API, driver. Of several on one
+ * journal in PostgreSQL one leads; what only that one does are its `Duties`.
  *
  * Owns what it opens, and closes it so that nothing is lost: it says first that it is not ready, then lines end (they
  * checkpoint and give their leases back), then the API, then the journal, the lock last.
  */
+import { randomUUID } from 'node:crypto';
 import { rm, readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { startApiServer, type ApiServer, type TlsPair } from '../api/server.js';
-import { readManifest } from '../config/manifest.js';
-import { resolvePipeline } from '../config/pipeline.js';
 import { PodlineError } from '../contracts/errors.js';
 import { limits } from '../contracts/limits.js';
 import type { ServerConfig } from '../contracts/server-config.js';
 import { createCoordinator, type Coordinator } from '../coordinator/coordinator.js';
+import { Election } from '../coordinator/election.js';
 import { lockWorkdir } from '../coordinator/workdir-lock.js';
 import { openJournal } from '../journal/open-journal.js';
+import { openPostgresLease } from '../journal/postgres/postgres-lease.js';
 import { LocalDriver } from '../local/local-driver.js';
+import { machineCapacity, memoryOfMachine } from '../local/machine.js';
 import { layOut, type Places } from '../local/places.js';
 import { writeFileAtomically } from '../platform/files.js';
 import type { Logger } from '../platform/logger.js';
 import { systemClock } from '../platform/clock.js';
-import { secretCharsMin } from '../webhooks/signature.js';
-import { Webhooks } from '../webhooks/webhooks.js';
 import { watchFiles } from '../platform/watch-files.js';
 import { createMetrics } from '../telemetry/metrics.js';
+import { Duties } from './duties.js';
 import { lookEveryMs, openGates, type Gates } from './gates.js';
 
 export interface Served {
@@ -58,9 +60,12 @@ export async function serve(config: ServerConfig, logger: Logger): Promise<Serve
     });
     const driver = config.driver === 'local' ? localDriver(places, gates, logger) : undefined;
     const { eventStreamsMax, submitBatchMax, pendingShardsMax } = { ...limits, ...given(config.limits) };
+    const cores = availableParallelism();
     const coordinator = await createCoordinator({
       journal,
       driver,
+      ...(driver === undefined ? {} : { capacity: machineCapacity({ cores, memoryBytes: memoryOfMachine() }) }),
+      cores,
       logger,
       metrics,
       limits: { eventStreamsMax, submitBatchMax, pendingShardsMax },
@@ -68,8 +73,6 @@ export async function serve(config: ServerConfig, logger: Logger): Promise<Serve
       standby: true,
     });
     closers.push(() => coordinator.close());
-    // It leads. Who chooses a leader among several does so in this place.
-    await coordinator.lead(config.listen.advertise);
 
     let state: 'starting' | 'ready' | 'ending' = 'starting';
     const { tls } = config.listen;
@@ -95,21 +98,29 @@ export async function serve(config: ServerConfig, logger: Logger): Promise<Serve
       driver.connect(url);
       closers.push(() => driver.stop());
     }
-    if (config.webhooks.secret !== undefined) {
-      const webhooks = new Webhooks({
-        journal,
-        secrets: await readSecrets(config.webhooks.secret),
-        allowed: config.webhooks,
-        ...given({ triesMax: config.webhooks.triesMax, inFlightMax: config.webhooks.inFlightMax }),
-        timeoutMs: config.webhooks.timeoutSeconds * 1_000,
-        logger,
+    const duties = new Duties({ config, journal, coordinator, driver, places, logger });
+    closers.push(() => duties.end());
+    const lead = async (): Promise<void> => {
+      await coordinator.lead(url);
+      await duties.begin();
+    };
+    if (isShared(config.journal)) {
+      const election = new Election({
+        lease: openPostgresLease({ url: config.journal }),
+        me: { id: randomUUID(), address: url },
         clock: systemClock,
-        random: Math.random,
+        logger,
+        lead,
+        follow: (address) => {
+          coordinator.follow(address);
+          void duties.end();
+        },
       });
-      await webhooks.start();
-      closers.push(() => webhooks.close());
+      closers.push(() => election.close());
+      await election.start();
+    } else {
+      await lead();
     }
-    await applyPipelines(config, coordinator, driver, places);
     await writeFileAtomically(
       places.addressFile,
       `${JSON.stringify({ url, token: gates.operatorToken, pid: process.pid })}\n`,
@@ -144,40 +155,8 @@ const localDriver = (places: Places, { lineTokens }: Gates, logger: Logger): Loc
     cores: availableParallelism(),
   });
 
-async function applyPipelines(
-  config: ServerConfig,
-  coordinator: Coordinator,
-  driver: LocalDriver | undefined,
-  places: Places,
-): Promise<void> {
-  for (const { manifest: file, lines } of config.pipelines) {
-    const { manifest, baseDir } = await readManifest(file);
-    const resolved = await resolvePipeline(manifest, { baseDir, stagesDir: places.stagesDir, revision: 0 });
-    const { pipeline } = await coordinator.applyPipeline(resolved);
-    if (driver !== undefined && lines > 0) await driver.start(pipeline ?? resolved, lines);
-  }
-  if (driver !== undefined) await coordinator.releaseAbsent(driver.lineNames);
-}
-
-/** A secret a line, the newest first. */
-async function readSecrets(file: string): Promise<string[]> {
-  const text = await readFile(file, 'utf8').catch((thrown: unknown) => {
-    throw new PodlineError('PDL_CONFIG_INVALID', `the secrets of webhooks ${file} cannot be read`, {
-      place: file,
-      cause: thrown,
-    });
-  });
-  const secrets = text.split('\n').flatMap((line) => (line.trim() === '' ? [] : [line.trim()]));
-  if (secrets.length > 0 && secrets.every((secret) => secret.length >= secretCharsMin)) return secrets;
-  throw new PodlineError(
-    'PDL_CONFIG_INVALID',
-    `${file} has no secret, or one of less than ${String(secretCharsMin)} characters`,
-    {
-      place: file,
-      hint: 'Write a random secret a line; `openssl rand -base64 32` makes one.',
-    },
-  );
-}
+/** Several coordinators may have it, of which one leads. */
+const isShared = (journal: string | undefined): journal is string => journal !== undefined && !journal.startsWith('lmdb:');
 
 async function readPair({ cert, key }: { cert: string; key: string }): Promise<TlsPair> {
   const read = (path: string): Promise<string> =>

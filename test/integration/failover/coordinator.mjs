@@ -9,6 +9,7 @@ const { openJournal } = await load('journal/open-journal.js');
 const { openPostgresLease } = await load('journal/postgres/postgres-lease.js');
 const { createCoordinator } = await load('coordinator/coordinator.js');
 const { Election } = await load('coordinator/election.js');
+const { operatorGate } = await load('access/tokens.js');
 const { startApiServer } = await load('api/server.js');
 const { systemClock } = await load('platform/clock.js');
 
@@ -23,7 +24,7 @@ const logger = {
 logger.child = () => logger;
 const journal = await openJournal(database);
 const coordinator = await createCoordinator({ journal, standby: true, logger });
-const server = await startApiServer({ coordinator, token: 'secret', port: Number(port), logger });
+const server = await startApiServer({ coordinator, gate: operatorGate('secret'), port: Number(port), logger });
 const election = new Election({
   lease: openPostgresLease({ url: database }),
   me: { id: randomUUID(), address: server.url },

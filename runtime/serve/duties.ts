@@ -1,0 +1,104 @@
+/**
+ * What only the coordinator that leads does: it tells webhooks of what has ended, takes from and gives to brokers and folders, and
+ * brings up the lines of its configuration.
+ *
+ * Invariants
+ *  1. `begin` and `end` are called one at a time (by an election, or once); `end` leaves nothing at work that `begin` started.
+ *  2. What outside hears of is read from the journal behind a durable mark: whoever leads next goes on where this one stopped.
+ */
+import { readFile } from 'node:fs/promises';
+import { PodlineClient } from '../api/client.js';
+import { openConnectors } from '../connectors/open.js';
+import { readManifest } from '../config/manifest.js';
+import { resolvePipeline } from '../config/pipeline.js';
+import { PodlineError } from '../contracts/errors.js';
+import type { ServerConfig } from '../contracts/server-config.js';
+import type { Coordinator } from '../coordinator/coordinator.js';
+import type { Journal } from '../journal/journal.js';
+import type { LocalDriver } from '../local/local-driver.js';
+import type { Places } from '../local/places.js';
+import { systemClock } from '../platform/clock.js';
+import type { Logger } from '../platform/logger.js';
+import { secretCharsMin } from '../webhooks/signature.js';
+import { Webhooks } from '../webhooks/webhooks.js';
+
+export interface DutiesParts {
+  config: ServerConfig;
+  journal: Journal;
+  coordinator: Coordinator;
+  driver: LocalDriver | undefined;
+  places: Places;
+  logger: Logger;
+}
+
+export class Duties {
+  #closers: (() => Promise<void>)[] = [];
+
+  constructor(private readonly parts: DutiesParts) {}
+
+  /** Throws PDL_CONFIG_INVALID, PDL_CONNECTOR_INVALID, and what a manifest throws; nothing is at work then. */
+  async begin(): Promise<void> {
+    const { config, coordinator, logger } = this.parts;
+    try {
+      await this.#openWebhooks();
+      await this.#applyPipelines();
+      const connectors = openConnectors(config.connectors, { office: PodlineClient.local(coordinator), logger });
+      this.#closers.push(() => connectors.close());
+    } catch (thrown) {
+      await this.end();
+      throw thrown;
+    }
+  }
+
+  /** Idempotent. */
+  async end(): Promise<void> {
+    for (let close = this.#closers.pop(); close !== undefined; close = this.#closers.pop()) await close();
+  }
+
+  async #openWebhooks(): Promise<void> {
+    const { config, journal, logger } = this.parts;
+    const { secret, triesMax, inFlightMax, timeoutSeconds } = config.webhooks;
+    if (secret === undefined) return;
+    const webhooks = new Webhooks({
+      journal,
+      secrets: await readSecrets(secret),
+      allowed: config.webhooks,
+      triesMax,
+      inFlightMax,
+      timeoutMs: timeoutSeconds * 1_000,
+      logger,
+      clock: systemClock,
+      random: Math.random,
+    });
+    this.#closers.push(() => webhooks.close());
+    await webhooks.start();
+  }
+
+  async #applyPipelines(): Promise<void> {
+    const { config, coordinator, driver, places } = this.parts;
+    for (const { manifest: file, lines } of config.pipelines) {
+      const { manifest, baseDir } = await readManifest(file);
+      const resolved = await resolvePipeline(manifest, { baseDir, stagesDir: places.stagesDir, revision: 0 });
+      await coordinator.applyPipeline(resolved);
+      if (driver !== undefined && lines > 0) await coordinator.startLines(manifest.metadata.name, lines);
+    }
+    if (driver !== undefined) await coordinator.releaseAbsent(driver.lineNames);
+  }
+}
+
+/** A secret a line, the newest first. */
+async function readSecrets(file: string): Promise<string[]> {
+  const text = await readFile(file, 'utf8').catch((thrown: unknown) => {
+    throw new PodlineError('PDL_CONFIG_INVALID', `the secrets of webhooks ${file} cannot be read`, {
+      place: file,
+      cause: thrown,
+    });
+  });
+  const secrets = text.split('\n').flatMap((line) => (line.trim() === '' ? [] : [line.trim()]));
+  if (secrets.length > 0 && secrets.every((secret) => secret.length >= secretCharsMin)) return secrets;
+  throw new PodlineError(
+    'PDL_CONFIG_INVALID',
+    `${file} has no secret, or one of less than ${String(secretCharsMin)} characters`,
+    { place: file, hint: 'Write a random secret a line; `openssl rand -base64 32` makes one.' },
+  );
+}
