@@ -1,6 +1,8 @@
+import postgres from 'postgres';
 import { expect, onTestFinished } from 'vitest';
+import { connectionOf } from '../../../runtime/journal/postgres/connection.js';
 import type { Journal } from '../../../runtime/journal/journal.js';
-import { openPostgresJournal } from '../../../runtime/journal/postgres/postgres-journal.js';
+import { openPostgresJournal, type PostgresJournalOptions } from '../../../runtime/journal/postgres/postgres-journal.js';
 import { journalContract } from '../../contract/journal.js';
 import { pipelineOf, shardOf } from '../../support/journal.js';
 import { testDatabase } from '../../support/postgres.js';
@@ -30,8 +32,8 @@ describe('the PostgreSQL journal, when its database', () => {
     pendingMax: 1_000_000,
     lostLeasesMax: 1,
   };
-  const opened = async (patienceMs: number): Promise<Journal> => {
-    const journal = await openPostgresJournal({ url: await database.url(), patienceMs });
+  const opened = async (patienceMs: number, more: Partial<PostgresJournalOptions> = {}): Promise<Journal> => {
+    const journal = await openPostgresJournal({ url: await database.url(), patienceMs, ...more });
     onTestFinished(() => journal.close());
     await journal.takeTerm();
     await journal.applyPipeline(pipelineOf(), rules, now);
@@ -75,6 +77,30 @@ describe('the PostgreSQL journal, when its database', () => {
     expect(events.map((event) => event.id)).toEqual(Array.from({ length: events.length }, (_, index) => index + 1));
     expect(events).toHaveLength(accepted.size + 1);
   }, 120_000);
+
+  it('writes a group after it was given up for lost, takes it once', async () => {
+    const url = await database.url();
+    const journal = await opened(60_000, { url, answerMs: 300 });
+    const { host, schema, ...connection } = connectionOf(url);
+    const other = postgres(connection.url, { host: host ?? '', max: 2, connection: { search_path: schema } });
+    onTestFinished(() => other.end());
+    let accepted: Promise<unknown> | undefined;
+    await other.begin(async (transaction) => {
+      await transaction`SELECT term FROM journal FOR UPDATE`;
+      accepted = journal.submit('flights', [shardOf('a')], now);
+      // The group waits for the row, its connection is given up, and so is that of the first question after it.
+      const waiting = async (): Promise<number> =>
+        (
+          await other`SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+          WHERE NOT l.granted AND (a.query LIKE '%write_group%' OR a.query LIKE '%commits%')`
+        ).length;
+      await expect.poll(waiting, { timeout: 10_000 }).toBeGreaterThan(1);
+    });
+    await expect(accepted).resolves.toMatchObject([{ outcome: 'accepted' }]);
+    await journal.submit('flights', [shardOf('b')], now);
+    expect((await journal.counts('flights')).pending).toBe(2);
+    expect((await journal.events(0, 10)).map(({ id }) => id)).toEqual([1, 2, 3]);
+  });
 
   it('is away for longer than it is waited for, says so, and goes on when it is back', async () => {
     const journal = await opened(300);
