@@ -40,6 +40,14 @@ describe('the PostgreSQL journal, when its database', () => {
     return journal;
   };
 
+  /** A client of its own on the schema of a journal. */
+  const another = (url: string): postgres.Sql => {
+    const { url: address, host, schema } = connectionOf(url);
+    const sql = postgres(address, { host: host ?? '', max: 2, connection: { search_path: schema } });
+    onTestFinished(() => sql.end());
+    return sql;
+  };
+
   it('refuses a record, fails the call that brought it and no other of its group', async () => {
     const journal = await opened(10_000);
     const answers = await Promise.allSettled(['a', 'n\0l', 'b'].map((key) => journal.submit('flights', [shardOf(key)], now)));
@@ -78,12 +86,27 @@ describe('the PostgreSQL journal, when its database', () => {
     expect(events).toHaveLength(accepted.size + 1);
   }, 120_000);
 
+  it('is handed a group when its writer has counted on without it, refuses the group', async () => {
+    const url = await database.url();
+    const journal = await opened(10_000, { url });
+    await journal.submit('flights', [shardOf('a')], now);
+    const other = another(url);
+    const [before] = await other`SELECT term, commits, numbers FROM journal`;
+    // After a fault it learns anew what there is, and writes nothing.
+    await expect(journal.submit('flights', [shardOf('n\0l')], now)).rejects.toMatchObject({ code: 'PDL_JOURNAL' });
+    expect(await journal.submit('flights', [shardOf('a')], now)).toMatchObject([{ outcome: 'duplicate' }]);
+    const late = JSON.stringify({ ...before?.['numbers'], commits: Number(before?.['commits']) + 1 });
+    const nothing = Array.from({ length: 8 }, () => 'NULL').join();
+    await expect(
+      other.unsafe(`SELECT write_group($1::text::bigint, $2::text::json, ${nothing}, 1, NULL, NULL)`, [before?.['term'], late]),
+    ).rejects.toMatchObject({ code: 'PDL02' });
+    await journal.submit('flights', [shardOf('b')], now);
+  });
+
   it('writes a group after it was given up for lost, takes it once', async () => {
     const url = await database.url();
     const journal = await opened(60_000, { url, answerMs: 300 });
-    const { host, schema, ...connection } = connectionOf(url);
-    const other = postgres(connection.url, { host: host ?? '', max: 2, connection: { search_path: schema } });
-    onTestFinished(() => other.end());
+    const other = another(url);
     let accepted: Promise<unknown> | undefined;
     await other.begin(async (transaction) => {
       await transaction`SELECT term FROM journal FOR UPDATE`;
