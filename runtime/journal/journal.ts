@@ -195,7 +195,10 @@ export interface Journal {
   /** Durable events with ids above `after`, oldest first. Those that are kept no longer are left out. */
   events(after: number, max: number): Promise<PodlineEvent[]>;
   lastEventId(): Promise<number>;
-  /** Called with new events, in order, once they are durable. Returns what ends the subscription. */
+  /**
+   * Called with new events, each once and in order, when they are durable: as a rule before the call that made them is answered,
+   * and a little later when another one writes or wrote just before. Returns what ends the subscription.
+   */
   subscribe(listener: (events: readonly PodlineEvent[]) => void): () => void;
 
   /** sha256 over everything that is kept, events' contents aside: the same after a restart, and in every store. */

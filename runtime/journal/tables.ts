@@ -27,7 +27,7 @@ export interface Numbers {
   lastEventId: number;
   /** Up to which event notices of completion were sent or given up; absent until the first. */
   noticedUntil?: number | undefined;
-  /** Groups of transitions that were written. */
+  /** Goes up with each group of transitions that is written. */
   commits: number;
   /** Shards that are kept although they have ended. */
   ended: Record<EndedKind, number>;

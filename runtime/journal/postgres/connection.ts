@@ -19,7 +19,7 @@ export interface Connection {
 }
 
 /** No statement of the journal takes long; one that does holds others up. */
-const statementTimeoutMs = 30_000;
+export const statementTimeoutMs = 30_000;
 
 /** Throws PDL_USAGE. */
 export function connectionOf(text: string): Connection {

@@ -4,7 +4,8 @@
  * Events reach readers by NOTIFY, which carries the id of the last one; what is missing in between is read from the table.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import postgres, { type Sql } from 'postgres';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Sql } from 'postgres';
 import { PodlineError } from '../../contracts/errors.js';
 import type { PodlineEvent } from '../../contracts/events.js';
 import type { Shard } from '../../contracts/shard.js';
@@ -15,7 +16,8 @@ import { defaultRetention, endedKinds, removalDueMs, type Retention } from '../r
 import { canonicalLine } from '../state-hash.js';
 import { newNumbers, noCounts, type CountsRecord, type Numbers } from '../tables.js';
 import { transitionsOf } from '../transitions/index.js';
-import { connectionOf, type Connection } from './connection.js';
+import { connectionOf } from './connection.js';
+import { Database } from './database.js';
 import { EventFeed } from './event-feed.js';
 import { faultOf } from './faults.js';
 import { migrate } from './schema.js';
@@ -29,7 +31,15 @@ export interface PostgresJournalOptions {
   idPrefix?: string | undefined;
   /** How long a database that does not answer is tried before a call fails. */
   patienceMs?: number | undefined;
+  /** After which a question to the database counts as lost. */
+  answerMs?: number | undefined;
 }
+
+/** Of questions that read everything, or make the schema. */
+const longAnswerMs = 600_000;
+
+const rowsText =
+  'SELECT s.seq, b.body, s.state, o.outcome FROM shards s JOIN bodies b USING (seq) LEFT JOIN outcomes o USING (seq)';
 
 interface Row {
   seq: string;
@@ -39,10 +49,11 @@ interface Row {
 }
 
 /** Connects, and makes or updates the schema. Throws PDL_JOURNAL. */
-export async function openPostgresJournal(options: PostgresJournalOptions): Promise<Journal & { sql: Sql }> {
+export async function openPostgresJournal(options: PostgresJournalOptions): Promise<Journal> {
   const connection = connectionOf(options.url);
   const retention = { ...defaultRetention, ...options.retention };
-  const [writer, sql] = [connect(connection, 1), connect(connection, 4)];
+  const writer = new Database(connection, { connectionsMax: 1, answerMs: options.answerMs });
+  const reader = new Database(connection, { connectionsMax: 4, answerMs: options.answerMs });
   const listeners = new Set<(events: readonly PodlineEvent[]) => void>();
   const tell = (events: readonly PodlineEvent[]): void => {
     for (const listener of listeners) listener(events);
@@ -50,18 +61,20 @@ export async function openPostgresJournal(options: PostgresJournalOptions): Prom
   let idPrefix: string;
   let feed: EventFeed;
   try {
-    await migrate(writer, connection.schema, newNumbers(options.idPrefix ?? randomBytes(3).toString('hex')));
-    ({ idPrefix } = await numbers(sql));
-    feed = await EventFeed.open(sql, connection.channel, tell);
+    const first = newNumbers(options.idPrefix ?? randomBytes(3).toString('hex'));
+    await writer.ask((sql) => migrate(sql, connection.schema, first), longAnswerMs);
+    ({ idPrefix } = await numbers(reader));
+    feed = await EventFeed.open(connection, reader, tell);
   } catch (thrown) {
-    await Promise.all([writer.end({ timeout: 1 }), sql.end({ timeout: 1 })]);
+    await Promise.all([writer.close(), reader.close()]);
     throw faultOf(thrown).error;
   }
+  const patienceMs = options.patienceMs ?? 10_000;
   const store = new Store({
     writer,
     channel: connection.channel,
     retention,
-    patienceMs: options.patienceMs ?? 10_000,
+    patienceMs,
     onEvents: (events) => {
       feed.told(events);
     },
@@ -70,36 +83,39 @@ export async function openPostgresJournal(options: PostgresJournalOptions): Prom
   const shardOf = ({ seq, body, state, outcome }: Row, withReport: boolean): Shard =>
     toShard(idOf({ idPrefix }, Number(seq)), body, state, outcome ?? undefined, withReport);
   const rows = (condition: string, values: (string | number)[]): Promise<Row[]> =>
-    sql.unsafe<Row[]>(
-      `SELECT s.seq, b.body, s.state, o.outcome FROM shards s JOIN bodies b USING (seq) LEFT JOIN outcomes o USING (seq) ${condition}`,
-      values,
-      { prepare: true },
-    );
+    reader.ask((sql) => sql.unsafe<Row[]>(`${rowsText} ${condition}`, values, { prepare: true }));
   const countsOf = async (pipeline: string): Promise<CountsRecord> => {
-    const [row] = await sql<{ counts: CountsRecord }[]>`SELECT counts FROM counts WHERE pipeline = ${pipeline}`;
+    const [row] = await reader.ask(
+      (sql) => sql<{ counts: CountsRecord }[]>`SELECT counts FROM counts WHERE pipeline = ${pipeline}`,
+    );
     return row?.counts ?? noCounts();
   };
 
   let closed: Promise<void> | undefined;
   return guarded({
-    sql,
-    clockMs: async () => (await numbers(sql)).clockMs,
+    clockMs: async () => (await numbers(reader)).clockMs,
     takeTerm: (address) => store.takeTerm(address),
-    leader: () => readLeader(sql),
+    leader: () => reader.ask(readLeader),
 
     ...transitionsOf((nowMs, run, reads) => store.transact(nowMs, run, reads)),
     pipeline: async (name) => {
-      const [row] = await sql<{ record: PipelineRecord }[]>`SELECT record FROM pipelines WHERE name = ${name}`;
+      const [row] = await reader.ask(
+        (sql) => sql<{ record: PipelineRecord }[]>`SELECT record FROM pipelines WHERE name = ${name}`,
+      );
       return row?.record;
     },
-    pipelines: async () =>
-      (await sql<{ record: PipelineRecord }[]>`SELECT record FROM pipelines ORDER BY name`).map(({ record }) => record),
+    pipelines: async () => {
+      const all = await reader.ask((sql) => sql<{ record: PipelineRecord }[]>`SELECT record FROM pipelines ORDER BY name`);
+      return all.map(({ record }) => record);
+    },
 
     nextDueMs: async () => {
-      const [row] = await sql<{ numbers: Numbers; due: number | null; done: number | null; failed: number | null }[]>`
-        SELECT numbers, (SELECT min(due_ms) FROM shards WHERE due_ms IS NOT NULL) AS due,
-          (SELECT min(ended_ms) FROM shards WHERE ended = 'done') AS done,
-          (SELECT min(ended_ms) FROM shards WHERE ended = 'failed') AS failed FROM journal`;
+      const [row] = await reader.ask(
+        (sql) => sql<{ numbers: Numbers; due: number | null; done: number | null; failed: number | null }[]>`
+          SELECT numbers, (SELECT min(due_ms) FROM shards WHERE due_ms IS NOT NULL) AS due,
+            (SELECT min(ended_ms) FROM shards WHERE ended = 'done') AS done,
+            (SELECT min(ended_ms) FROM shards WHERE ended = 'failed') AS failed FROM journal`,
+      );
       if (row === undefined) return undefined;
       const due = [
         row.due ?? undefined,
@@ -139,8 +155,10 @@ export async function openPostgresJournal(options: PostgresJournalOptions): Prom
     },
     queued: async (pipeline) => (await countsOf(pipeline)).queued,
     running: async (line) => {
-      const found = await sql<{ seq: string; state: StateRecord }[]>`
-        SELECT seq, state FROM shards WHERE place = 11 AND pipeline IN (SELECT name FROM pipelines) ORDER BY pipeline, seq`;
+      const found = await reader.ask(
+        (sql) => sql<{ seq: string; state: StateRecord }[]>`
+          SELECT seq, state FROM shards WHERE place = 11 AND pipeline IN (SELECT name FROM pipelines) ORDER BY pipeline, seq`,
+      );
       return found.flatMap(({ seq, state }): RunningShard[] => {
         const { epoch, pipeline, instance } = state;
         if (line !== undefined && state.line !== line) return [];
@@ -149,8 +167,8 @@ export async function openPostgresJournal(options: PostgresJournalOptions): Prom
     },
 
     events: (after, max) => feed.read(after, max),
-    lastEventId: async () => (await numbers(sql)).lastEventId,
-    noticedUntil: async () => (await numbers(sql)).noticedUntil,
+    lastEventId: async () => (await numbers(reader)).lastEventId,
+    noticedUntil: async () => (await numbers(reader)).noticedUntil,
     subscribe: (listener) => {
       listeners.add(listener);
       return () => {
@@ -158,30 +176,19 @@ export async function openPostgresJournal(options: PostgresJournalOptions): Prom
       };
     },
 
-    stateHash: () => hashOf(sql, { idPrefix }),
+    stateHash: () => reader.ask((sql) => hashOf(sql, { idPrefix }), longAnswerMs),
     close: () =>
       (closed ??= (async () => {
-        await store.close();
-        await feed.close();
-        await Promise.all([writer.end({ timeout: 5 }), sql.end({ timeout: 5 })]);
+        const settled = store.close();
+        await Promise.race([settled, delay(patienceMs, undefined, { ref: false })]);
+        // What still waits fails now.
+        await Promise.all([feed.close(), writer.close(), reader.close(), settled]);
       })()),
   });
 }
 
-function connect({ url, host, settings }: Connection, max: number): Sql {
-  return postgres(url, {
-    ...(host === undefined ? {} : { host }),
-    max,
-    connect_timeout: 5,
-    keep_alive: 10,
-    max_lifetime: null,
-    onnotice: () => undefined,
-    connection: { ...settings },
-  });
-}
-
-async function numbers(sql: Sql): Promise<Numbers> {
-  const [row] = await sql<{ numbers: Numbers }[]>`SELECT numbers FROM journal`;
+async function numbers(reader: Database): Promise<Numbers> {
+  const [row] = await reader.ask((sql) => sql<{ numbers: Numbers }[]>`SELECT numbers FROM journal`);
   if (row === undefined) throw new PodlineError('PDL_JOURNAL', 'the journal has lost its numbers');
   return row.numbers;
 }
@@ -193,8 +200,7 @@ function hashOf(sql: Sql, prefix: Pick<Numbers, 'idPrefix'>): Promise<string> {
     const pipelines = await snapshot<{ record: PipelineRecord; counts: CountsRecord | null }[]>`
       SELECT record, counts FROM pipelines LEFT JOIN counts ON pipeline = name ORDER BY name`;
     for (const { record, counts } of pipelines) hash.update(canonicalLine('pipeline', record, counts));
-    const shards = snapshot<Row[]>`
-      SELECT s.seq, b.body, s.state, o.outcome FROM shards s JOIN bodies b USING (seq) LEFT JOIN outcomes o USING (seq) ORDER BY s.seq`;
+    const shards = snapshot.unsafe<Row[]>(`${rowsText} ORDER BY s.seq`);
     for await (const page of shards.cursor(1_000)) {
       for (const { seq, body, state, outcome } of page)
         hash.update(canonicalLine('shard', idOf(prefix, Number(seq)), state, body, outcome));
@@ -210,7 +216,7 @@ function guarded<T extends Journal>(journal: T): T {
   return new Proxy(journal, {
     get(target, name, receiver) {
       const value: unknown = Reflect.get(target, name, receiver);
-      if (typeof value !== 'function' || name === 'subscribe' || name === 'sql') return value;
+      if (typeof value !== 'function' || name === 'subscribe') return value;
       return (...args: unknown[]): unknown => {
         const result: unknown = Reflect.apply(value, target, args);
         return result instanceof Promise

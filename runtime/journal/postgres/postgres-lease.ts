@@ -2,10 +2,11 @@
  * The lease of the leader in the database of the journal: for coordinators without Kubernetes. Its time is the database's, so
  * that clocks of machines do not matter.
  */
-import postgres, { type Sql } from 'postgres';
+import type { Sql } from 'postgres';
 import type { Candidate, LeaderLease } from '../../contracts/leadership.js';
 import { PodlineError } from '../../contracts/errors.js';
 import { connectionOf } from './connection.js';
+import { Database } from './database.js';
 import { faultOf } from './faults.js';
 
 export interface PostgresLeaseOptions {
@@ -24,25 +25,22 @@ export function openPostgresLease({
   name = 'coordinator',
   ttlMs = defaultTtlMs,
 }: PostgresLeaseOptions): LeaderLease {
-  const { url, host, settings } = connectionOf(address);
-  const sql = postgres(url, {
-    ...(host === undefined ? {} : { host }),
-    max: 1,
-    connect_timeout: Math.max(1, Math.ceil(ttlMs / 2_000)),
-    max_lifetime: null,
-    onnotice: () => undefined,
-    connection: { ...settings, statement_timeout: Math.ceil(ttlMs / 2), lock_timeout: Math.ceil(ttlMs / 2) },
-  });
+  const connection = connectionOf(address);
+  const answerMs = Math.ceil(ttlMs / 2);
+  const settings = { ...connection.settings, statement_timeout: answerMs, lock_timeout: answerMs };
+  const database = new Database({ ...connection, settings }, { connectionsMax: 1, answerMs, connectMs: answerMs });
   return {
     ttlMs,
     hold: (me) =>
-      hold(sql, name, ttlMs, me).catch((thrown: unknown) => {
-        throw faultOf(thrown).error;
-      }),
+      database
+        .ask((sql) => hold(sql, name, ttlMs, me))
+        .catch((thrown: unknown) => {
+          throw faultOf(thrown).error;
+        }),
     release: async (me) => {
-      await sql`DELETE FROM leases WHERE name = ${name} AND holder = ${me.id}`;
+      await database.ask((sql) => sql`DELETE FROM leases WHERE name = ${name} AND holder = ${me.id}`);
     },
-    close: () => sql.end({ timeout: 1 }),
+    close: () => database.close(),
   };
 }
 

@@ -7,6 +7,7 @@
  * Invariants
  *  1. A migration that was released is never changed; the next one follows it.
  *  2. `write_group` refuses a writer whose term is not the newest, before it has written anything.
+ *  3. `commits` goes up by one at a time: a group that comes late, after its writer has counted on without it, is refused.
  */
 import type { Sql } from 'postgres';
 import { PodlineError } from '../../contracts/errors.js';
@@ -103,6 +104,14 @@ const migrations: readonly string[] = [
       PERFORM pg_notify(channel, new_numbers->>'lastEventId');
     END IF;
   END $$;
+  `,
+  `
+  CREATE FUNCTION refuse_late() RETURNS trigger LANGUAGE plpgsql AS $$
+  BEGIN
+    RAISE EXCEPTION 'group % comes after %', NEW.commits, OLD.commits USING ERRCODE = 'PDL02';
+  END $$;
+  CREATE TRIGGER refuse_late BEFORE UPDATE OF commits ON journal
+    FOR EACH ROW WHEN (NEW.commits <> OLD.commits + 1) EXECUTE FUNCTION refuse_late();
   `,
 ];
 

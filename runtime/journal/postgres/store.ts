@@ -7,8 +7,10 @@
  * Invariants
  *  1. A transition is answered after its group was committed with `synchronous_commit` on, and never when it was not.
  *  2. Each group names its term and is refused as a whole when that is not the newest (PDL_NOT_LEADER).
- *  3. A connection that is lost while a group is written leaves open whether it was: `commits` tells, and the group is answered or
- *     run again, never both. Tries are bounded by `patienceMs`; after that PDL_JOURNAL says so.
+ *  3. A connection that is lost while a group is written leaves open whether it was, and even whether it will be: the server may
+ *     still have it. So the writer counts `commits` on by one, after which what is late is refused, and reads which group was
+ *     the last (`numbers.commits`); the group is answered or run again, never both. Tries are bounded by `patienceMs`; after
+ *     that PDL_JOURNAL says so. Whenever it learns the journal anew it counts on as well: what was given up stays out.
  *  4. A group that the database refuses for what it contains is run again one by one: what is at fault fails alone.
  */
 import { setTimeout as delay } from 'node:timers/promises';
@@ -21,7 +23,8 @@ import type { Retention } from '../retention.js';
 import type { CountsRecord, Numbers } from '../tables.js';
 import { Transition } from '../transition.js';
 import type { Reads } from '../transitions/index.js';
-import { faultOf } from './faults.js';
+import type { Database } from './database.js';
+import { faultOf, isPassing } from './faults.js';
 import { fetchGroup, weightOf } from './fetch.js';
 import type { Known, WorkingSet } from './working-set.js';
 
@@ -41,7 +44,7 @@ interface Waiting {
 
 export interface StoreOptions {
   /** Of one connection. */
-  writer: Sql;
+  writer: Database;
   channel: string;
   retention: Retention;
   /** How long a database that does not answer is tried. */
@@ -59,10 +62,10 @@ export class Store {
   constructor(private readonly options: StoreOptions) {}
 
   async takeTerm(address: string | undefined): Promise<number> {
-    const [row] = await this.options.writer<{ term: string }[]>`
-      UPDATE journal SET term = term + 1, address = ${address ?? null}::text RETURNING term`.catch((thrown: unknown) => {
-      throw faultOf(thrown).error;
-    });
+    const [row] = await this.options.writer.ask(
+      (sql) => sql<{ term: string }[]>`
+        UPDATE journal SET term = term + 1, address = ${address ?? null}::text RETURNING term`,
+    );
     this.#term = Number(row?.term ?? 0);
     this.#known = undefined;
     return this.#term;
@@ -133,7 +136,7 @@ export class Store {
             await this.#commit([one]).catch((alone: unknown) => one.reject(PodlineError.from(alone, 'PDL_JOURNAL')));
           return;
         }
-        if (fault.kind !== 'lost' || performance.now() >= giveUpMs) throw fault.error;
+        if (!isPassing(fault) || performance.now() >= giveUpMs) throw fault.error;
         await delay(retryMs);
       }
     }
@@ -142,12 +145,8 @@ export class Store {
   async #tryCommit(group: readonly Waiting[]): Promise<void> {
     const { writer, retention } = this.options;
     const known = (this.#known ??= await this.#learn());
-    const set = await fetchGroup(
-      writer,
-      known,
-      retention,
-      group.map(({ reads }) => reads),
-    );
+    const wanted = group.map(({ reads }) => reads);
+    const set = await writer.ask((sql) => fetchGroup(sql, known, retention, wanted));
     const transition = new Transition(set, retention);
     const settled: (() => void)[] = [];
     for (const { run, nowMs, resolve, reject } of group) {
@@ -180,9 +179,11 @@ export class Store {
     const dropped = droppedEvents === null ? null : String(droppedEvents);
     const values = [String(this.#term), ...json, eventMs, dropped, lastEvents === null ? null : this.options.channel];
     try {
-      await this.options.writer.unsafe(text, values, { prepare: true });
+      await this.options.writer.ask((sql) => sql.unsafe(text, values, { prepare: true }));
     } catch (thrown) {
       if (faultOf(thrown).kind !== 'lost' || !(await this.#wasWritten(set.numbers.commits, thrown))) throw thrown;
+      // It was counted on.
+      this.#known = undefined;
     }
   }
 
@@ -191,33 +192,46 @@ export class Store {
     const giveUpMs = performance.now() + this.options.patienceMs;
     for (;;) {
       try {
-        const [row] = await this.options.writer<{ term: string; commits: string }[]>`SELECT term, commits FROM journal`;
-        return row !== undefined && Number(row.term) === this.#term && Number(row.commits) === commits;
+        const numbers = await this.options.writer.ask((sql) => this.#countOn(sql));
+        return numbers?.commits === commits;
       } catch (again) {
-        if (faultOf(again).kind !== 'lost' || performance.now() >= giveUpMs) throw thrown;
+        // Not to be run again: it may be there.
+        if (!isPassing(faultOf(again)) || performance.now() >= giveUpMs) throw faultOf(thrown).error;
         await delay(retryMs);
       }
     }
   }
 
   async #learn(): Promise<Known> {
-    const { writer } = this.options;
-    const [[journal], pipelines, counts] = await Promise.all([
-      writer<{ term: string; numbers: Numbers }[]>`SELECT term, numbers FROM journal`,
-      writer<{ name: string; record: PipelineRecord }[]>`SELECT name, record FROM pipelines`,
-      writer<{ pipeline: string; counts: CountsRecord }[]>`SELECT pipeline, counts FROM counts`,
-    ]);
-    if (journal === undefined) throw new PodlineError('PDL_JOURNAL', 'the journal has lost its numbers');
-    if (Number(journal.term) !== this.#term) throw notLeader(await this.#leaderNow(), this.#term);
+    const known = await this.options.writer.ask(async (sql) => {
+      const [numbers, pipelines, counts] = await Promise.all([
+        this.#countOn(sql),
+        sql<{ name: string; record: PipelineRecord }[]>`SELECT name, record FROM pipelines`,
+        sql<{ pipeline: string; counts: CountsRecord }[]>`SELECT pipeline, counts FROM counts`,
+      ]);
+      return numbers === undefined ? undefined : { numbers, pipelines, counts };
+    });
+    if (known === undefined) throw notLeader(await this.#leaderNow(), this.#term);
+    const { pipelines, counts } = known;
+    const { countedTo, ...numbers } = known.numbers;
     return {
-      numbers: journal.numbers,
+      numbers: { ...numbers, commits: countedTo },
       pipelines: new Map(pipelines.map(({ name, record }) => [name, record])),
       counts: new Map(counts.map(({ pipeline, counts: record }) => [pipeline, record])),
     };
   }
 
+  /**
+   * From here on no group is written that was made before. Tells the numbers of the journal and to what they were counted;
+   * undefined: another one writes.
+   */
+  async #countOn(sql: Sql): Promise<(Numbers & { countedTo: number }) | undefined> {
+    const [row] = await sql<{ commits: string; numbers: Numbers }[]>`
+      UPDATE journal SET commits = commits + 1 WHERE term = ${this.#term} RETURNING commits, numbers`;
+    return row === undefined ? undefined : { ...row.numbers, countedTo: Number(row.commits) };
+  }
   async #leaderNow(): Promise<LeaderRecord | undefined> {
-    return readLeader(this.options.writer);
+    return this.options.writer.ask(readLeader);
   }
 }
 

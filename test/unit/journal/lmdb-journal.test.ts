@@ -1,7 +1,9 @@
 import { mkdirSync } from 'node:fs';
 import { open } from 'lmdb';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { openStores } from '../../../runtime/journal/lmdb/layout.js';
 import { openLmdbJournal } from '../../../runtime/journal/lmdb/lmdb-journal.js';
+import type { Numbers } from '../../../runtime/journal/tables.js';
 import { journalContract } from '../../contract/journal.js';
 import { folder, pipelineOf, shardOf } from '../../support/journal.js';
 
@@ -34,7 +36,7 @@ describe('the LMDB journal', () => {
     await journal.close();
     const store = open({ path: dir, maxDbs: 16 });
     onTestFinished(() => store.close());
-    const { commits } = store.openDB('meta', { encoding: 'msgpack' }).get('numbers') as { commits: number };
+    const { commits } = openStores(store).meta.get('numbers') as Numbers;
     // Each client waits for its own answer, so there are at least `each` groups; far fewer than submissions is the point.
     expect(commits).toBeGreaterThanOrEqual(each);
     expect(commits).toBeLessThan((64 * each) / 8);
