@@ -1,6 +1,7 @@
 /** The configuration of a coordinator, from its file and the environment, with absolute paths; and token files. */
 import { dirname, resolve } from 'node:path';
 import { tokenFileSchema, type TokenEntry } from '../contracts/access.js';
+import type { ConnectorConfig, SecretRef } from '../contracts/connectors.js';
 import { PodlineError } from '../contracts/errors.js';
 import { configOverrides, serverConfigSchema, type ServerConfig } from '../contracts/server-config.js';
 import { parseDocument, readDocument } from './document.js';
@@ -48,12 +49,23 @@ function absolute(config: ServerConfig, base: string): ServerConfig {
       ? {}
       : { journal: journal.startsWith('lmdb:') ? `lmdb:${from(journal.slice('lmdb:'.length))}` : journal }),
     pipelines: config.pipelines.map((pipeline) => maybe(pipeline, 'manifest')),
-    connectors: config.connectors.map((connector) =>
-      connector.kind === 'folder' ? maybe(connector, 'dir', 'resultDir') : connector,
-    ),
+    connectors: config.connectors.map((connector) => absoluteConnector(connector, from)),
     auth: maybe(auth, 'tokens', 'lineSecret'),
     webhooks: maybe(webhooks, 'secret'),
   };
+}
+
+function absoluteConnector(connector: ConnectorConfig, from: (path: string) => string): ConnectorConfig {
+  const secret = (ref: SecretRef): SecretRef => ('file' in ref ? { file: from(ref.file) } : ref);
+  if (connector.kind === 'folder') {
+    const { dir, resultDir } = connector;
+    return { ...connector, dir: from(dir), ...(resultDir === undefined ? {} : { resultDir: from(resultDir) }) };
+  }
+  const tls = typeof connector.tls === 'boolean' ? connector.tls : { caFile: from(connector.tls.caFile) };
+  if (connector.kind === 'rabbitmq')
+    return { ...connector, tls, ...(connector.password === undefined ? {} : { password: secret(connector.password) }) };
+  const { sasl } = connector;
+  return { ...connector, tls, ...(sasl === undefined ? {} : { sasl: { ...sasl, password: secret(sasl.password) } }) };
 }
 
 /** Throws PDL_CONFIG_INVALID. */
