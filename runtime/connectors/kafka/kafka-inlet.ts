@@ -18,6 +18,8 @@ import { kafkaClient, kafkaError, requireTopics } from './kafka-client.js';
 const groupMax = 500;
 const partitionBytesMax = 1024 * 1024;
 const fetchBytesMax = 8 * 1024 * 1024;
+/** After so long without a word the partitions of a consumer that died go to another. */
+const sessionMs = 10_000;
 /** Partitions that are worked off side by side. */
 const partitionsMax = 4;
 
@@ -48,6 +50,9 @@ export class KafkaInlet implements Inlet {
     const { group, topic } = this.parts.config.requests;
     const consumer = kafka.consumer({
       groupId: group,
+      sessionTimeout: sessionMs,
+      heartbeatInterval: sessionMs / 5,
+      rebalanceTimeout: 2 * sessionMs,
       maxBytesPerPartition: partitionBytesMax,
       maxBytes: fetchBytesMax,
       maxWaitTimeInMs: 500,
