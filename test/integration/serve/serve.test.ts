@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:tls';
 import { join } from 'node:path';
 import { Agent, fetch } from 'undici';
@@ -125,25 +125,6 @@ describe('a coordinator of its own', () => {
     expect(existsSync(join(dir, 'podline', 'coordinator.json'))).toBe(false);
     expect(server.log()).not.toContain(server.operator);
     expect(server.log()).toContain('"audit":true');
-  });
-
-  it('takes what is dropped into a folder that its configuration names', async () => {
-    const dir = folder();
-    for (const name of ['results', 'inbox']) mkdirSync(join(dir, name));
-    writeFileSync(join(dir, 'late.ts'), stages);
-    writeFileSync(join(dir, 'pipeline.yaml'), latePipeline);
-    await serving(
-      dir,
-      `listen: { port: 0 }\ndriver: local\npipelines: [{ manifest: pipeline.yaml }]\nallowed: { sources: { roots: [${dir}/inbox] }, results: { roots: [${dir}/results] } }\nconnectors: [{ kind: folder, name: inbox, dir: inbox, pipeline: late, ready: renamed }]\n`,
-    );
-    writeFileSync(join(dir, 'monday'), '{"delay":3}\n{"delay":30}\n');
-    renameSync(join(dir, 'monday'), join(dir, 'inbox', 'monday.ndjson'));
-    const done = join(dir, 'inbox', 'done');
-    await until(() => existsSync(done) && readdirSync(done).length > 0);
-    const [result = ''] = readdirSync(join(dir, 'results')).filter((name) => !name.startsWith('.'));
-    expect(readFileSync(join(dir, 'results', result, 'late.ndjson'), 'utf8')).toBe(
-      '{"delay":3,"late":0}\n{"delay":30,"late":1}\n',
-    );
   });
 
   it('reads its tokens again when their file changes, and keeps those before when it is broken', async () => {
