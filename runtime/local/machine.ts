@@ -1,9 +1,10 @@
 /**
  * What a laptop has for lines: its cores and its memory, shared by all pipelines.
  *
- * A line counts with what its manifest says that it takes (`spec.resources`). Where the manifest says nothing, lines take what is
- * there and are not bounded by the machine; only a resource that the pipeline's own quota names must have a number then,
- * and gets an estimate.
+ * A line counts with what its manifest says that it takes (`spec.resources`), and never with more than the machine has: a manifest that
+ * was written for a cluster runs here too, on one line. Where it says nothing, lines take what is there and are not bounded by
+ * the machine; only a resource that the pipeline's own quota names must have a number then, and gets an estimate. Devices
+ * count where that quota says how many there are.
  */
 import { totalmem } from 'node:os';
 import type { Amount, Capacity, LineCost, Quota } from '../contracts/capacity.js';
@@ -20,25 +21,28 @@ export interface Machine {
 const stageMemory = parseAmount('512Mi');
 
 export function machineCapacity({ cores, memoryBytes }: Machine): Capacity {
-  const quota: Quota = { name: 'this machine', hard: parseAmounts({ cpu: cores, memory: memoryBytes }), usedByOthers: {} };
+  const there = parseAmounts({ cpu: cores, memory: memoryBytes });
+  const quota: Quota = { name: 'this machine', hard: there, usedByOthers: {} };
   return {
-    costOf: (pipeline) => costOf(pipeline, cores),
+    costOf: (pipeline) => costOf(pipeline, cores, there),
     quotas: () => [quota],
     subscribe: () => () => undefined,
   };
 }
 
-function costOf(pipeline: Pipeline, cores: number): LineCost {
+function costOf(pipeline: Pipeline, cores: number, there: Readonly<Record<string, Amount>>): LineCost {
   const { resources, quota } = pipeline.spec;
-  const perLine: Record<string, Amount> = parseAmounts(resources.devices ?? {});
+  const devices = Object.entries(parseAmounts(resources.devices ?? {})).filter(([name]) => quota[name] !== undefined);
+  const perLine: Record<string, Amount> = Object.fromEntries(devices);
   if (resources.cpu !== undefined) perLine['cpu'] = parseAmount(resources.cpu);
   else if (quota['cpu'] !== undefined) perLine['cpu'] = parseAmount(cores);
   if (resources.memory !== undefined) perLine['memory'] = parseAmount(resources.memory);
   else if (quota['memory'] !== undefined) perLine['memory'] = memoryOf(pipeline, cores);
-  const { devices = {} } = resources;
-  const without = Object.keys(devices).filter((name) => quota[name] === undefined);
-  const refusals = without.map((name) => `a line takes ${name}, and the pipeline’s quota does not say how many there are`);
-  return { perLine, refusals };
+  for (const [name, amount] of Object.entries(there)) {
+    const taken = perLine[name];
+    if (taken !== undefined && taken > amount) perLine[name] = amount;
+  }
+  return { perLine, refusals: [] };
 }
 
 /** The scratch, and as many of the greatest stages as there are slots. */
