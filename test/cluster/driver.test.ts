@@ -21,7 +21,7 @@ interface Start {
 interface Pod {
   metadata: { uid: string; annotations: Record<string, string> };
   spec: { nodeName: string };
-  status: { podIP: string; containerStatuses: { name: string; restartCount: number }[] };
+  status: { phase: string; podIP: string; containerStatuses: { name: string; restartCount: number }[] };
 }
 
 const stageNames = ['load', 'clean', 'join', 'report', 'crash'];
@@ -54,6 +54,8 @@ needs('cluster').describe('the kruise driver on a real cluster', () => {
   const pod = () => kubectlJson<Pod>('-n', namespace, 'get', 'pod', line);
   const starts = async (): Promise<Start[]> => {
     const answer = await fetch(`http://${(await pod()).status.podIP}:7070/`);
+    // Nothing has started yet.
+    if (answer.status === 404) return [];
     return (await answer.text())
       .trim()
       .split('\n')
@@ -87,7 +89,8 @@ needs('cluster').describe('the kruise driver on a real cluster', () => {
     });
     driver.subscribe((event) => events.push(event));
     await driver.start(pipeline, 1);
-    await eventually('the first starts of both slots', async () => ((await starts()).length === 2 ? true : undefined));
+    await eventually('the pod', async () => ((await pod()).status.phase === 'Running' ? true : undefined));
+    await eventually('its agent', starts);
   });
 
   afterAll(async () => {
@@ -97,7 +100,8 @@ needs('cluster').describe('the kruise driver on a real cluster', () => {
 
   needs('cluster').it('makes a pod whose slots are empty and whose agent knows its line, pod and node', async () => {
     const { metadata, spec, status } = await pod();
-    expect((await starts()).map(({ slot, stage, step }) => `${String(slot)}:${stage}:${step}`).sort()).toEqual(['0::', '1::']);
+    // A slot without a stage parks in the static shim: nothing of an image is run.
+    expect(await starts()).toEqual([]);
     const answer = await fetch(`http://${status.podIP}:7070/env`);
     expect(await answer.json()).toMatchObject({
       PODLINE_LINE: line,
@@ -137,7 +141,7 @@ needs('cluster').describe('the kruise driver on a real cluster', () => {
         ip: before.status.podIP,
         node: before.spec.nodeName,
       });
-      expect((await starts()).filter(({ step }) => step !== '')).toEqual(steps);
+      expect(await starts()).toEqual(steps);
       expect(events.filter(({ type }) => type === 'slotEnded' || type === 'swapFailed' || type === 'lineEnded')).toEqual([]);
     },
   );

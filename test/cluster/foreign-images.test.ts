@@ -89,7 +89,7 @@ needs('cluster', 'busybox-static', 'go').describe('stages of images that know no
     const before = (await line.pod()).metadata.uid;
     shard = (await line.run(''))[0] ?? expect.fail('there was no shard');
     uids = [before, (await line.pod()).metadata.uid];
-    swappedBy = ((await line.pod()).status.containerStatuses ?? []).map(({ image }) => image);
+    swappedBy = (await line.pod()).spec.containers.map(({ image }) => image);
   });
 
   afterAll(async () => {
@@ -116,7 +116,7 @@ needs('cluster', 'busybox-static', 'go').describe('stages of images that know no
   });
 
   needs('cluster', 'busybox-static', 'go').it('have nothing of Podline in them: no Node, no package', async () => {
-    const slot = ((await line.pod()).status.containerStatuses ?? []).find(({ image }) => image.includes('foreign/python'));
+    const slot = (await line.pod()).spec.containers.find(({ image }) => image.includes('foreign/python'));
     const look = 'import os, shutil; print(os.path.exists("/podline"), shutil.which("node"))';
     const said = await kubectl('-n', line.namespace, 'exec', line.name, '-c', slot?.name ?? '', '--', 'python3', '-c', look);
     expect(said).toBe('False None');

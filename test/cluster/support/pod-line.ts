@@ -31,7 +31,7 @@ import { clusterScript, kubeconfig, kubectl, kubectlJson, machineIp, volumeDir }
 
 export interface Pod {
   metadata: { uid: string; name: string };
-  spec: { nodeName: string };
+  spec: { nodeName: string; containers: { name: string; image: string }[] };
   status: {
     phase: string;
     podIP?: string;
