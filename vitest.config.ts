@@ -5,7 +5,7 @@ const project = (name: string, options: { testTimeout: number; order: number; se
   test: {
     name,
     include: [`test/${name}/**/*.test.ts`],
-    setupFiles: ['./test/support/property-seed.ts'],
+    setupFiles: ['./test/support/setup.ts'],
     environment: 'node' as const,
     pool: 'forks' as const,
     testTimeout: options.testTimeout,

@@ -1,6 +1,7 @@
 /**
  * What the agent does about runs: starts them on slots, hears how they end, and believes the index and not the message.
  */
+import { noBytes, type BytesByMedium, type StreamRecord } from '../../runtime/contracts/block.js';
 import { PodlineError } from '../../runtime/contracts/errors.js';
 import type { RunEnded, ShimToAgent } from '../../runtime/contracts/shim-protocol.js';
 import { visibleParameters } from '../../runtime/line/lineage.js';
@@ -48,8 +49,7 @@ export class RunWork {
       const left = scratch.stream(shardId, stageName);
       if (left?.sealed === true && left.lineage.digest === lineage.digest) {
         // The word of its end was lost, not its work.
-        this.agent.dispatch({ type: 'runCommitted', slot, runId });
-        this.#relayGrowth(shardId, stageName);
+        this.#committed(resident, left, { slot, runId }, { workMs: 0, bytes: noBytes(), handoverMs: 0 });
         return;
       }
       await scratch.beginRun(shardId, stageName, { runId, epoch: resident.lease.epoch });
@@ -151,17 +151,10 @@ export class RunWork {
     const sealed = this.agent.options.scratch.stream(shardId, stage);
     const wanted = resident.lineages.get(stage);
     if (ended.outcome === 'committed' && sealed?.sealed === true && sealed.lineage.digest === wanted?.digest) {
-      const { blocks, rows } = sealed;
-      resident.failures.delete(stage);
-      this.agent.note('stage.completed', shardId, {
-        ...{ stage, rows, blocks, workMs: ended.workMs, bytes: ended.bytes },
-        handoverMs: run.handoverMs + ended.startMs,
-      });
-      this.agent.dispatch({ type: 'runCommitted', slot, runId: ended.runId });
-      this.#relayGrowth(shardId, stage);
+      const { workMs, bytes, startMs } = ended;
+      this.#committed(resident, sealed, run, { workMs, bytes, handoverMs: run.handoverMs + startMs });
       // Behind the hand-over; the report is read when the shard has been delivered.
       resident.report.ended(stage, ended);
-      resident.report.sealed(stage, blocks, rows);
       return;
     }
     resident.report.ended(stage, ended);
@@ -174,6 +167,21 @@ export class RunWork {
       this.agent.note('stage.failed', shardId, { stage, code: error.code, message: error.message });
     }
     this.agent.dispatch({ type: 'runFailed', slot, runId: ended.runId, error });
+  }
+
+  /** Said once of each stage that a line has made: by the run that committed it, or, where that was not heard, by the one that finds it. */
+  #committed(
+    resident: Resident,
+    { stream: stage, rows, blocks }: StreamRecord,
+    { slot, runId }: Pick<RunOnSlot, 'slot' | 'runId'>,
+    cost: { workMs: number; bytes: BytesByMedium; handoverMs: number },
+  ): void {
+    const { shardId } = resident.lease;
+    resident.failures.delete(stage);
+    this.agent.note('stage.completed', shardId, { stage, rows, blocks, ...cost });
+    this.agent.dispatch({ type: 'runCommitted', slot, runId });
+    this.#relayGrowth(shardId, stage);
+    resident.report.sealed(stage, blocks, rows);
   }
 
   /** The scratch is full and a run asks for room. */

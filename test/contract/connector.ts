@@ -4,7 +4,7 @@ import { openConnector } from '../../runtime/connectors/open.js';
 import type { Connector } from '../../runtime/connectors/connector.js';
 import type { Completion, ConnectorConfig } from '../../runtime/contracts/connectors.js';
 import { silentLogger } from '../../runtime/platform/logger.js';
-import { until } from '../support/podline.js';
+import { until } from '../support/until.js';
 import { Rig, type RigOptions } from '../support/connectors/rig.js';
 
 export interface DeadLetter {
@@ -26,7 +26,7 @@ export interface ConnectorUnderTest {
   completions(): Promise<Completion[]>;
   deadLetters(): Promise<DeadLetter[]>;
   /** Absent where there is no broker that could die. */
-  broker?: { kill(): Promise<void>; again(): Promise<void> };
+  broker?: { kill(): Promise<void>; again(): Promise<void>; freeze?(): void; thaw?(): void };
   /** The same connector, to where nobody answers. */
   elsewhere: ConnectorConfig;
   end(): Promise<void>;
@@ -35,6 +35,8 @@ export interface ConnectorUnderTest {
 export interface Features {
   /** There is a broker that can die. */
   broker: boolean;
+  /** It can be held up, and owes its answers then. */
+  freezes: boolean;
   /** There is such a thing as a message that is no request. */
   poison: boolean;
   /** A completion is said once whatever happens; else it may come again, with its id. */
@@ -261,6 +263,22 @@ export function connectorContract(name: string, features: Features, make: () => 
       const completions = await told(under, ...before, ...after);
       expect(completions).toHaveLength(60);
       expect(new Set(completions.map(({ id }) => id)).size).toBe(60);
+      await until(() => connector.view().state === 'running');
+    });
+
+    const freezesIt = features.freezes ? it : notHere;
+    freezesIt('that owes its answers is given up, and costs nothing when it goes on', async () => {
+      const { under, rig, open } = await begin();
+      const connector = open();
+      const names = named('frozen', 20);
+      await under.send(...names);
+      await pending(rig, 20);
+      under.broker?.freeze?.();
+      rig.startLine();
+      await until(() => connector.view().state === 'away');
+      under.broker?.thaw?.();
+      const completions = await told(under, ...names);
+      expect(new Set(completions.map(({ id }) => id)).size).toBe(20);
       await until(() => connector.view().state === 'running');
     });
   });

@@ -8,7 +8,6 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
 import { stringify } from 'yaml';
 import { PodlineClient } from '../../runtime/api/client.js';
@@ -19,18 +18,7 @@ import type { Shard } from '../../runtime/contracts/shard.js';
 import { openLmdbJournal } from '../../runtime/journal/lmdb/lmdb-journal.js';
 import { layOut, type Places } from '../../runtime/local/places.js';
 import { entryPath } from '../../runtime/platform/entries.js';
-
-/** How often a condition is looked at that nobody tells of. */
-const lookEveryMs = 10;
-
-/** Waits for a condition outside of this process; the test's own time limit bounds the wait. */
-export async function until<T>(look: () => T | undefined | false | Promise<T | undefined | false>): Promise<T> {
-  for (;;) {
-    const found = await look();
-    if (found !== undefined && found !== false) return found;
-    await delay(lookEveryMs);
-  }
-}
+import { until } from './until.js';
 
 export type Role = 'coordinator' | 'agent' | 'slot' | 'stage';
 

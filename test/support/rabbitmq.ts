@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Connection } from 'rabbitmq-client';
 import { freePorts } from './ports.js';
-import { until } from './podline.js';
+import { until } from './until.js';
 
 export class RabbitmqServer {
   readonly #dir = mkdtempSync(join(tmpdir(), 'podline-rabbitmq-'));
@@ -87,6 +87,12 @@ export class RabbitmqServer {
     const gone = once(child, 'exit');
     process.kill(-child.pid, 'SIGKILL');
     await gone;
+  }
+
+  /** All its processes stand still until they are sent SIGCONT. */
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    const pid = this.#process?.pid;
+    if (pid !== undefined) process.kill(-pid, signal);
   }
 
   async end(): Promise<void> {

@@ -5,7 +5,7 @@
  * A message is acknowledged when the journal has it, or when the broker has confirmed it among the dead letters. What was not
  * acknowledged when the connection ended comes again and is known by its key; a dead letter may then be there twice, with the same id.
  */
-import type { AsyncMessage, Channel, Envelope } from 'rabbitmq-client';
+import type { AsyncMessage, Envelope } from 'rabbitmq-client';
 import { deadLetterHeaders, type RabbitmqConfig } from '../../contracts/connectors.js';
 import type { WireError } from '../../contracts/errors.js';
 import type { Logger } from '../../platform/logger.js';
@@ -39,13 +39,13 @@ export class RabbitmqInlet implements Inlet {
     let session: Session | undefined;
     try {
       session = await openSession(config);
-      await this.#declare(session.channel);
+      await this.#declare(session);
       const waiting = new WaitingMessages();
-      await this.#consume(session.channel, waiting);
+      await this.#consume(session, waiting);
       onRunning();
       const stop = new AbortController();
       const ending = AbortSignal.any([signal, stop.signal]);
-      const work = this.#work(session.channel, waiting, ending);
+      const work = this.#work(session, waiting, ending);
       try {
         await Promise.race([work, session.broken]);
       } finally {
@@ -60,25 +60,27 @@ export class RabbitmqInlet implements Inlet {
     }
   }
 
-  async #declare(channel: Channel): Promise<void> {
+  async #declare({ channel, answer }: Session): Promise<void> {
     const { requests, queueType } = this.parts.config;
     const dead = deadLettersOf(this.parts.config);
     const type = { 'x-queue-type': queueType };
-    await channel.queueDeclare({ queue: requests.queue, durable: true, arguments: type });
-    await channel.exchangeDeclare({ exchange: dead, type: 'fanout', durable: true });
-    await channel.queueDeclare({ queue: dead, durable: true, arguments: type });
-    await channel.queueBind({ exchange: dead, queue: dead });
+    await answer(channel.queueDeclare({ queue: requests.queue, durable: true, arguments: type }));
+    await answer(channel.exchangeDeclare({ exchange: dead, type: 'fanout', durable: true }));
+    await answer(channel.queueDeclare({ queue: dead, durable: true, arguments: type }));
+    await answer(channel.queueBind({ exchange: dead, queue: dead }));
   }
 
-  async #consume(channel: Channel, waiting: WaitingMessages): Promise<void> {
+  async #consume({ channel, answer }: Session, waiting: WaitingMessages): Promise<void> {
     const { queue, prefetch } = this.parts.config.requests;
-    await channel.basicQos({ prefetchCount: prefetch });
-    await channel.basicConsume({ queue }, (message) => {
-      waiting.add(message);
-    });
+    await answer(channel.basicQos({ prefetchCount: prefetch }));
+    await answer(
+      channel.basicConsume({ queue }, (message) => {
+        waiting.add(message);
+      }),
+    );
   }
 
-  async #work(channel: Channel, waiting: WaitingMessages, signal: AbortSignal): Promise<void> {
+  async #work(session: Session, waiting: WaitingMessages, signal: AbortSignal): Promise<void> {
     const { intake, pace } = this.parts;
     signal.addEventListener('abort', () => {
       waiting.end();
@@ -96,8 +98,8 @@ export class RabbitmqInlet implements Inlet {
           why = fate?.error;
           continue;
         }
-        if (fate.fate === 'refused') await this.#bury(channel, message, fate.error);
-        channel.basicAck({ deliveryTag: message.deliveryTag });
+        if (fate.fate === 'refused') await this.#bury(session, message, fate.error);
+        session.channel.basicAck({ deliveryTag: message.deliveryTag });
       }
       if (why === undefined) {
         pace.goesOn();
@@ -113,7 +115,7 @@ export class RabbitmqInlet implements Inlet {
     return { body: bytesOf(body), place, key: messageId ?? correlationId };
   }
 
-  async #bury(channel: Channel, message: AsyncMessage, { code, message: reason, place }: WireError): Promise<void> {
+  async #bury({ channel, answer }: Session, message: AsyncMessage, { code, message: reason, place }: WireError): Promise<void> {
     const where = this.#incoming(message).place;
     this.parts.logger.warn({ place: where, code, reason }, 'a message is no request: it goes to the dead letters');
     const headers = {
@@ -132,7 +134,7 @@ export class RabbitmqInlet implements Inlet {
       ...(messageId === undefined ? {} : { messageId }),
       ...(correlationId === undefined ? {} : { correlationId }),
     };
-    await channel.basicPublish(envelope, bytesOf(message.body));
+    await answer(channel.basicPublish(envelope, bytesOf(message.body)));
   }
 }
 

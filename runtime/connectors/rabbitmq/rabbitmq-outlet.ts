@@ -33,12 +33,10 @@ export class RabbitmqOutlet implements Outlet {
       channel.on('basic.return', ({ replyText, routingKey }) => {
         this.#returned = `${routingKey}: ${replyText}`;
       });
-      await channel.queueDeclare({ queue: this.queue, durable: true, arguments: { 'x-queue-type': this.config.queueType } });
-      await channel.queueDeclare({
-        queue: this.#cursorQueue,
-        durable: true,
-        arguments: { 'x-queue-type': 'classic', 'x-max-length': 1, 'x-overflow': 'drop-head' },
-      });
+      const type = { 'x-queue-type': this.config.queueType };
+      await session.answer(channel.queueDeclare({ queue: this.queue, durable: true, arguments: type }));
+      const newest = { 'x-queue-type': 'classic', 'x-max-length': 1, 'x-overflow': 'drop-head' } as const;
+      await session.answer(channel.queueDeclare({ queue: this.#cursorQueue, durable: true, arguments: newest }));
       return await this.#stored(session);
     } catch (thrown) {
       throw rabbitmqError(thrown, this.config);
@@ -48,7 +46,7 @@ export class RabbitmqOutlet implements Outlet {
   async publish(completions: readonly Completion[], cursor: Cursor): Promise<void> {
     const session = this.#session;
     if (session === undefined) throw new Error('publish before open');
-    const { channel, broken } = session;
+    const { channel } = session;
     const confirmed = completions.map((completion) =>
       channel.basicPublish(
         {
@@ -64,12 +62,11 @@ export class RabbitmqOutlet implements Outlet {
       ),
     );
     try {
-      await Promise.race([Promise.all(confirmed), broken]);
+      await session.answer(Promise.all(confirmed));
       if (this.#returned !== undefined)
         throw new PodlineError('PDL_BROKER_REFUSED', `${placeOf(this.config)} gave a completion back: ${this.#returned}`);
-      await Promise.race([this.#store(session, cursor), broken]);
+      await this.#store(session, cursor);
     } catch (thrown) {
-      await Promise.allSettled(confirmed);
       throw rabbitmqError(thrown, this.config);
     }
   }
@@ -80,11 +77,9 @@ export class RabbitmqOutlet implements Outlet {
     await session?.close();
   }
 
-  async #store({ channel }: Session, cursor: Cursor): Promise<void> {
-    await channel.basicPublish(
-      { routingKey: this.#cursorQueue, durable: true, mandatory: true },
-      Buffer.from(JSON.stringify(cursor)),
-    );
+  async #store({ channel, answer }: Session, cursor: Cursor): Promise<void> {
+    const envelope = { routingKey: this.#cursorQueue, durable: true, mandatory: true };
+    await answer(channel.basicPublish(envelope, Buffer.from(JSON.stringify(cursor))));
   }
 
   /** Taken off the queue only when it is there again. */
@@ -92,7 +87,7 @@ export class RabbitmqOutlet implements Outlet {
     const { channel } = session;
     const found: { cursor: Cursor; deliveryTag: number }[] = [];
     for (;;) {
-      const message = await channel.basicGet({ queue: this.#cursorQueue });
+      const message = await session.answer(channel.basicGet({ queue: this.#cursorQueue }));
       if (message === undefined) break;
       found.push({ cursor: cursorSchema.parse(JSON.parse(String(message.body))), deliveryTag: message.deliveryTag });
     }

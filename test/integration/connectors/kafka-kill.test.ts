@@ -15,7 +15,7 @@ import { packageRoot } from '../../../runtime/platform/entries.js';
 import { completeOf, folder, heartbeatOf, helloOf, pipelineOf } from '../../support/journal.js';
 import { KafkaServer } from '../../support/kafka/server.js';
 import { TopicReader } from '../../support/kafka/topic-reader.js';
-import { until } from '../../support/podline.js';
+import { until } from '../../support/until.js';
 import { freePorts } from '../../support/ports.js';
 import { needs } from '../../support/require.js';
 

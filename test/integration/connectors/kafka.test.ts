@@ -8,7 +8,7 @@ import { connectorContract, type ConnectorUnderTest, type DeadLetter } from '../
 import { KafkaServer } from '../../support/kafka/server.js';
 import { TopicReader } from '../../support/kafka/topic-reader.js';
 import { Rig } from '../../support/connectors/rig.js';
-import { until } from '../../support/podline.js';
+import { until } from '../../support/until.js';
 import { needs } from '../../support/require.js';
 
 needs('kafka').describe('kafka', () => {
@@ -76,7 +76,7 @@ needs('kafka').describe('kafka', () => {
     };
   };
 
-  connectorContract('kafka', { broker: true, poison: true, exactlyOnce: true }, make);
+  connectorContract('kafka', { broker: true, freezes: false, poison: true, exactlyOnce: true }, make);
 
   it('names a topic that is missing, and makes topics where it is told how', async () => {
     const rig = await Rig.start();

@@ -1,11 +1,10 @@
 /** The connector to RabbitMQ, over a real one. */
-import type { AsyncMessage, Connection } from 'rabbitmq-client';
+import type { AsyncMessage, Connection, Publisher } from 'rabbitmq-client';
 import { afterAll, beforeAll } from 'vitest';
 import { rabbitmqSchema, type Completion } from '../../../runtime/contracts/connectors.js';
 import { connectorContract, type ConnectorUnderTest, type DeadLetter } from '../../contract/connector.js';
 import { RabbitmqServer } from '../../support/rabbitmq.js';
 import { needs } from '../../support/require.js';
-import { until } from '../../support/podline.js';
 
 needs('rabbitmq').describe('rabbitmq', () => {
   let server: RabbitmqServer;
@@ -15,30 +14,32 @@ needs('rabbitmq').describe('rabbitmq', () => {
   }, 120_000);
   afterAll(() => server.end());
 
-  /** What comes to a queue, once it is there. */
-  const read = (connection: Connection, queue: string): { messages: AsyncMessage[] } => {
-    const messages: AsyncMessage[] = [];
-    const consumer = connection.createConsumer(
-      { queue, queueOptions: { durable: true, arguments: { 'x-queue-type': 'quorum' } } },
-      (message) => {
-        messages.push(message);
-      },
-    );
-    consumer.on('error', () => undefined);
-    return { messages };
+  /** A client from outside: keeps what comes to two queues, and publishes to a third. */
+  const connect = (
+    queues: { requests: string; completions: string; dead: string },
+    kept: { completions: AsyncMessage[]; dead: AsyncMessage[] },
+  ): { connection: Connection; publisher: Publisher } => {
+    const connection = server.client();
+    const type = { durable: true, arguments: { 'x-queue-type': 'quorum' } } as const;
+    for (const which of ['completions', 'dead'] as const) {
+      const consumer = connection.createConsumer({ queue: queues[which], queueOptions: type }, (message) => {
+        kept[which].push(message);
+      });
+      consumer.on('error', () => undefined);
+    }
+    const publisher = connection.createPublisher({
+      confirm: true,
+      maxAttempts: 20,
+      queues: [{ queue: queues.requests, ...type }],
+    });
+    return { connection, publisher };
   };
 
   const make = async (): Promise<ConnectorUnderTest> => {
     made += 1;
     const queues = { requests: `pending-${made}`, completions: `completed-${made}`, dead: `pending-${made}.dead` };
-    const connection = server.client();
-    const completions = read(connection, queues.completions);
-    const dead = read(connection, queues.dead);
-    const publisher = connection.createPublisher({
-      confirm: true,
-      maxAttempts: 20,
-      queues: [{ queue: queues.requests, durable: true, arguments: { 'x-queue-type': 'quorum' } }],
-    });
+    const kept: Parameters<typeof connect>[1] = { completions: [], dead: [] };
+    let client = connect(queues, kept);
     const config = (port: number): ConnectorUnderTest['config'] =>
       rabbitmqSchema.parse({
         kind: 'rabbitmq',
@@ -53,17 +54,17 @@ needs('rabbitmq').describe('rabbitmq', () => {
       elsewhere: config(1),
       send: async (...names) => {
         for (const name of names)
-          await publisher.send(
+          await client.publisher.send(
             { routingKey: queues.requests, durable: true, messageId: name },
             { task: 'flights', payload: [{ name }], resultDir: '/results' },
           );
       },
       sendPoison: () =>
-        publisher.send({ routingKey: queues.requests, durable: true, messageId: 'poison' }, Buffer.from('not json')),
+        client.publisher.send({ routingKey: queues.requests, durable: true, messageId: 'poison' }, Buffer.from('not json')),
       nameOf: (key) => key,
-      completions: async () => completions.messages.map(({ body }) => body as Completion),
+      completions: async () => kept.completions.map(({ body }) => body as Completion),
       deadLetters: async () =>
-        dead.messages.map(({ headers }): DeadLetter => {
+        kept.dead.map(({ headers }): DeadLetter => {
           const header = (name: string): string => String(headers?.[name] ?? '');
           return { code: header('podline-code'), reason: header('podline-reason'), place: header('podline-place') };
         }),
@@ -71,15 +72,23 @@ needs('rabbitmq').describe('rabbitmq', () => {
         kill: () => server.kill(),
         again: async () => {
           await server.again();
-          await until(() => connection.ready);
+          // Anew, as programs come back too: what the one before still waits for may never come.
+          client.connection.unsafeDestroy();
+          client = connect(queues, kept);
+        },
+        freeze: () => {
+          server.signal('SIGSTOP');
+        },
+        thaw: () => {
+          server.signal('SIGCONT');
         },
       },
       end: async () => {
         // A consumer that waits for its broker's next life would be waited for.
-        connection.unsafeDestroy();
+        client.connection.unsafeDestroy();
       },
     };
   };
 
-  connectorContract('rabbitmq', { broker: true, poison: true, exactlyOnce: false }, make);
+  connectorContract('rabbitmq', { broker: true, freezes: true, poison: true, exactlyOnce: false }, make);
 });

@@ -7,7 +7,7 @@ import { completionSchema } from '../../../runtime/contracts/connectors.js';
 import { silentLogger } from '../../../runtime/platform/logger.js';
 import { serve } from '../../../runtime/serve/serve.js';
 import { folder } from '../../support/journal.js';
-import { until } from '../../support/podline.js';
+import { until } from '../../support/until.js';
 
 const manifest = `
 apiVersion: podline.dev/v1alpha1

@@ -6,7 +6,8 @@ import { readManifest } from '../../../runtime/config/manifest.js';
 import { resolvePipeline } from '../../../runtime/config/pipeline.js';
 import type { Pipeline } from '../../../runtime/contracts/manifest.js';
 import { readArrowBlocks } from '../../../runtime/scratch/arrow/file-reader.js';
-import { Bench, until, type PodlineProcess } from '../../support/podline.js';
+import { Bench, type PodlineProcess } from '../../support/podline.js';
+import { until } from '../../support/until.js';
 import { adding, csvInput, deeds, impatient, openGate, reached, rowsCsv, testEnv } from '../../support/deeds.js';
 
 /** Four shards, one at a time on the line; the first waits at the gate in its first stage. */

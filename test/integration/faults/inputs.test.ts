@@ -2,7 +2,8 @@
 import { readFileSync, truncateSync } from 'node:fs';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import { describe, expect, it } from 'vitest';
-import { Bench, until } from '../../support/podline.js';
+import { Bench } from '../../support/podline.js';
+import { until } from '../../support/until.js';
 import { adding, csvInput, deeds, impatient, openGate, reached, rowsCsv, testEnv } from '../../support/deeds.js';
 
 const oneStage = [{ name: 'one', uses: './one.mjs', workers: 1 }];

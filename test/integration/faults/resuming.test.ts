@@ -1,7 +1,8 @@
 /** One work directory, several runs: who may work in it, how one is stopped and gone on with, and what is not taken over. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { Bench, until } from '../../support/podline.js';
+import { Bench } from '../../support/podline.js';
+import { until } from '../../support/until.js';
 import { adding, csvInput, deeds, impatient, openGate, reached, rowsCsv, testEnv } from '../../support/deeds.js';
 
 const threeStages = (more: Record<string, unknown> = {}): Record<string, unknown>[] => [

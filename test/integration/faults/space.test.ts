@@ -2,7 +2,8 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
 import { expect, it, onTestFinished } from 'vitest';
-import { Bench, until } from '../../support/podline.js';
+import { Bench } from '../../support/podline.js';
+import { until } from '../../support/until.js';
 import { needs } from '../../support/require.js';
 import { adding, csvInput, deeds, impatient, openGate, reached, rowsCsv, testEnv } from '../../support/deeds.js';
 

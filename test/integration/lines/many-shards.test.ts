@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import type { RunSummary } from '../../../runtime/cli/summary.js';
-import { Bench, until } from '../../support/podline.js';
+import { Bench } from '../../support/podline.js';
+import { until } from '../../support/until.js';
 import { adding, csvInput } from '../../support/deeds.js';
 
 const shards = Number(process.env['PODLINE_MANY_SHARDS'] ?? 2_000);

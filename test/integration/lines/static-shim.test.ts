@@ -8,7 +8,8 @@ import { expect } from 'vitest';
 import type { RunSummary } from '../../../runtime/cli/summary.js';
 import { env } from '../../../runtime/contracts/env.js';
 import { Random } from '../../simulation/random.js';
-import { Bench, until, type PodlineProcess, type Role } from '../../support/podline.js';
+import { Bench, type PodlineProcess, type Role } from '../../support/podline.js';
+import { until } from '../../support/until.js';
 import { needs } from '../../support/require.js';
 import { staticShim } from '../../support/static-shim.js';
 

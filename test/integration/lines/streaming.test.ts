@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { Bench, until } from '../../support/podline.js';
+import { Bench } from '../../support/podline.js';
+import { until } from '../../support/until.js';
 import { adding, csvInput, deeds, rowsCsv, testEnv } from '../../support/deeds.js';
 
 const blocks = 8;

@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:tls';
 import { join } from 'node:path';
@@ -9,23 +8,28 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { hashOfToken } from '../../../runtime/access/tokens.js';
 import { PodlineClient } from '../../../runtime/api/client.js';
 import { entryPath } from '../../../runtime/platform/entries.js';
+import { makeCertificate } from '../../support/certificate.js';
 import { cli, startCli } from '../../support/cli.js';
 import { folder } from '../../support/journal.js';
-import { until } from '../../support/podline.js';
+import { until } from '../../support/until.js';
 import { needs } from '../../support/require.js';
 
 interface Server {
   dir: string;
   url: string;
   operator: string;
-  pid: number;
   log: () => string;
-  stop: () => Promise<number | null>;
+  /** SIGTERM unless another is named; its exit code. */
+  stop: (signal?: NodeJS.Signals) => Promise<number | null>;
 }
 
 /** `main.js` as a container runs it. */
 async function serving(dir: string, config: string): Promise<Server> {
   writeFileSync(join(dir, 'server.yaml'), config);
+  const addressFile = join(dir, 'podline', 'coordinator.json');
+  const address = (): string => (existsSync(addressFile) ? readFileSync(addressFile, 'utf8') : '');
+  // Of one that was killed.
+  const stale = address();
   const child = spawn(process.execPath, [entryPath('runtime/serve/main')], {
     cwd: dir,
     env: { ...process.env, PODLINE_CONFIG: join(dir, 'server.yaml') },
@@ -34,18 +38,17 @@ async function serving(dir: string, config: string): Promise<Server> {
   let log = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => (log += text));
   const exited = once(child, 'exit') as Promise<[number | null]>;
-  const stop = async (): Promise<number | null> => {
-    if (child.exitCode === null) child.kill('SIGTERM');
+  const stop: Server['stop'] = async (signal = 'SIGTERM') => {
+    if (child.exitCode === null && child.signalCode === null) child.kill(signal);
     return (await exited)[0];
   };
   onTestFinished(async () => {
     await stop();
   }, 30_000);
-  const addressFile = join(dir, 'podline', 'coordinator.json');
-  await until(() => existsSync(addressFile) || child.exitCode !== null);
+  await until(() => !['', stale].includes(address()) || child.exitCode !== null);
   if (child.exitCode !== null) throw new Error(log);
-  const { url, token } = JSON.parse(readFileSync(addressFile, 'utf8')) as { url: string; token: string };
-  return { dir, url, operator: token, pid: child.pid ?? 0, log: () => log, stop };
+  const { url, token } = JSON.parse(address()) as { url: string; token: string };
+  return { dir, url, operator: token, log: () => log, stop };
 }
 
 const stages = `
@@ -127,6 +130,33 @@ describe('a coordinator of its own', () => {
     expect(server.log()).toContain('"audit":true');
   });
 
+  it('is killed and begins again: what it had accepted is delivered once', async () => {
+    const dir = folder();
+    writeFileSync(join(dir, 'late.ts'), stages);
+    writeFileSync(join(dir, 'pipeline.yaml'), latePipeline);
+    mkdirSync(join(dir, 'results'));
+    const config = `listen: { port: 0 }\ndriver: local\npipelines: [{ manifest: pipeline.yaml }]\nallowed: { results: { roots: [${dir}/results] } }\n`;
+    const keys = Array.from({ length: 30 }, (_, index) => `request-${String(index)}`);
+    const first = await serving(dir, config);
+    const before = PodlineClient.connect(first.url, first.operator);
+    onTestFinished(() => before.close());
+    for (const key of keys) {
+      const resultDir = join(dir, 'results', key);
+      await before.request({ task: 'late', payload: [{ delay: 30 }], key, resultDir });
+    }
+    await until(async () => (await before.progress('late')).completed > 0);
+    await first.stop('SIGKILL');
+    const second = await serving(dir, config);
+    const after = PodlineClient.connect(second.url, second.operator);
+    onTestFinished(() => after.close());
+    await until(async () => (await after.progress('late')).completed === keys.length);
+    const told: string[] = [];
+    for await (const { key } of after.listAll('late', { state: 'completed' })) told.push(key);
+    expect(told.sort()).toEqual(keys.toSorted());
+    for (const key of keys) expect(existsSync(join(dir, 'results', key))).toBe(true);
+    expect(await second.stop()).toBe(0);
+  });
+
   it('reads its tokens again when their file changes, and keeps those before when it is broken', async () => {
     const dir = folder();
     const write = (text: string): void => {
@@ -156,38 +186,12 @@ describe('a coordinator of its own', () => {
 });
 
 needs('openssl').describe('TLS', () => {
-  const pair = (dir: string, name: string): void => {
-    execFileSync(
-      'openssl',
-      [
-        'req',
-        '-x509',
-        '-newkey',
-        'ec',
-        '-pkeyopt',
-        'ec_paramgen_curve:prime256v1',
-        '-nodes',
-        '-days',
-        '2',
-        '-subj',
-        `/CN=${name}`,
-        '-addext',
-        'subjectAltName=IP:127.0.0.1',
-        '-keyout',
-        join(dir, `${name}.key`),
-        '-out',
-        join(dir, `${name}.crt`),
-      ],
-      { stdio: 'ignore' },
-    );
-  };
-
   it('is spoken, and its certificate is read again when it changes, with connections kept', async () => {
     const dir = folder();
     const use = (name: string): void => {
       for (const ending of ['key', 'crt']) copyFileSync(join(dir, `${name}.${ending}`), join(dir, `tls.${ending}`));
     };
-    for (const name of ['first', 'second']) pair(dir, name);
+    for (const name of ['first', 'second']) makeCertificate(dir, name, 'IP:127.0.0.1');
     use('first');
     const server = await serving(dir, 'listen: { port: 0, tls: { cert: tls.crt, key: tls.key } }\n');
     expect(server.url).toMatch(/^https:/);

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect } from 'vitest';
 import { env } from '../../../runtime/contracts/env.js';
 import { needs } from '../../support/require.js';
-import { until } from '../../support/podline.js';
+import { until } from '../../support/until.js';
 import { FakeAgent, stageOf } from '../../support/shim-agent.js';
 import { staticShim } from '../../support/static-shim.js';
 

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Kafka, logLevel } from 'kafkajs';
 import { freePorts } from '../ports.js';
-import { until } from '../podline.js';
+import { until } from '../until.js';
 import { kafkaJars } from './jars.js';
 
 const javaArgs = ['-Xmx512m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-cp', join(kafkaJars, '*')];

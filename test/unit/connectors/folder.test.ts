@@ -9,7 +9,7 @@ import { silentLogger } from '../../../runtime/platform/logger.js';
 import { connectorContract, type ConnectorUnderTest, type DeadLetter } from '../../contract/connector.js';
 import { Rig } from '../../support/connectors/rig.js';
 import { folder } from '../../support/journal.js';
-import { until } from '../../support/podline.js';
+import { until } from '../../support/until.js';
 
 const when = new Date(Date.UTC(2026, 0, 1));
 
@@ -51,7 +51,7 @@ async function makeFolder(): Promise<ConnectorUnderTest> {
   };
 }
 
-connectorContract('folder', { broker: false, poison: false, exactlyOnce: true }, makeFolder);
+connectorContract('folder', { broker: false, freezes: false, poison: false, exactlyOnce: true }, makeFolder);
 
 describe('a watched folder', () => {
   const open = (rig: Rig, config: FolderConfig): Connector => {

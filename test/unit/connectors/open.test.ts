@@ -7,7 +7,7 @@ import { readSecret } from '../../../runtime/connectors/secrets.js';
 import { silentLogger } from '../../../runtime/platform/logger.js';
 import { Rig } from '../../support/connectors/rig.js';
 import { folder } from '../../support/journal.js';
-import { until } from '../../support/podline.js';
+import { until } from '../../support/until.js';
 
 describe('connectors', () => {
   it('are opened as they are written, and closed together', async () => {

@@ -8,7 +8,7 @@ import { isSigned, signNotice, type SignedHeaders } from '../../../runtime/webho
 import { Webhooks } from '../../../runtime/webhooks/webhooks.js';
 import { apiBench, completeOne, failOne, recorder, type ApiBench } from '../../support/api.js';
 import { pipelineOf } from '../../support/journal.js';
-import { until } from '../../support/podline.js';
+import { until } from '../../support/until.js';
 
 const secret = 'a-secret-of-a-taker-of-notices';
 
