@@ -1,4 +1,4 @@
-/** Pipelines, submissions and reports as tests of journal, coordinator and API need them; and a clock that only tests move. */
+/** Pipelines, submissions and reports as tests of journal, coordinator and API need them. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,7 +7,6 @@ import { noBytes } from '../../runtime/contracts/block.js';
 import type { Complete, Heartbeat, LineHello } from '../../runtime/contracts/line-api.js';
 import { pipelineSpecSchema, type Pipeline, type PipelineSpec } from '../../runtime/contracts/manifest.js';
 import type { NewShard } from '../../runtime/journal/journal.js';
-import type { Clock } from '../../runtime/platform/clock.js';
 
 /** A folder that is gone after the test. */
 export function folder(): string {
@@ -98,45 +97,3 @@ export const heartbeatOf = (
   events: [],
   ...more,
 });
-
-/** Time stands still until `advance`, which fires each timer at its own time. */
-export class ManualClock implements Clock {
-  #nowMs = 1_000;
-  readonly #timers = new Set<{ atMs: number; callback: () => void }>();
-
-  nowMs(): number {
-    return this.#nowMs;
-  }
-
-  wall(): string {
-    return new Date(Date.UTC(2026, 0, 1) + this.#nowMs).toISOString();
-  }
-
-  after(ms: number, callback: () => void): () => void {
-    const timer = { atMs: this.#nowMs + Math.max(0, ms), callback };
-    this.#timers.add(timer);
-    return () => {
-      this.#timers.delete(timer);
-    };
-  }
-
-  /** Lets everything that a timer began come to rest before the next one fires. */
-  async advance(ms: number, settle: () => Promise<void>): Promise<void> {
-    const until = this.#nowMs + ms;
-    for (;;) {
-      await settle();
-      const [next] = [...this.#timers].filter((timer) => timer.atMs <= until).sort((a, b) => a.atMs - b.atMs);
-      if (next === undefined) break;
-      this.#timers.delete(next);
-      this.#nowMs = Math.max(this.#nowMs, next.atMs);
-      next.callback();
-    }
-    this.#nowMs = until;
-    await settle();
-  }
-
-  /** Moves time without firing what is due, as a process does that was stopped; then everything fires late. */
-  stall(ms: number): void {
-    this.#nowMs += ms;
-  }
-}

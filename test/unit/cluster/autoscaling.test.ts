@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage } from 'node:http';
 import { request as httpsRequest, type RequestOptions } from 'node:https';
@@ -11,6 +10,7 @@ import { openHpaAutoscaler } from '../../../runtime/cluster/hpa-autoscaler.js';
 import { planHpa, type HpaOptions } from '../../../runtime/cluster/hpa-plan.js';
 import type { Ceiling } from '../../../runtime/contracts/capacity.js';
 import { openCommandAutoscaler, openWebhookAutoscaler } from '../../../runtime/coordinator/other-autoscalers.js';
+import { makeCertificate } from '../../support/certificate.js';
 import { folder } from '../../support/journal.js';
 
 const ceiling: Ceiling = {
@@ -69,32 +69,9 @@ describe('the HPA of a group', () => {
   });
 });
 
-interface Identity {
-  key: string;
-  cert: string;
-}
-
-/** A certificate of its own authority. */
-function identity(name: string): Identity {
-  const dir = folder();
-  const [key, cert] = [join(dir, 'key.pem'), join(dir, 'cert.pem')];
-  execFileSync(
-    'openssl',
-    [
-      'req',
-      '-x509',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:prime256v1',
-      '-nodes',
-      '-days',
-      '1',
-      '-subj',
-      `/CN=${name}`,
-    ].concat(['-addext', 'subjectAltName=DNS:localhost', '-keyout', key, '-out', cert]),
-    { stdio: 'ignore' },
-  );
+/** A certificate of its own authority, and its key. */
+function identity(name: string): { key: string; cert: string } {
+  const { key, cert } = makeCertificate(folder(), name, 'DNS:localhost');
   return { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') };
 }
 
@@ -112,7 +89,7 @@ describe('the external metrics API', () => {
       wall: () => '2026-01-01T00:00:00.000Z',
     });
     onTestFinished(() => metrics.close());
-    const get = (path: string, who: Identity): Promise<{ status: number; body: unknown }> =>
+    const get = (path: string, who: ReturnType<typeof identity>): Promise<{ status: number; body: unknown }> =>
       new Promise((resolve, reject) => {
         const of: RequestOptions = { ...who, ca: server.cert, servername: 'localhost', agent: false };
         const request = httpsRequest(

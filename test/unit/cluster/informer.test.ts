@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Informer } from '../../../runtime/cluster/informer.js';
 import { openKubeRest, type KubeObject, type KubeRest } from '../../../runtime/cluster/kube-rest.js';
 import { silentLogger } from '../../../runtime/platform/logger.js';
-import { SteppingClock } from './stepping-clock.js';
+import { ManualClock } from '../../support/manual-clock.js';
 import { FakeApiServer } from './fake-api-server.js';
 
 const collection = '/apis/podline.dev/v1alpha1/namespaces/lines/pipelines';
@@ -14,21 +14,21 @@ const object = (name: string, spec: unknown = {}) => ({
 
 let server: FakeApiServer;
 let rest: KubeRest;
-let clock: SteppingClock;
+let clock: ManualClock;
 let informer: Informer<KubeObject>;
 let told: string[];
 const names = (): string[] => informer.all().map(({ metadata }) => metadata.name);
 /** Time goes on while something is waited for, so that waits between tries are over at once. */
 const eventually = (what: () => void): Promise<void> =>
   vi.waitFor(() => {
-    clock.advance(30_000);
+    clock.step(30_000);
     what();
   }, 10_000);
 
 beforeEach(async () => {
   server = await FakeApiServer.start();
   rest = openKubeRest({ kubeconfig: server.kubeconfig });
-  clock = new SteppingClock();
+  clock = new ManualClock();
   told = [];
   informer = new Informer({
     rest,
@@ -186,8 +186,8 @@ describe('an informer', () => {
   it('tells of everything again at each resync', async () => {
     server.put(pathOf('a'), object('a'));
     await started();
-    clock.advance(1_000_000_000);
-    clock.advance(1_000_000_000);
+    clock.step(1_000_000_000);
+    clock.step(1_000_000_000);
     expect(told).toEqual(['new a', 'again a', 'again a']);
   });
 

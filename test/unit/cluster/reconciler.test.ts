@@ -11,7 +11,7 @@ import { openLmdbJournal } from '../../../runtime/journal/lmdb/lmdb-journal.js';
 import type { Journal } from '../../../runtime/journal/journal.js';
 import { silentLogger } from '../../../runtime/platform/logger.js';
 import { FakeApiServer } from './fake-api-server.js';
-import { SteppingClock } from './stepping-clock.js';
+import { ManualClock } from '../../support/manual-clock.js';
 
 const digest = `sha256:${'0'.repeat(64)}`;
 const image = `podline/runtime@${digest}`;
@@ -33,7 +33,7 @@ const resource = (name: string, spec: Record<string, unknown> = {}, namespace = 
 
 let dir: string;
 let server: FakeApiServer;
-let clock: SteppingClock;
+let clock: ManualClock;
 let journal: Journal;
 let coordinator: Coordinator;
 let cluster: Cluster;
@@ -70,7 +70,7 @@ async function close(): Promise<void> {
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'podline-reconciler-'));
   server = await FakeApiServer.start();
-  clock = new SteppingClock();
+  clock = new ManualClock();
   journal = openLmdbJournal({ dir: join(dir, 'journal') });
   await open();
 });
@@ -85,7 +85,7 @@ afterEach(async () => {
 /** Time goes on while something is waited for. */
 const eventually = (what: () => void | Promise<void>): Promise<void> =>
   vi.waitFor(async () => {
-    clock.advance(500);
+    clock.step(500);
     await what();
   }, 10_000);
 const statusOf = (name: string, namespace?: string): PipelineStatus | undefined =>
@@ -130,7 +130,7 @@ describe('a pipeline that is applied', () => {
       server.requests.filter(({ method, path }) => method === 'GET' && path.includes('statefulsets/small')).length;
     // Two resyncs, at which every object is read.
     await vi.waitFor(() => {
-      clock.advance(60_000);
+      clock.step(60_000);
       expect(looked()).toBeGreaterThanOrEqual(2);
     }, 10_000);
     expect(server.writes().slice(before)).toEqual([]);
@@ -143,7 +143,7 @@ describe('a pipeline that is applied', () => {
     server.put(workloadOf('small'), { ...stored, spec: { ...(stored.spec as object), replicas: 7 } });
     server.delete(`/api/v1/namespaces/podline/services/small`);
     await vi.waitFor(() => {
-      clock.advance(60_000);
+      clock.step(60_000);
       expect(specOf(workloadOf('small'))['replicas']).toBe(1);
       expect(server.get('/api/v1/namespaces/podline/services/small')).toBeDefined();
     }, 10_000);
@@ -247,7 +247,7 @@ describe('a coordinator', () => {
     await close();
     await open();
     await vi.waitFor(() => {
-      clock.advance(500);
+      clock.step(500);
       expect(
         server.requests.filter(({ method, path }) => method === 'PATCH' && path === workloadOf('small')).length,
       ).toBeGreaterThan(1);

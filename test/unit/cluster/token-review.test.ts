@@ -5,7 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { openTokenReview } from '../../../runtime/cluster/token-review.js';
 import type { Gate } from '../../../runtime/contracts/access.js';
 import { recorder } from '../../support/api.js';
-import { ManualClock } from '../../support/journal.js';
+import { ManualClock } from '../../support/manual-clock.js';
 
 interface Review {
   kind: string;

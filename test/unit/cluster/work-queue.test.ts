@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { WorkQueue } from '../../../runtime/cluster/work-queue.js';
 import { silentLogger } from '../../../runtime/platform/logger.js';
-import { SteppingClock } from './stepping-clock.js';
+import { ManualClock } from '../../support/manual-clock.js';
 
 interface Call {
   key: string;
@@ -9,7 +9,7 @@ interface Call {
 }
 
 function queueOf(bounds: { workersMax?: number; keysMax?: number; gapMs?: number } = {}) {
-  const clock = new SteppingClock();
+  const clock = new ManualClock();
   const calls: Call[] = [];
   const queue = new WorkQueue({
     work: (key) =>
@@ -42,7 +42,7 @@ describe('the work queue', () => {
     queue.add('a');
     queue.add('a');
     queue.add('a', 50);
-    clock.advance(1_000);
+    clock.step(1_000);
     await settle();
     expect(keys()).toEqual(['a']);
   });
@@ -50,16 +50,16 @@ describe('the work queue', () => {
   it('works once more on a key that is named while it is worked on, and never twice at a time', async () => {
     const { clock, queue, calls, keys } = queueOf();
     queue.add('a');
-    clock.advance(0);
+    clock.step(0);
     queue.add('a');
     queue.add('a');
-    clock.advance(1_000);
+    clock.step(1_000);
     expect(keys()).toEqual(['a']);
     await calls[0]?.end();
-    clock.advance(0);
+    clock.step(0);
     expect(keys()).toEqual(['a', 'a']);
     await calls[1]?.end();
-    clock.advance(1_000);
+    clock.step(1_000);
     expect(keys()).toEqual(['a', 'a']);
     expect(queue.isIdle).toBe(true);
   });
@@ -67,7 +67,7 @@ describe('the work queue', () => {
   it('works on different keys side by side, as many as there are workers', async () => {
     const { clock, queue, calls, keys } = queueOf();
     for (const key of ['a', 'b', 'c']) queue.add(key);
-    clock.advance(0);
+    clock.step(0);
     expect(keys()).toEqual(['a', 'b']);
     await calls[1]?.end();
     expect(keys()).toEqual(['a', 'b', 'c']);
@@ -76,13 +76,13 @@ describe('the work queue', () => {
   it('tries again what failed, with waits that grow up to a bound, and forgets them after a success', async () => {
     const { clock, queue, calls } = queueOf();
     queue.add('a');
-    clock.advance(0);
+    clock.step(0);
     const waits: number[] = [];
     for (let failure = 0; failure < 4; failure += 1) {
       await calls.at(-1)?.end(new Error('away'));
       const beganMs = clock.nowMs();
       const before = calls.length;
-      while (calls.length === before) clock.advance(10);
+      while (calls.length === before) clock.step(10);
       waits.push(clock.nowMs() - beganMs);
     }
     expect(waits).toEqual([100, 200, 400, 400]);
@@ -94,12 +94,12 @@ describe('the work queue', () => {
   it('lets a gap between two calls of one key, however often it is named', async () => {
     const { clock, queue, calls, keys } = queueOf({ gapMs: 500 });
     queue.add('a');
-    clock.advance(0);
+    clock.step(0);
     await calls[0]?.end();
     queue.add('a');
-    clock.advance(499);
+    clock.step(499);
     expect(keys()).toEqual(['a']);
-    clock.advance(1);
+    clock.step(1);
     expect(keys()).toEqual(['a', 'a']);
   });
 
@@ -108,7 +108,7 @@ describe('the work queue', () => {
     queue.add('a', 1_000);
     queue.add('a', 100);
     queue.add('a', 5_000);
-    clock.advance(100);
+    clock.step(100);
     expect(keys()).toEqual(['a']);
   });
 
@@ -116,12 +116,12 @@ describe('the work queue', () => {
     const { clock, queue, calls, keys } = queueOf({ keysMax: 1 });
     queue.add('a');
     queue.add('b');
-    clock.advance(0);
+    clock.step(0);
     await calls[0]?.end();
     expect(keys()).toEqual(['a']);
     queue.forget('a');
     queue.add('b');
-    clock.advance(0);
+    clock.step(0);
     expect(keys()).toEqual(['a', 'b']);
   });
 
@@ -129,7 +129,7 @@ describe('the work queue', () => {
     const { clock, queue, calls, keys } = queueOf();
     queue.add('a');
     queue.add('b', 100);
-    clock.advance(0);
+    clock.step(0);
     let closed = false;
     const closing = queue.close().then(() => {
       closed = true;
@@ -139,7 +139,7 @@ describe('the work queue', () => {
     await calls[0]?.end();
     await closing;
     queue.add('c');
-    clock.advance(1_000);
+    clock.step(1_000);
     expect(keys()).toEqual(['a']);
   });
 });

@@ -8,7 +8,8 @@ import { createCoordinator, type Coordinator, type CoordinatorOptions } from '..
 import { openLmdbJournal } from '../../../runtime/journal/lmdb/lmdb-journal.js';
 import type { Journal } from '../../../runtime/journal/journal.js';
 import { createMetrics } from '../../../runtime/telemetry/metrics.js';
-import { ManualClock, completeOf, folder, heartbeatOf, helloOf, pipelineOf, shardOf } from '../../support/journal.js';
+import { completeOf, folder, heartbeatOf, helloOf, pipelineOf, shardOf } from '../../support/journal.js';
+import { ManualClock } from '../../support/manual-clock.js';
 
 /** A driver that takes orders and remembers them. */
 class NotingDriver implements LineDriver {

@@ -4,7 +4,7 @@ import { Election } from '../../../runtime/coordinator/election.js';
 import { silentLogger } from '../../../runtime/platform/logger.js';
 import { openPostgresJournal } from '../../../runtime/journal/postgres/postgres-journal.js';
 import { openPostgresLease } from '../../../runtime/journal/postgres/postgres-lease.js';
-import { ManualClock } from '../../support/journal.js';
+import { ManualClock } from '../../support/manual-clock.js';
 import { testDatabase } from '../../support/postgres.js';
 import { needs } from '../../support/require.js';
 
@@ -34,7 +34,10 @@ class FakeLease implements LeaderLease {
   }
 }
 
-function candidate(lease: LeaderLease): {
+function candidate(
+  lease: LeaderLease,
+  lead: (clock: ManualClock) => Promise<void> = () => Promise.resolve(),
+): {
   election: Election;
   clock: ManualClock;
   told: string[];
@@ -46,7 +49,10 @@ function candidate(lease: LeaderLease): {
     me: a,
     clock,
     logger: silentLogger,
-    lead: async () => void told.push('lead'),
+    lead: async () => {
+      told.push('lead');
+      await lead(clock);
+    },
     follow: (address) => void told.push(`follow ${address ?? 'nobody'}`),
   });
   onTestFinished(() => election.close());
@@ -77,6 +83,24 @@ it('stands down when it cannot renew, before the lease can be another’s', asyn
   expect(told).toEqual(['lead']);
   await advance(2_000);
   expect(told.slice(0, 2)).toEqual(['lead', 'follow nobody']);
+});
+
+it('that cannot begin to lead follows, and lets another one try', async () => {
+  const lease = new FakeLease();
+  const { election, told } = candidate(lease, () => Promise.reject(new Error('its journal is full')));
+  await election.start();
+  expect(told).toEqual(['lead', 'follow nobody']);
+  expect(lease.holder).toBeUndefined();
+});
+
+it('that takes longer to begin than the lease lasts does not lead', async () => {
+  const lease = new FakeLease();
+  const { election, told } = candidate(lease, async (clock) => {
+    clock.stall(5_000);
+  });
+  await election.start();
+  expect(told.at(-1)).toBe('follow nobody');
+  expect(lease.holder).toBeUndefined();
 });
 
 it('lets the lease go when it closes', async () => {

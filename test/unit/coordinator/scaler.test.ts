@@ -4,7 +4,8 @@ import type { PipelineSpec } from '../../../runtime/contracts/manifest.js';
 import { createCoordinator, type Coordinator } from '../../../runtime/coordinator/coordinator.js';
 import { openLmdbJournal } from '../../../runtime/journal/lmdb/lmdb-journal.js';
 import { parseAmounts } from '../../../runtime/line/quantity.js';
-import { completeOf, folder, heartbeatOf, helloOf, ManualClock, pipelineOf } from '../../support/journal.js';
+import { completeOf, folder, heartbeatOf, helloOf, pipelineOf } from '../../support/journal.js';
+import { ManualClock } from '../../support/manual-clock.js';
 import { NumberedDriver } from '../../support/numbered-driver.js';
 
 class ChangingCapacity implements Capacity {
