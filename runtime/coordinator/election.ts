@@ -71,7 +71,7 @@ export class Election {
     try {
       const holder = await lease.hold(me);
       if (holder.id !== me.id) this.#standDown(holder.address);
-      else if (this.#renewed(askedMs) && !this.#leading) await this.#takeOver();
+      else if (this.#renewed(askedMs) && !this.#leading) await this.#takeOver(askedMs + lease.ttlMs);
     } catch (thrown) {
       logger.warn({ err: String(thrown) }, 'the lease of the leader could not be asked for');
     } finally {
@@ -91,14 +91,16 @@ export class Election {
     return true;
   }
 
-  async #takeOver(): Promise<void> {
-    const { lease, me, logger, lead } = this.options;
+  async #takeOver(untilMs: number): Promise<void> {
+    const { lease, me, clock, logger, lead } = this.options;
     try {
       await lead();
+      if (clock.nowMs() >= untilMs) throw new Error('it took longer than the lease lasts');
       this.#leading = true;
       logger.info({ address: me.address }, 'this coordinator leads');
     } catch (thrown) {
       logger.error({ err: String(thrown) }, 'this coordinator should lead and could not begin; it lets another one try');
+      this.#standDown(undefined);
       await lease.release(me);
     }
   }

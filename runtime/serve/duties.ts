@@ -3,7 +3,7 @@
  * brings up the lines of its configuration.
  *
  * Invariants
- *  1. `begin` and `end` are called one at a time (by an election, or once); `end` leaves nothing at work that `begin` started.
+ *  1. `begin` and `end` are carried out one after another, in the order of the calls; `end` leaves nothing at work that `begin` started.
  *  2. What outside hears of is read from the journal behind a durable mark: whoever leads next goes on where this one stopped.
  */
 import { readFile } from 'node:fs/promises';
@@ -33,25 +33,38 @@ export interface DutiesParts {
 
 export class Duties {
   #closers: (() => Promise<void>)[] = [];
+  #last: Promise<void> = Promise.resolve();
 
   constructor(private readonly parts: DutiesParts) {}
 
   /** Throws PDL_CONFIG_INVALID, PDL_CONNECTOR_INVALID, and what a manifest throws; nothing is at work then. */
-  async begin(): Promise<void> {
-    const { config, coordinator, logger } = this.parts;
-    try {
-      await this.#openWebhooks();
-      await this.#applyPipelines();
-      const connectors = openConnectors(config.connectors, { office: PodlineClient.local(coordinator), logger });
-      this.#closers.push(() => connectors.close());
-    } catch (thrown) {
-      await this.end();
-      throw thrown;
-    }
+  begin(): Promise<void> {
+    return this.#inTurn(async () => {
+      const { config, coordinator, logger } = this.parts;
+      try {
+        await this.#openWebhooks();
+        await this.#applyPipelines();
+        const connectors = openConnectors(config.connectors, { office: PodlineClient.local(coordinator), logger });
+        this.#closers.push(() => connectors.close());
+      } catch (thrown) {
+        await this.#closeAll();
+        throw thrown;
+      }
+    });
   }
 
-  /** Idempotent. */
-  async end(): Promise<void> {
+  /** May be called at any time, and more than once. */
+  end(): Promise<void> {
+    return this.#inTurn(() => this.#closeAll());
+  }
+
+  #inTurn(step: () => Promise<void>): Promise<void> {
+    const done = this.#last.then(step);
+    this.#last = done.catch(() => undefined);
+    return done;
+  }
+
+  async #closeAll(): Promise<void> {
     for (let close = this.#closers.pop(); close !== undefined; close = this.#closers.pop()) await close();
   }
 

@@ -113,7 +113,9 @@ export async function serve(config: ServerConfig, logger: Logger): Promise<Serve
         lead,
         follow: (address) => {
           coordinator.follow(address);
-          void duties.end();
+          duties.end().catch((thrown: unknown) => {
+            logger.error({ err: String(thrown) }, 'what only the leader does did not end cleanly');
+          });
         },
       });
       closers.push(() => election.close());
