@@ -14,8 +14,9 @@
  *  4. Each group checks the term of its writer in its transaction: who was the writer under an older one writes nothing.
  */
 import { TransactionFlags, open, type RootDatabase } from 'lmdb';
-import { PodlineError, isPodlineError } from '../../contracts/errors.js';
+import { PodlineError } from '../../contracts/errors.js';
 import type { PodlineEvent } from '../../contracts/events.js';
+import { groupMax, requireRoom, runGroup, type Waiting } from '../group.js';
 import type { LeaderRecord } from '../journal.js';
 import { notLeader } from '../not-leader.js';
 import type { Retention } from '../retention.js';
@@ -27,15 +28,6 @@ import { Recent } from './recent.js';
 
 /** One transaction for the group: it may be aborted, and is committed and synced at once. */
 const groupFlags = TransactionFlags.ABORTABLE | TransactionFlags.SYNCHRONOUS_COMMIT;
-const groupMax = 1_024;
-const waitingMax = 65_536;
-
-interface Waiting {
-  run: (transition: Transition) => unknown;
-  nowMs: number;
-  resolve: (value: unknown) => void;
-  reject: (error: PodlineError) => void;
-}
 
 export interface StoreOptions {
   retention: Retention;
@@ -111,14 +103,8 @@ export class Store {
   transact<T>(nowMs: number, run: (transition: Transition) => T): Promise<T> {
     if (this.#closed !== undefined)
       return Promise.reject(new PodlineError('PDL_JOURNAL', `the journal in ${this.dir} is closed`, { retry: 'never' }));
-    if (this.#waiting.length >= waitingMax) {
-      return Promise.reject(
-        new PodlineError('PDL_JOURNAL', `${String(waitingMax)} transitions wait for the disk`, {
-          hint: 'Submit more slowly, or put the work directory on a faster disk.',
-        }),
-      );
-    }
     return new Promise<T>((resolve, reject) => {
+      requireRoom(this.#waiting, 'the disk', 'Submit more slowly, or put the work directory on a faster disk.');
       this.#waiting.push({ run, nowMs, resolve: resolve as (value: unknown) => void, reject });
       this.#committing ??= this.#commitAll();
     });
@@ -142,26 +128,13 @@ export class Store {
   }
 
   #commit(group: readonly Waiting[]): void {
-    const settled: (() => void)[] = [];
+    let settled: (() => void)[] = [];
     let events: readonly PodlineEvent[] = [];
     this.#root.transactionSync(() => {
       const numbers = this.numbers();
       if (numbers.term !== this.#term) throw notLeader(this.leader(), this.#term);
       const transition = new Transition(new LmdbTables(this.stores, numbers, this.#recent), this.options.retention);
-      for (const { run, nowMs, resolve, reject } of group) {
-        const before = transition.writes;
-        try {
-          const value = run(transition.at(nowMs));
-          settled.push(() => {
-            resolve(value);
-          });
-        } catch (thrown) {
-          if (transition.writes !== before || !isPodlineError(thrown)) throw thrown;
-          settled.push(() => {
-            reject(thrown);
-          });
-        }
-      }
+      settled = runGroup(transition, group);
       events = transition.finish();
       if (transition.writes > 0) this.stores.meta.putSync('numbers', numbers);
       // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment -- flags are summed, which lmdb's enum type does not say

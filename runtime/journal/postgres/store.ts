@@ -15,8 +15,9 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Sql } from 'postgres';
-import { PodlineError, isPodlineError } from '../../contracts/errors.js';
+import { PodlineError } from '../../contracts/errors.js';
 import type { PodlineEvent } from '../../contracts/events.js';
+import { groupMax, requireRoom, runGroup, type Waiting } from '../group.js';
 import type { LeaderRecord, PipelineRecord } from '../journal.js';
 import { notLeader } from '../not-leader.js';
 import type { Retention } from '../retention.js';
@@ -28,18 +29,12 @@ import { faultOf, isPassing } from './faults.js';
 import { fetchGroup, weightOf } from './fetch.js';
 import type { Known, WorkingSet } from './working-set.js';
 
-const groupMax = 1_024;
 /** Rows that a group may make it fetch. */
 const weightMax = 20_000;
-const waitingMax = 65_536;
 const retryMs = 100;
 
-interface Waiting {
-  run: (transition: Transition) => unknown;
-  nowMs: number;
+interface WaitingWithReads extends Waiting {
   reads: Reads;
-  resolve: (value: unknown) => void;
-  reject: (error: PodlineError) => void;
 }
 
 export interface StoreOptions {
@@ -53,7 +48,7 @@ export interface StoreOptions {
 }
 
 export class Store {
-  #waiting: Waiting[] = [];
+  #waiting: WaitingWithReads[] = [];
   #working: Promise<void> | undefined;
   #known: Known | undefined;
   #term = 0;
@@ -74,14 +69,8 @@ export class Store {
   transact<T>(nowMs: number, run: (transition: Transition) => T, reads: Reads): Promise<T> {
     if (this.#closed) return Promise.reject(new PodlineError('PDL_JOURNAL', 'the journal is closed', { retry: 'never' }));
     if (this.#term === 0) return this.#leaderNow().then((leader) => Promise.reject(notLeader(leader, undefined)));
-    if (this.#waiting.length >= waitingMax) {
-      return Promise.reject(
-        new PodlineError('PDL_JOURNAL', `${String(waitingMax)} transitions wait for the database`, {
-          hint: 'Submit more slowly, or look at the database.',
-        }),
-      );
-    }
     return new Promise<T>((resolve, reject) => {
+      requireRoom(this.#waiting, 'the database', 'Submit more slowly, or look at the database.');
       this.#waiting.push({ run, nowMs, reads, resolve: resolve as (value: unknown) => void, reject });
       this.#working ??= this.#work();
     });
@@ -109,7 +98,7 @@ export class Store {
     this.#working = undefined;
   }
 
-  #nextGroup(): Waiting[] {
+  #nextGroup(): WaitingWithReads[] {
     let [count, weight] = [0, 0];
     for (const { reads } of this.#waiting) {
       weight += weightOf(reads);
@@ -120,7 +109,7 @@ export class Store {
   }
 
   /** Until the group is durable, refused, or the database was silent for too long. */
-  async #commit(group: readonly Waiting[]): Promise<void> {
+  async #commit(group: readonly WaitingWithReads[]): Promise<void> {
     const giveUpMs = performance.now() + this.options.patienceMs;
     for (;;) {
       try {
@@ -142,27 +131,13 @@ export class Store {
     }
   }
 
-  async #tryCommit(group: readonly Waiting[]): Promise<void> {
+  async #tryCommit(group: readonly WaitingWithReads[]): Promise<void> {
     const { writer, retention } = this.options;
     const known = (this.#known ??= await this.#learn());
     const wanted = group.map(({ reads }) => reads);
     const set = await writer.ask((sql) => fetchGroup(sql, known, retention, wanted));
     const transition = new Transition(set, retention);
-    const settled: (() => void)[] = [];
-    for (const { run, nowMs, resolve, reject } of group) {
-      const before = transition.writes;
-      try {
-        const value = run(transition.at(nowMs));
-        settled.push(() => {
-          resolve(value);
-        });
-      } catch (thrown) {
-        if (transition.writes !== before || !isPodlineError(thrown)) throw thrown;
-        settled.push(() => {
-          reject(thrown);
-        });
-      }
-    }
+    const settled = runGroup(transition, group);
     const events = transition.finish();
     if (transition.writes > 0) {
       await this.#write(set);
@@ -230,6 +205,7 @@ export class Store {
       UPDATE journal SET commits = commits + 1 WHERE term = ${this.#term} RETURNING commits, numbers`;
     return row === undefined ? undefined : { ...row.numbers, countedTo: Number(row.commits) };
   }
+
   async #leaderNow(): Promise<LeaderRecord | undefined> {
     return this.options.writer.ask(readLeader);
   }

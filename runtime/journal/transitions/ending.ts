@@ -27,6 +27,16 @@ export function leave(state: StateRecord, now: Moment): Pick<StateRecord, 'waite
   };
 }
 
+/** What a shard is that has not been tried yet, or is to be as if it had not. */
+export const untried = {
+  attempts: 0,
+  losses: 0,
+  waitedMs: 0,
+  ranMs: 0,
+  startedAt: undefined,
+  error: undefined,
+} satisfies Partial<StateRecord>;
+
 /** Puts a shard back into the queue, at once or after a back-off. */
 export function toPending(
   transition: Transition,

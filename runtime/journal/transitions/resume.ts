@@ -4,7 +4,7 @@
  */
 import { PodlineError } from '../../contracts/errors.js';
 import type { Ending, Moment } from '../journal.js';
-import { toPending } from './ending.js';
+import { toPending, untried } from './ending.js';
 import type { Transition } from '../transition.js';
 
 export function resume(transition: Transition, id: string, stage: string, now: Moment): Ending {
@@ -16,16 +16,7 @@ export function resume(transition: Transition, id: string, stage: string, now: M
     });
   }
   if (before.state === 'pending' && before.resumeFrom === stage) return { changed: false, pipeline, state: 'pending' };
-  toPending(transition, id, before, now, 0, {
-    attempts: 0,
-    losses: 0,
-    waitedMs: 0,
-    ranMs: 0,
-    startedAt: undefined,
-    error: undefined,
-    resumeFrom: stage,
-    stagesDone: [],
-  });
+  toPending(transition, id, before, now, 0, { ...untried, resumeFrom: stage, stagesDone: [] });
   transition.putOutcome(id, undefined);
   transition.emit({ type: 'shard.resumed', pipeline, shardId: id, data: { from: stage, was: before.state } }, now);
   return { changed: true, pipeline, state: 'pending' };

@@ -4,7 +4,7 @@
  */
 import { PodlineError } from '../../contracts/errors.js';
 import type { Ending, Moment } from '../journal.js';
-import { toPending } from './ending.js';
+import { toPending, untried } from './ending.js';
 import type { Transition } from '../transition.js';
 
 export function retry(transition: Transition, id: string, now: Moment): Ending {
@@ -21,14 +21,7 @@ export function retry(transition: Transition, id: string, now: Moment): Ending {
       },
     );
   }
-  toPending(transition, id, before, now, 0, {
-    attempts: 0,
-    losses: 0,
-    waitedMs: 0,
-    ranMs: 0,
-    startedAt: undefined,
-    error: undefined,
-  });
+  toPending(transition, id, before, now, 0, untried);
   transition.emit(
     { type: 'shard.retried', pipeline, shardId: id, data: { why: 'it was asked for', counted: false, delayMs: 0 } },
     now,
