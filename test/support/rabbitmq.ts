@@ -47,6 +47,7 @@ export class RabbitmqServer {
     this.#process = spawn('/usr/lib/rabbitmq/bin/rabbitmq-server', [], {
       stdio: ['ignore', log, log],
       detached: true,
+      cwd: this.#dir,
       env: {
         ...process.env,
         HOME: this.#dir,
