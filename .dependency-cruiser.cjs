@@ -55,6 +55,7 @@ module.exports = {
     home('postgres', '^runtime/journal/postgres/'),
     home('@kubernetes/client-node', '^runtime/cluster/'),
     home('prom-client', '^runtime/telemetry/'),
+    home('@opentelemetry', '^runtime/telemetry/tracing\\.ts$'),
     home('pino', '^runtime/telemetry/logger\\.ts$'),
     home('fastify', '^runtime/api/'),
     home('esbuild', '^runtime/config/'),

@@ -41,4 +41,5 @@ export type {
 export type { ItemsIn, ListBuilder } from './stages/list-builders.js';
 export type { ColumnType, ItemType, ListType, StreamKind } from './contracts/block.js';
 export type { ParameterValue, Parameters, StageDeclaration } from './contracts/manifest.js';
+export type { TraceContext } from './contracts/trace.js';
 export { PodlineError } from './contracts/errors.js';

@@ -38,6 +38,36 @@ const errorSections = new Map([
 
 const cell = (text) => text.replaceAll('|', '\\|');
 
+/**
+ * @param {Record<string, { kind: string, help: string, labels: readonly string[] }>} catalogue
+ * @param {string} prefix of what the client library says of the process
+ */
+export function metricsDocument(catalogue, prefix) {
+  const rows = Object.entries(catalogue).map(
+    ([name, { kind, help, labels }]) =>
+      `| \`${name}\` | ${kind} | ${labels.map((label) => `\`${label}\``).join(', ')} | ${cell(help)} |`,
+  );
+  return `${[
+    '# Metrics',
+    '',
+    'A coordinator answers `/metrics` in the text format of Prometheus, to a token with the scope `read` on all pipelines. A kind of task is a',
+    'pipeline: `pipeline` tells them apart. At most 256 pipelines and 4,096 stages have labels of their own; what is beyond is counted together as',
+    '`other`, and a pipeline that is deleted leaves none behind. Nothing is labelled by shard or line: those are in events, logs and traces.',
+    '',
+    'Of several coordinators each is scraped. Counters and histograms of shards and all gauges of pipelines and connectors are told by the one',
+    `that leads; sum over all. \`${prefix}process_…\` and \`${prefix}nodejs_…\` are what the client library tells of the process itself.`,
+    '',
+    'A Grafana dashboard, alert rules and a ServiceMonitor are in `manifests/components/monitoring`; what to do when an alert fires is in',
+    '[runbook.md](runbook.md).',
+    '',
+    '<!-- Made from runtime/telemetry/catalogue.ts by `npm run generate`. -->',
+    '',
+    '| metric | kind | labels | meaning |',
+    '| --- | --- | --- | --- |',
+    ...rows,
+  ].join('\n')}\n`;
+}
+
 /** @param {unknown} schema */
 export const schemaDocument = (schema) => `${JSON.stringify(schema, null, 2)}\n`;
 

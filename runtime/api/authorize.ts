@@ -27,6 +27,8 @@ export async function authorize(caller: Caller, coordinator: Coordinator, name: 
   switch (about) {
     case 'nothing':
       return;
+    case 'all':
+      return requireScope(caller, { scope });
     case 'pipeline':
       return requireScope(caller, { scope, pipeline: text(raw.params, 'name') ?? text(raw.body, 'task') });
     case 'shard':

@@ -6,11 +6,21 @@
  * times when nobody answers; a submission that was accepted although its answer was lost is then told as a duplicate.
  */
 import { PodlineError } from '../contracts/errors.js';
+import type { ConnectorView } from '../contracts/connectors.js';
 import type { PodlineEvent } from '../contracts/events.js';
 import { limits } from '../contracts/limits.js';
 import type { Pipeline } from '../contracts/manifest.js';
 import type { Replay, Replayed, Shard, ShardResult, SubmitAnswer } from '../contracts/shard.js';
-import type { Counts, EventQuery, Explanation, LineView, ListRequest, PipelineView, ShardPage } from '../contracts/views.js';
+import type {
+  Counts,
+  EventQuery,
+  Explanation,
+  LineView,
+  ListRequest,
+  PipelineView,
+  RemovedPipeline,
+  ShardPage,
+} from '../contracts/views.js';
 import type { Coordinator } from './handlers.js';
 import type { CallerOptions } from './http-caller.js';
 import type { RouteInput } from './routes.js';
@@ -53,6 +63,19 @@ export class PodlineClient {
       params: { name: pipeline.name },
       body: pipeline as unknown as RouteInput<'applyPipeline'>['body'],
     });
+  }
+
+  /** With its shards and lines. Throws PDL_PIPELINE_BUSY while shards of it wait or run, unless they are to be cancelled. */
+  deletePipeline(name: string, options: { cancel?: boolean } = {}): Promise<RemovedPipeline> {
+    return this.#transport.call('deletePipeline', {
+      params: { name },
+      query: { cancel: options.cancel === true ? 'true' : 'false' },
+    });
+  }
+
+  /** How the connectors to brokers and folders are doing. */
+  async connectors(): Promise<ConnectorView[]> {
+    return (await this.#transport.call('connectors', {})).connectors;
   }
 
   /** Nothing of it is leased until it is resumed; what runs goes on to its end. */

@@ -28,6 +28,8 @@ const handlers: Handlers = {
       throw new PodlineError('PDL_REQUEST_INVALID', `the path says ${params.name}, the pipeline ${body.name}`, { place: 'name' });
     return coordinator.applyPipeline(body);
   },
+  deletePipeline: (coordinator, { params, query }) =>
+    coordinator.deletePipeline(params.name, { cancel: query.cancel === 'true' }),
   pause: (coordinator, { params }) => coordinator.pause(params.name),
   resume: (coordinator, { params }) => coordinator.resume(params.name),
   progress: (coordinator, { params }) => coordinator.progress(params.name),
@@ -57,6 +59,8 @@ const handlers: Handlers = {
   lines: async (coordinator) => ({ lines: await coordinator.lines() }),
   line: (coordinator, { params }) => coordinator.line(params.line),
   drainLine: (coordinator, { params }) => coordinator.drainLine(params.line),
+
+  connectors: async (coordinator) => ({ connectors: await coordinator.connectors() }),
 
   lineHello: (coordinator, { params, body }) => coordinator.lineHello(params.line, body),
   lease: (coordinator, { params, body }, signal) => coordinator.lease(params.line, body, signal),

@@ -82,16 +82,20 @@ const header = (name: string, description: string, schema: Json = { type: 'strin
 });
 const etag = { headers: { ETag: { schema: { type: 'string' } } } };
 
+const idempotencyKey = header('Idempotency-Key', 'Is the key of the shard where the body names none.', {
+  type: 'string',
+  minLength: 1,
+  maxLength: 512,
+});
+const trace = [
+  header('traceparent', 'Trace Context of the W3C: the trace of what names none itself. Passed over where it is none.'),
+  header('tracestate', 'Goes with it.'),
+];
+
 /** What some routes take and give besides what the table says. */
 const more: Record<string, { parameters?: Json[]; body?: Json; good?: Json; headers?: Json; statuses?: number[] }> = {
   submit: {
-    parameters: [
-      header('Idempotency-Key', 'Is the key of the shard where the body names none.', {
-        type: 'string',
-        minLength: 1,
-        maxLength: 512,
-      }),
-    ],
+    parameters: [idempotencyKey, ...trace],
     body: { 'application/x-ndjson': { schema: { type: 'string', description: 'A Submission a line.' } } },
     good: {
       'application/x-ndjson': {
@@ -99,15 +103,8 @@ const more: Record<string, { parameters?: Json[]; body?: Json; good?: Json; head
       },
     },
   },
-  request: {
-    parameters: [
-      header('Idempotency-Key', 'Is the key of the shard where the body names none.', {
-        type: 'string',
-        minLength: 1,
-        maxLength: 512,
-      }),
-    ],
-  },
+  submitAll: { parameters: trace },
+  request: { parameters: [idempotencyKey, ...trace] },
   pipeline: { headers: etag },
   get: { headers: etag, parameters: [header('If-None-Match', 'ETag of the answer before.')], statuses: [304] },
   result: { headers: etag, parameters: [header('If-None-Match', 'ETag of the answer before.')], statuses: [304] },
@@ -140,7 +137,13 @@ function operation(name: string, route: Route): Json {
           content: { 'application/json': { schema: toSchema(route.response, 'output') }, ...good },
         },
       },
-      [...always, ...(hasBody ? withBody : []), ...(route.about === 'nothing' ? [] : [404]), ...route.refusals, ...statuses],
+      [
+        ...always,
+        ...(hasBody ? withBody : []),
+        ...(route.about === 'nothing' || route.about === 'all' ? [] : [404]),
+        ...route.refusals,
+        ...statuses,
+      ],
     ),
   };
 }

@@ -6,6 +6,7 @@
  */
 import { z } from 'zod';
 import type { Scope } from '../contracts/access.js';
+import { connectorViewSchema } from '../contracts/connectors.js';
 import { eventSchema } from '../contracts/events.js';
 import { limits } from '../contracts/limits.js';
 import {
@@ -36,6 +37,7 @@ import {
   lineViewSchema,
   pipelineOnWireSchema,
   pipelineViewSchema,
+  removedPipelineSchema,
   shardPageSchema,
 } from '../contracts/views.js';
 
@@ -45,13 +47,13 @@ export interface Route<
   B extends z.ZodType = z.ZodType,
   R extends z.ZodType = z.ZodType,
 > {
-  method: 'GET' | 'POST' | 'PUT';
+  method: 'GET' | 'POST' | 'PUT' | 'DELETE';
   /** `{name}` stands for a path parameter. */
   path: string;
   summary: string;
   /** What a caller's token must allow, and of what: of the pipeline, shard or line that the request names. */
   scope: Scope;
-  about: 'pipeline' | 'shard' | 'line' | 'nothing';
+  about: 'pipeline' | 'shard' | 'line' | 'all' | 'nothing';
   /** What may be answered besides what every route may (`openapi.ts`). */
   refusals: readonly number[];
   params: P;
@@ -122,8 +124,24 @@ export const routes = {
     params: byName,
     body: pipelineOnWireSchema,
     response: pipelineViewSchema.extend({ changed: z.boolean() }),
-    refusals: [412],
+    refusals: [409, 412],
   }),
+  deletePipeline: route(
+    'DELETE',
+    '/v1/pipelines/{name}',
+    'Removes a pipeline with its shards and lines; refused while shards wait or run, unless they are to be cancelled.',
+    {
+      params: byName,
+      query: z.object({
+        cancel: z
+          .enum(['true', 'false'])
+          .default('false')
+          .describe('Whether what waits or runs is cancelled, instead of being a reason to refuse.'),
+      }),
+      response: removedPipelineSchema,
+      refusals: [409],
+    },
+  ),
   inputSchema: route('GET', '/v1/pipelines/{name}/schema', 'The JSON Schema of what this pipeline takes as a submission.', {
     params: byName,
     response: z.record(z.string(), z.unknown()),
@@ -229,6 +247,11 @@ export const routes = {
     scope: 'operate',
   }),
 
+  connectors: route('GET', '/v1/connectors', 'How the connectors to brokers and folders are doing.', {
+    response: z.object({ connectors: z.array(connectorViewSchema) }),
+    about: 'all',
+  }),
+
   lineHello: route('POST', '/v1/lines/{line}/hello', 'An agent introduces its line.', {
     params: byLine,
     body: lineHelloSchema,
@@ -308,4 +331,5 @@ export const namedSchemas = {
   Event: eventSchema,
   Line: lineViewSchema,
   Pipeline: pipelineViewSchema,
+  Connector: connectorViewSchema,
 };

@@ -12,6 +12,7 @@ import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { operatorGate } from '../access/tokens.js';
 import type { Gate } from '../contracts/access.js';
 import { PodlineError } from '../contracts/errors.js';
+import type { ApiAnswer } from '../contracts/telemetry.js';
 import type { Coordinator, LeaseAnswer } from '../coordinator/coordinator.js';
 import { silentLogger, type Logger } from '../platform/logger.js';
 import { authorize, readable, requireScope, type RawRequest } from './authorize.js';
@@ -24,6 +25,7 @@ import { callerOf, guard, note } from './guard.js';
 import { handle, parseOrThrow } from './handlers.js';
 import { openApiDocument } from './openapi.js';
 import { HttpProblem, endWithProblem, sendProblem, toPodlineError } from './problem.js';
+import { rawOf } from './request-headers.js';
 import { routes, type RouteName } from './routes.js';
 import { Submissions, matches, ndjson, serveEvents, serveResultFiles } from './streams.js';
 
@@ -40,6 +42,8 @@ export interface ApiServerOptions {
   logger?: Logger | undefined;
   /** What `/metrics` answers. */
   metricsText?: (() => Promise<string>) | undefined;
+  /** Told of each request when it has been answered. */
+  onAnswer?: ((answer: ApiAnswer) => void) | undefined;
   /** Why it does not take requests now; undefined: it does. */
   whyNotReady?: (() => Promise<string | undefined>) | undefined;
   bounds?: Partial<ServerBounds> | undefined;
@@ -74,6 +78,12 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   app.addContentTypeParser(ndjson, (_request, payload, parsed) => {
     parsed(null, payload);
   });
+
+  const { onAnswer } = options;
+  if (onAnswer !== undefined)
+    app.addHook('onResponse', async ({ routeOptions }, { statusCode: status, elapsedTime: ms }) => {
+      onAnswer({ route: routeOptions.url ?? 'other', status, ms });
+    });
 
   const parts = { coordinator, gate, bounds, ending: ending.signal };
   const submissions = new Submissions(parts);
@@ -199,20 +209,6 @@ function problemOfHead(error: NodeJS.ErrnoException): PodlineError {
 }
 
 const isNdjson = (request: FastifyRequest): boolean => request.headers['content-type']?.startsWith(ndjson) === true;
-
-/** `Idempotency-Key` is the key of a submission that names none: what makes a shard one makes a request one, durably. */
-function rawOf(name: RouteName, request: FastifyRequest): RawRequest {
-  const { params, query, body, headers } = request;
-  const key = headers['idempotency-key'];
-  if (key === undefined || (name !== 'submit' && name !== 'request')) return { params, query, body };
-  if (typeof key !== 'string' || key === '' || key.length > 512)
-    throw new PodlineError('PDL_REQUEST_INVALID', 'Idempotency-Key has 1 to 512 characters', { place: 'Idempotency-Key' });
-  if (isPlain(body) && body['key'] === undefined) return { params, query, body: { ...body, key } };
-  return { params, query, body };
-}
-
-const isPlain = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 async function leaseTo(
   coordinator: Coordinator,

@@ -6,7 +6,7 @@ import { canonicalJson } from '../line/lineage.js';
 
 /** Without a key, the digest of the request is it: the same request again is the same shard. */
 export function toSubmission(request: SimpleRequest, pipeline: Pick<Pipeline, 'spec'>): Submission {
-  const { payload, resultDir, parameters, priority } = request;
+  const { payload, resultDir, parameters, priority, trace, callback } = request;
   const { format } = pipeline.spec.input;
   const source: ShardSource = isAddress(payload) ? { uri: payload.uri, format } : { inline: payload, format };
   return {
@@ -15,6 +15,8 @@ export function toSubmission(request: SimpleRequest, pipeline: Pick<Pipeline, 's
     parameters,
     priority,
     ...(resultDir === undefined ? {} : { resultDir }),
+    ...(trace === undefined ? {} : { trace }),
+    ...(callback === undefined ? {} : { callback }),
   };
 }
 

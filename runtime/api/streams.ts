@@ -11,6 +11,7 @@ import type { ServerBounds } from './bounds.js';
 import { callerOf, note, tokenOf } from './guard.js';
 import { parseOrThrow } from './handlers.js';
 import { HttpProblem, toPodlineError } from './problem.js';
+import { traceOfRequest } from './request-headers.js';
 import { openResultFile, parseRange } from './result-files.js';
 import { eventsQuerySchema, resultFileParamsSchema, routes } from './routes.js';
 import { sseLines } from './sse.js';
@@ -66,7 +67,7 @@ export class Submissions {
       bounds.requestBytesMax,
       bounds.nestingMax,
     );
-    const answers = answerGroups(coordinator, name, groups);
+    const answers = answerGroups(coordinator, name, groups, traceOfRequest(request));
     // The first group is awaited, so that an unknown pipeline is an error of the request and not of a line.
     const first = await answers.next();
     const count = { accepted: 0, duplicate: 0, rejected: 0 };

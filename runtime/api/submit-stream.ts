@@ -4,16 +4,20 @@
  */
 import { PodlineError } from '../contracts/errors.js';
 import { submissionSchema, type SubmitAnswer } from '../contracts/shard.js';
+import type { TraceContext } from '../contracts/trace.js';
 import type { Coordinator } from '../coordinator/coordinator.js';
 import { nestingLooksFromBytes, tooDeep } from './body-guard.js';
 import { defaultBounds, nestsDeeperThan } from './bounds.js';
 import { parseOrThrow } from './handlers.js';
+import { OpenLine } from './open-line.js';
 
 /** What does not fit is rejected by itself; the others go on. */
 export async function* answerGroups(
   coordinator: Coordinator,
   pipeline: string,
   lines: AsyncIterable<unknown[]>,
+  /** Of those that bring none. */
+  trace?: TraceContext,
 ): AsyncGenerator<SubmitAnswer[], void, undefined> {
   await coordinator.progress(pipeline);
   for await (const group of lines) {
@@ -23,6 +27,7 @@ export async function* answerGroups(
       try {
         if (raw instanceof PodlineError) throw raw;
         const submission = parseOrThrow(submissionSchema, raw, '');
+        if (trace !== undefined) submission.trace ??= trace;
         places.push(place);
         return [submission];
       } catch (thrown) {
@@ -50,7 +55,7 @@ export async function* ndjsonGroups(
   lineBytesMax: number,
   nestingMax: number = defaultBounds.nestingMax,
 ): AsyncGenerator<unknown[], void, undefined> {
-  let rest: Buffer = Buffer.alloc(0);
+  const open = new OpenLine();
   let number = 0;
   const tooLong = (): PodlineError =>
     new PodlineError('PDL_REQUEST_INVALID', `line ${String(number + 1)} is longer than ${String(lineBytesMax)} bytes`, {
@@ -58,7 +63,6 @@ export async function* ndjsonGroups(
       hint: 'Give large sources by address instead of inline.',
     });
   const parse = (line: Buffer): unknown => {
-    if (line.length > lineBytesMax) throw tooLong();
     number += 1;
     try {
       const value: unknown = JSON.parse(line.toString('utf8'));
@@ -74,11 +78,12 @@ export async function* ndjsonGroups(
     }
   };
   for await (const chunk of chunks) {
-    const data = rest.length === 0 ? Buffer.from(chunk) : Buffer.concat([rest, chunk]);
+    const data = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     let group: unknown[] = [];
     let from = 0;
     for (let at = data.indexOf(10); at >= 0; at = data.indexOf(10, from)) {
-      const line = data.subarray(from, at);
+      if (open.bytes + at - from > lineBytesMax) throw tooLong();
+      const line = open.end(data.subarray(from, at));
       from = at + 1;
       if (isBlank(line)) continue;
       group.push(parse(line));
@@ -88,10 +93,11 @@ export async function* ndjsonGroups(
       }
     }
     if (group.length > 0) yield group;
-    rest = data.subarray(from);
-    if (rest.length > lineBytesMax) throw tooLong();
+    if (open.bytes + data.length - from > lineBytesMax) throw tooLong();
+    open.add(data.subarray(from));
   }
-  if (!isBlank(rest)) yield [parse(rest)];
+  const last = open.end(Buffer.alloc(0));
+  if (!isBlank(last)) yield [parse(last)];
 }
 
 const isBlank = (line: Buffer): boolean => line.every((byte) => byte === 13 || byte === 32 || byte === 9);

@@ -21,6 +21,7 @@ import { layOut, type Places } from '../local/places.js';
 import { writeFileAtomically } from '../platform/files.js';
 import type { Logger } from '../platform/logger.js';
 import { createMetrics } from '../telemetry/metrics.js';
+import { openTracing, type OpenTracing } from '../telemetry/tracing.js';
 
 export interface EmbeddedOptions {
   workDir: string;
@@ -68,7 +69,9 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
     const metrics = createMetrics();
     const cores = coresOfMachine();
     const capacity = machineCapacity({ cores, memoryBytes: memoryOfMachine() });
-    const coordinator = await createCoordinator({ journal, driver, capacity, cores, logger: options.logger, metrics });
+    const spans = await openTracing('podline-coordinator', options.logger);
+    const { logger } = options;
+    const coordinator = await createCoordinator({ journal, driver, capacity, cores, logger, metrics, tracing: spans.tracing });
     const server = await startApiServer({
       coordinator,
       gate: anyGate([lineTokens, operatorGate(token)]),
@@ -79,7 +82,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
     });
     driver.connect(server.url);
     await writeFileAtomically(places.addressFile, `${JSON.stringify({ url: server.url, token, pid: process.pid })}\n`, 0o600);
-    return compose({ places, lock, journal, driver, coordinator, server, token });
+    return compose({ places, lock, journal, driver, coordinator, server, spans, token });
   } catch (thrown) {
     await journal?.close();
     await removeIfEmpty(places.scratchRoot);
@@ -106,16 +109,18 @@ interface Parts {
   driver: LocalDriver;
   coordinator: Coordinator;
   server: ApiServer;
+  spans: OpenTracing;
   token: string;
 }
 
-function compose({ places, lock, journal, driver, coordinator, server, token }: Parts): Embedded {
+function compose({ places, lock, journal, driver, coordinator, server, spans, token }: Parts): Embedded {
   let closing: Promise<void> | undefined;
   const close = async (keepScratch: boolean): Promise<void> => {
     await coordinator.stopLines();
     await server.close();
     await coordinator.close();
     await journal.close();
+    await spans.close();
     await rm(places.addressFile, { force: true });
     await rm(places.socketsDir, { recursive: true, force: true });
     if (keepScratch) await removeIfEmpty(places.scratchRoot);

@@ -3,6 +3,7 @@ import type { Completion } from '../contracts/connectors.js';
 import { errorCatalogue, type ErrorCode } from '../contracts/errors.js';
 import type { PodlineEvent } from '../contracts/events.js';
 import type { Shard } from '../contracts/shard.js';
+import { traceIn } from '../contracts/trace.js';
 
 const outcomes = { 'shard.completed': 'completed', 'shard.failed': 'failed', 'shard.cancelled': 'cancelled' } as const;
 export type EndEvent = PodlineEvent & { type: keyof typeof outcomes; shardId: string };
@@ -17,6 +18,7 @@ export function completionOf(event: EndEvent, key: string): Completion {
   const { data, shardId, at, pipeline } = event;
   const outcome = outcomes[event.type];
   const { dir, files, hash, code, message, place } = data;
+  const trace = traceIn(data);
   return {
     id: idOf(shardId, at),
     task: pipeline,
@@ -30,12 +32,13 @@ export function completionOf(event: EndEvent, key: string): Completion {
     ...(outcome === 'failed' && isCode(code)
       ? { error: { code, message: String(message), ...(typeof place === 'string' ? { place } : {}) } }
       : {}),
+    ...(trace === undefined ? {} : { trace }),
   };
 }
 
 /** `undefined` while it has not ended. */
 export function completionOfShard(shard: Shard): Completion | undefined {
-  const { id, pipeline, key, state, endedAt, result, error } = shard;
+  const { id, pipeline, key, state, endedAt, result, error, trace } = shard;
   if (state === 'pending' || state === 'running' || endedAt === undefined) return undefined;
   return {
     id: idOf(id, endedAt),
@@ -50,6 +53,7 @@ export function completionOfShard(shard: Shard): Completion | undefined {
     ...(error === undefined || state !== 'failed'
       ? {}
       : { error: { code: error.code, message: error.message, ...(error.place === undefined ? {} : { place: error.place }) } }),
+    ...(trace === undefined ? {} : { trace }),
   };
 }
 

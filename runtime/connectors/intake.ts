@@ -6,10 +6,11 @@
  */
 import { PodlineError, isPodlineError, type ErrorCode, type WireError } from '../contracts/errors.js';
 import { limits } from '../contracts/limits.js';
-import type { PipelineView } from '../contracts/views.js';
+import type { PaceView, PipelineView } from '../contracts/views.js';
 import type { Submission, SubmitAnswer } from '../contracts/shard.js';
 import type { Office } from './connector.js';
 import { readRequest, submissionOf, type Incoming, type Request } from './request.js';
+import type { Pace } from './pace.js';
 import type { Status } from './status.js';
 
 /** `duplicate`: the journal had a shard with this key before. */
@@ -38,6 +39,7 @@ export class Intake {
     private readonly office: Office,
     private readonly status: Status,
     private readonly fallbackPipeline: string | undefined,
+    private readonly pace: Pace,
   ) {}
 
   /** One fate for each message, in order; those that are `taken` are durable. */
@@ -77,6 +79,7 @@ export class Intake {
   async #submit(pipeline: string, submissions: readonly Submission[]): Promise<Fate[]> {
     try {
       const answers = await this.office.submitAll(pipeline, submissions);
+      if (this.pace.isStale(pipeline)) this.pace.heed(pipeline, await this.#paceOf(pipeline));
       return answers.map((answer) => this.#fateOf(answer));
     } catch (thrown) {
       this.#pipelines.delete(pipeline);
@@ -90,6 +93,12 @@ export class Intake {
     if (duplicate) this.status.duplicates += 1;
     else this.status.taken += 1;
     return { fate: 'taken', duplicate };
+  }
+
+  /** What cannot be asked asks for nothing: the requests are in the journal already. */
+  async #paceOf(pipeline: string): Promise<PaceView | undefined> {
+    const view = await this.office.pipeline(pipeline).catch(() => undefined);
+    return view?.pace;
   }
 
   async #submission(request: Request): Promise<Submission> {

@@ -63,7 +63,7 @@ export function openConnector(config: ConnectorConfig, parts: ConnectorParts): C
     random: parts.random ?? Math.random,
     delay: (ms, signal) => wait(clock, ms, signal),
   };
-  const pace = new Pace(status, patience);
+  const pace = new Pace(status, patience, clock);
   const publisher = (outlet: () => Outlet, pipelines?: readonly string[], from: 'oldest' | 'newest' = 'oldest'): Publisher =>
     new Publisher({ office, outlet, status, pipelines, from, clock, logger });
   const compose = (inlet: TwoWayConnector['parts']['inlet'], back: Publisher | undefined): Connector =>
@@ -73,7 +73,7 @@ export function openConnector(config: ConnectorConfig, parts: ConnectorParts): C
     case 'kafka': {
       const { completions, pipeline } = config;
       return compose(
-        new KafkaInlet({ config, intake: new Intake(office, status, pipeline), pace, logger }),
+        new KafkaInlet({ config, intake: new Intake(office, status, pipeline, pace), pace, logger }),
         completions === false
           ? undefined
           : publisher(() => new KafkaOutlet(config, completions.topic, logger), completions.pipelines, completions.from),
@@ -82,7 +82,7 @@ export function openConnector(config: ConnectorConfig, parts: ConnectorParts): C
     case 'rabbitmq': {
       const { completions, pipeline } = config;
       return compose(
-        new RabbitmqInlet({ config, intake: new Intake(office, status, pipeline), pace, logger }),
+        new RabbitmqInlet({ config, intake: new Intake(office, status, pipeline, pace), pace, logger }),
         completions === false
           ? undefined
           : publisher(() => new RabbitmqOutlet(config, completions.queue), completions.pipelines, completions.from),

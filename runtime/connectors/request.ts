@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { toSubmission } from '../api/simple-request.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { Pipeline } from '../contracts/manifest.js';
+import type { TraceContext } from '../contracts/trace.js';
 import { requestSchema, submissionSchema, type SimpleRequest, type Submission } from '../contracts/shard.js';
 
 /** A message as it came. */
@@ -12,6 +13,8 @@ export interface Incoming {
   place: string;
   /** What the broker knows it by: its key where it has none of its own. */
   key?: string | undefined;
+  /** From its headers: the trace of a request that names none. */
+  trace?: TraceContext | undefined;
 }
 
 export type Request =
@@ -25,10 +28,10 @@ const addressedSchema = z.strictObject({
 });
 
 /** Throws PDL_REQUEST_INVALID, naming what is wrong or missing. */
-export function readRequest({ body, place, key }: Incoming, fallbackPipeline: string | undefined): Request {
+export function readRequest({ body, place, key, trace }: Incoming, fallbackPipeline: string | undefined): Request {
   const raw = parseJson(body, place);
   if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) throw invalid(place, 'it is no JSON object');
-  const known = key === undefined || key === '' ? {} : { key };
+  const known = { ...(key === undefined || key === '' ? {} : { key }), ...(trace === undefined ? {} : { trace }) };
   if (!('source' in raw)) {
     const request = check(
       requestSchema,

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { inputFormats } from './manifest.js';
 import { wireErrorSchema } from './shard.js';
+import { traceSchema } from './trace.js';
 
 /** A secret stands in a file or in an environment variable, never in a configuration. */
 export const secretSchema = z.union([
@@ -147,6 +148,7 @@ export const completionSchema = z.object({
   files: z.int().optional(),
   hash: z.string().optional().describe('See the result of a shard.'),
   error: wireErrorSchema.partial({ hint: true, retry: true }).optional().describe('failed only.'),
+  trace: traceSchema.optional(),
 });
 export type Completion = z.infer<typeof completionSchema>;
 

@@ -60,6 +60,8 @@ export const env = {
   outputDir: 'PODLINE_OUTPUT_DIR',
   parameters: 'PODLINE_PARAMETERS',
   shardKey: 'PODLINE_SHARD_KEY',
+  /** The same as TRACEPARENT, which many tools look at; TRACESTATE beside it. */
+  traceparent: 'PODLINE_TRACEPARENT',
   /** In a command: by which it is found and ended when its shim died while starting it. */
   guard: 'PODLINE_GUARD',
 } as const;

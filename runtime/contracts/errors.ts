@@ -165,6 +165,12 @@ export const errorCatalogue = {
     'A line says hello again; for a person: list the lines and check the name.',
   ),
   PDL_PIPELINE_UNKNOWN: entry(404, 'never', 'There is no such pipeline', 'List the pipelines and check the name.'),
+  PDL_PIPELINE_BUSY: entry(
+    409,
+    'later',
+    'The pipeline has work, or is being deleted',
+    'Wait for its shards to end, or delete it with `?cancel=true`.',
+  ),
   PDL_SHARD_UNKNOWN: entry(404, 'never', 'There is no such shard', 'List the shards of the pipeline and check the id.'),
   PDL_SHARD_STATE: entry(409, 'never', 'The shard is in a state that does not allow this', 'Look at the state that is named.'),
   PDL_LEASE_LOST: entry(

@@ -26,6 +26,7 @@ export const eventTypes = [
   'pipeline.applied',
   'pipeline.paused',
   'pipeline.resumed',
+  'pipeline.deleted',
 ] as const;
 export type EventType = (typeof eventTypes)[number];
 

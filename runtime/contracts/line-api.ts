@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { allowedSchema } from './access.js';
 import { shardReportSchema, shardResultSchema, shardSourceSchema, wireErrorSchema } from './shard.js';
+import { traceSchema } from './trace.js';
 
 const shardAtEpoch = z.object({ shardId: z.string(), epoch: z.int() });
 export type ShardAtEpoch = z.infer<typeof shardAtEpoch>;
@@ -45,6 +46,7 @@ export const leaseSchema = z.object({
   parameters: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
   resultDir: z.string(),
   resumeFrom: z.string().optional(),
+  trace: traceSchema.optional(),
 });
 export type Lease = z.infer<typeof leaseSchema>;
 export const leaseAnswerSchema = z.object({

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { errorCatalogue, type ErrorCode, type WireError } from './errors.js';
 import { inputFormats } from './manifest.js';
 import { columnTypes, type BytesByMedium } from './block.js';
+import { traceSchema } from './trace.js';
 
 const range = z.tuple([z.int().nonnegative(), z.int().nonnegative()]);
 
@@ -24,6 +25,18 @@ export const shardSourceSchema = z.union([
 ]);
 export type ShardSource = z.infer<typeof shardSourceSchema>;
 
+/** Of one submission, beside the webhooks of its pipeline. */
+export const callbackSchema = z
+  .strictObject({
+    url: z
+      .string()
+      .min(1)
+      .max(2_048)
+      .describe('Where its end is told, signed as webhooks are; within the places that webhooks may be sent to.'),
+  })
+  .describe('Whom to tell of its end, once it is durable.');
+export type Callback = z.infer<typeof callbackSchema>;
+
 export const submissionSchema = z
   .strictObject({
     key: z
@@ -43,6 +56,8 @@ export const submissionSchema = z
       .describe(
         'The group of lines that works on it; without it, the first of the pipeline’s groups whose `match` fits, or `default`.',
       ),
+    trace: traceSchema.optional(),
+    callback: callbackSchema.optional(),
   })
   .describe('One unit of data to take through the pipeline.');
 export type Submission = z.infer<typeof submissionSchema>;
@@ -156,6 +171,8 @@ export const shardSchema = z
     notBefore: z.string().optional().describe('While it backs off: when it may be leased again.'),
     resumeFrom: z.string().optional().describe('A stage that the next lease must run again, and what follows it.'),
     stagesDone: z.array(z.string()).describe('Last reported by the line.'),
+    trace: traceSchema.optional(),
+    callback: callbackSchema.optional(),
     error: wireErrorSchema.optional(),
     result: shardResultSchema.optional(),
     report: shardReportSchema.optional(),
@@ -192,6 +209,8 @@ export const requestSchema = z
       .describe('By which request and completion are tied. Without one, the digest of the request.'),
     parameters: submissionSchema.shape.parameters,
     priority: submissionSchema.shape.priority,
+    trace: submissionSchema.shape.trace,
+    callback: submissionSchema.shape.callback,
   })
   .describe('A request: a task, a payload and a result directory.');
 export type SimpleRequest = z.infer<typeof requestSchema>;

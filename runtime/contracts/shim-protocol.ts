@@ -29,6 +29,7 @@ import { z } from 'zod';
 import { wireErrorSchema, bytesByMediumSchema } from './shard.js';
 import type { Lineage, StreamKind } from './block.js';
 import type { Parameters, ResolvedStage } from './manifest.js';
+import type { TraceContext } from './trace.js';
 
 export { shimFrameBytesMax, shimProtocolVersion } from './shim-frames.js';
 
@@ -52,6 +53,8 @@ export interface RunRequest {
    * gets it.
    */
   growing?: string[] | undefined;
+  /** The span of this run, for what the stage itself calls. */
+  trace?: TraceContext | undefined;
 }
 
 export const helloSchema = z.object({

@@ -61,6 +61,13 @@ export const pipelineViewSchema = z.object({
 });
 export type PipelineView = z.infer<typeof pipelineViewSchema>;
 
+/** What went with a pipeline that was deleted. */
+export const removedPipelineSchema = z.object({
+  cancelled: count.describe('Shards that waited or ran.'),
+  removed: count.describe('All of its shards, with results and reports; files of results stay.'),
+});
+export type RemovedPipeline = z.infer<typeof removedPipelineSchema>;
+
 export const lineViewSchema = z.object({
   line: z.string().describe('Stable name: it answers with the shards it holds.'),
   pipeline: z.string(),

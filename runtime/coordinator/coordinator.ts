@@ -11,7 +11,7 @@
  *  3. Time goes on from where the journal's clock stood; while no coordinator runs, no time limit runs.
  *  4. Who starts something stops it: lines that were started through it end with `close`; the journal and the driver are the caller's.
  */
-import type { Allowed } from '../contracts/access.js';
+import type { ConnectorView } from '../contracts/connectors.js';
 import type { LineDriver } from '../contracts/driver.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { PodlineEvent } from '../contracts/events.js';
@@ -20,24 +20,35 @@ import type { Complete, Fail, Heartbeat, LineHello, ShardAtEpoch, SwapRequest } 
 import type { Pipeline } from '../contracts/manifest.js';
 import type { Shard, Submission, SubmitAnswer } from '../contracts/shard.js';
 import { noMetrics, type CoordinatorMetrics } from '../contracts/telemetry.js';
-import type { Counts, EventQuery, Explanation, LineView, ListRequest, PipelineView, ShardPage } from '../contracts/views.js';
+import type {
+  Counts,
+  EventQuery,
+  Explanation,
+  LineView,
+  ListRequest,
+  PipelineView,
+  RemovedPipeline,
+  ShardPage,
+} from '../contracts/views.js';
 import type { LeaderView } from '../contracts/leadership.js';
-import type { Changed, Ending, Journal, Moment, PipelineRecord } from '../journal/journal.js';
+import type { Changed, Ending, Journal, Moment } from '../journal/journal.js';
 import { systemClock, type Clock } from '../platform/clock.js';
 import { silentLogger, type Logger } from '../platform/logger.js';
 import { heedDriver } from './driver-news.js';
 import { EventStreams } from './event-stream.js';
 import { advanceAll } from './advance-all.js';
 import { explain } from './explain.js';
-import { FlowDesk } from './flow-desk.js';
+import { openDesks } from './desks.js';
+import type { FlowDesk } from './flow-desk.js';
 import { Leadership } from './leadership.js';
-import { LineDesk, type HeartbeatAnswer, type LeaseAnswer, type LeaseRequest, type LineWelcome } from './line-desk.js';
+import type { HeartbeatAnswer, LeaseAnswer, LeaseRequest, LineDesk, LineWelcome } from './line-desk.js';
 import { gaugesOf } from './gauges.js';
 import type { CoordinatorLimits, CoordinatorOptions } from './options.js';
-import { Pipelines } from './pipelines.js';
-import { requireStage, rulesOf } from './rules.js';
+import type { PipelineDesk } from './pipeline-desk.js';
+import type { Pipelines } from './pipelines.js';
+import { requireStage } from './rules.js';
 import { listShards } from './shard-list.js';
-import { answerOf, sortSubmissions } from './submissions.js';
+import type { SubmissionDesk } from './submission-desk.js';
 import { Timekeeper } from './timekeeper.js';
 
 export type { LeaseAnswer, LeaseRequest } from './line-desk.js';
@@ -57,9 +68,11 @@ export class Coordinator {
   readonly #logger: Logger;
   readonly #metrics: CoordinatorMetrics;
   readonly #driver: LineDriver | undefined;
-  readonly #allowed: Allowed | undefined;
   readonly #desk: LineDesk;
   readonly #flow: FlowDesk;
+  readonly #submissions: SubmissionDesk;
+  readonly #pipelineDesk: PipelineDesk;
+  #connectors: () => ConnectorView[] = () => [];
   readonly #streams: EventStreams;
   readonly #leadership = new Leadership();
   readonly #pipelines: Pipelines;
@@ -78,8 +91,6 @@ export class Coordinator {
     this.#logger = options.logger ?? silentLogger;
     this.#metrics = options.metrics ?? noMetrics;
     this.#driver = options.driver;
-    this.#allowed = options.allowed;
-    this.#pipelines = new Pipelines(this.#journal, () => this.leader.leads);
     this.#streams = new EventStreams(this.#journal, this.limits.eventStreamsMax);
     this.#timekeeper = new Timekeeper({
       clock: this.#clock,
@@ -88,27 +99,23 @@ export class Coordinator {
       againMs: this.limits.heartbeatMs,
       onDue: (stalled) => this.#doWhatIsDue(stalled),
     });
-    this.#desk = new LineDesk({
-      journal: this.#journal,
+    const desks = openDesks({
+      ...options,
+      limits: this.limits,
       clock: this.#clock,
-      driver: this.#driver,
       logger: this.#logger,
       metrics: this.#metrics,
-      bounds: this.limits,
-      allowed: options.allowed,
+      isLeading: () => this.leader.leads,
       now: () => this.#now(),
-      pipeline: (name) => this.#pipelines.get(name),
       arm: (atMs) => {
         this.#timekeeper.arm(atMs);
       },
     });
-    this.#flow = new FlowDesk({
-      ...options,
-      clock: this.#clock,
-      logger: this.#logger,
-      pendingShardsMax: this.limits.pendingShardsMax,
-      desk: this.#desk,
-    });
+    this.#pipelines = desks.pipelines;
+    this.#desk = desks.lineDesk;
+    this.#flow = desks.flow;
+    this.#pipelineDesk = desks.pipelineDesk;
+    this.#submissions = desks.submissions;
     this.#unsubscribe.push(
       this.#journal.subscribe((events) => {
         // Every coordinator hears of every event: the leader counts them.
@@ -117,7 +124,7 @@ export class Coordinator {
     );
     if (this.#driver !== undefined)
       this.#unsubscribe.push(this.#driver.subscribe((event) => void heedDriver(this.#desk, this.#flow, this.#logger, event)));
-    this.#metrics.observe(() => gaugesOf(this.#pipelines.names, this.#journal, this.#desk));
+    this.#metrics.observe(() => gaugesOf(this.leader.leads, this.#journal, desks, this.#connectors));
   }
 
   // --- leadership -----------------------------------------------------------------------------
@@ -135,6 +142,7 @@ export class Coordinator {
     this.#desk.forgetAll();
     await this.#desk.recover();
     this.#leadership.took(term, address);
+    await this.#pipelineDesk.goOn();
     this.#timekeeper.arm(0);
   }
 
@@ -151,28 +159,32 @@ export class Coordinator {
 
   /** Takes a resolved pipeline in; its revision counts up if it differs from the one that is there. */
   async applyPipeline(pipeline: Pipeline): Promise<PipelineView & Changed> {
-    const record = await this.#journal.applyPipeline(pipeline, rulesOf(pipeline, this.limits), this.#now());
-    this.#pipelines.put(record);
-    this.#flow.revised(record.pipeline);
+    const applied = await this.#pipelineDesk.apply(pipeline);
     this.#timekeeper.arm(0);
-    return { ...(await this.#pipelineView(record, true)), changed: record.changed };
+    return applied;
   }
 
   async pipelines(): Promise<PipelineView[]> {
-    return Promise.all((await this.#pipelines.all()).map((record) => this.#pipelineView(record, false)));
+    return this.#pipelineDesk.views();
   }
 
   async pipeline(name: string): Promise<PipelineView> {
-    return this.#pipelineView(await this.#pipelines.get(name), true);
+    return this.#pipelineDesk.view(name);
+  }
+
+  /** With its shards and lines. Throws PDL_PIPELINE_BUSY while shards of it wait or run, unless they are to be cancelled. */
+  async deletePipeline(name: string, options: { cancel?: boolean | undefined } = {}): Promise<RemovedPipeline> {
+    this.#leadership.must();
+    return this.#pipelineDesk.remove(name, options.cancel ?? false);
   }
 
   /** Nothing of it is leased until it is resumed; what runs goes on to its end. */
   async pause(name: string): Promise<Changed> {
-    return this.#setPaused(name, true);
+    return this.#pipelineDesk.setPaused(name, true);
   }
 
   async resume(name: string): Promise<Changed> {
-    return this.#setPaused(name, false);
+    return this.#pipelineDesk.setPaused(name, false);
   }
 
   /** How many shards are in which state; its cost does not grow with their number. */
@@ -185,21 +197,7 @@ export class Coordinator {
 
   /** One answer per submission, in order; those that are accepted are durable. At most `limits.submitBatchMax` at once. */
   async submit(name: string, submissions: readonly Submission[]): Promise<SubmitAnswer[]> {
-    const { pipeline } = await this.#pipelines.get(name);
-    const refused = await this.#flow.refuse(pipeline, submissions);
-    if (refused !== undefined) return refused;
-    const { shards, places, answers } = await sortSubmissions(pipeline, submissions, this.limits, this.#allowed);
-    const outcomes = shards.length === 0 ? [] : await this.#journal.submit(name, shards, this.#now());
-    outcomes.forEach((outcome, index) => {
-      answers[places[index] ?? 0] = answerOf(name, shards[index]?.key ?? '', outcome);
-    });
-    if (outcomes.some(({ outcome }) => outcome === 'accepted')) {
-      const { timeLimits } = rulesOf(pipeline, this.limits);
-      if (timeLimits.pendingMs !== undefined) this.#timekeeper.arm(this.#clock.nowMs() + timeLimits.pendingMs);
-      void this.#desk.waiters.wake(name);
-      this.#flow.stirred();
-    }
-    return answers;
+    return this.#submissions.submit(await this.#pipelines.get(name), submissions);
   }
 
   /** Throws PDL_SHARD_UNKNOWN. */
@@ -338,6 +336,17 @@ export class Coordinator {
     return this.#desk;
   }
 
+  /** Whoever opens connectors to it tells how they are to be looked at. */
+  watchConnectors(views: () => ConnectorView[]): void {
+    this.#connectors = views;
+  }
+
+  /** How the connectors to brokers and folders are doing. They are the leader's. */
+  async connectors(): Promise<ConnectorView[]> {
+    this.#leadership.must();
+    return this.#connectors();
+  }
+
   // --- its own life ---------------------------------------------------------------------------
 
   stateHash(): Promise<string> {
@@ -348,6 +357,7 @@ export class Coordinator {
   close(): Promise<void> {
     this.#closed ??= (async () => {
       await (this.#startedLines ? this.stopLines() : this.#flow.close());
+      await this.#pipelineDesk.close();
       this.#desk.waiters.close();
       this.#streams.close();
       for (const unsubscribe of this.#unsubscribe) unsubscribe();
@@ -360,22 +370,6 @@ export class Coordinator {
   #now(): Moment {
     this.#leadership.must();
     return { ms: this.#clock.nowMs() + this.#offsetMs, at: this.#clock.wall() };
-  }
-
-  async #pipelineView({ pipeline, paused, appliedAt }: PipelineRecord, whole: boolean): Promise<PipelineView> {
-    const { name, revision } = pipeline;
-    const counts = await this.#journal.counts(name);
-    const view = { name, revision, paused, counts, lines: this.#desk.liveCount(name), appliedAt };
-    if (!whole) return view;
-    return { ...view, flow: this.#flow.view(name), pace: await this.#flow.pace(pipeline), pipeline };
-  }
-
-  async #setPaused(name: string, paused: boolean): Promise<Changed> {
-    const record = await this.#pipelines.get(name);
-    const changed = await this.#journal.setPaused(name, paused, this.#now());
-    this.#pipelines.put({ ...record, paused });
-    if (!paused) void this.#desk.waiters.wake(name);
-    return changed;
   }
 
   async #change(shardId: string, transition: (now: Moment) => Promise<Ending>): Promise<Shard> {

@@ -73,6 +73,11 @@ export class FlowDesk {
     this.#scaler?.revised(pipeline);
   }
 
+  /** The pipeline goes, and its lines are nobody's to scale. */
+  release(pipeline: string): void {
+    this.#scaler?.release(pipeline);
+  }
+
   heed(event: DriverEvent): void {
     this.#scaler?.heed(event);
   }

@@ -27,6 +27,7 @@ import type {
   lineWelcomeSchema,
 } from '../contracts/line-api.js';
 import type { CoordinatorMetrics } from '../contracts/telemetry.js';
+import { traceFields } from '../contracts/trace.js';
 import type { LineView } from '../contracts/views.js';
 import type { Journal, Moment, NewEvent, PipelineRecord } from '../journal/journal.js';
 import { defaultGroup } from '../line/groups.js';
@@ -219,6 +220,7 @@ export class LineDesk {
     this.parts.logger.warn(
       {
         shardId: fail.shardId,
+        ...traceFields(outcome.trace),
         line: name,
         pipeline: outcome.pipeline,
         stage: fail.stage,

@@ -1,9 +1,9 @@
 /** What a coordinator is made of. */
-import type { Allowed } from '../contracts/access.js';
+import type { Addresses, Allowed } from '../contracts/access.js';
 import type { Autoscaler, Capacity } from '../contracts/capacity.js';
 import type { LineDriver } from '../contracts/driver.js';
 import type { limits } from '../contracts/limits.js';
-import type { CoordinatorMetrics } from '../contracts/telemetry.js';
+import type { CoordinatorMetrics, Tracing } from '../contracts/telemetry.js';
 import type { Journal } from '../journal/journal.js';
 import type { Clock } from '../platform/clock.js';
 import type { Logger } from '../platform/logger.js';
@@ -23,9 +23,12 @@ export interface CoordinatorOptions {
   clock?: Clock | undefined;
   logger?: Logger | undefined;
   metrics?: CoordinatorMetrics | undefined;
+  tracing?: Tracing | undefined;
   limits?: Partial<CoordinatorLimits> | undefined;
   /** Where sources and results of shards may lie; everywhere without it. */
   allowed?: Allowed | undefined;
+  /** Where callbacks of submissions may lead to; nowhere without it. */
+  callbacks?: Addresses | undefined;
   /** It begins as a standby; `lead` makes it the leader. */
   standby?: boolean | undefined;
 }

@@ -6,9 +6,10 @@
  * `<webhook-id>.<webhook-timestamp>.<body>`.
  */
 import { execFile } from 'node:child_process';
-import { createHmac, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { Autoscaler, Ceiling } from '../contracts/capacity.js';
 import { PodlineError } from '../contracts/errors.js';
+import { signNotice } from '../access/signature.js';
 
 const tellTimeoutMs = 30_000;
 const outputBytesMax = 64 * 1024;
@@ -58,19 +59,12 @@ export function openWebhookAutoscaler({ url, secret, timestamp }: WebhookAutosca
     async tell(ceiling) {
       const body = JSON.stringify({ type: 'lines.ceiling', ...ceiling });
       const id = randomUUID();
-      const at = String(timestamp());
-      const signature = createHmac('sha256', secret).update(`${id}.${at}.${body}`).digest('base64');
       const response = await fetch(url, {
         method: 'POST',
         body,
         redirect: 'error',
         signal: AbortSignal.any([ending.signal, AbortSignal.timeout(tellTimeoutMs)]),
-        headers: {
-          'content-type': 'application/json',
-          'webhook-id': id,
-          'webhook-timestamp': at,
-          'webhook-signature': `v1,${signature}`,
-        },
+        headers: { 'content-type': 'application/json', ...signNotice([secret], id, timestamp(), body) },
       });
       await response.body?.cancel();
       if (!response.ok)

@@ -19,10 +19,15 @@ export class Pipelines {
     this.#records.set(record.pipeline.name, record);
   }
 
+  /** It goes, or is gone. */
+  forget(name: string): void {
+    this.#records.delete(name);
+  }
+
   async refresh(): Promise<void> {
     const records = await this.journal.pipelines();
     this.#records.clear();
-    for (const record of records) this.put(record);
+    for (const record of records) if (record.going !== true) this.put(record);
   }
 
   async all(): Promise<PipelineRecord[]> {

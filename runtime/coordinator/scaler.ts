@@ -89,6 +89,16 @@ export class Scaler {
     if (managed !== undefined) this.manage(pipeline, managed.fixed);
   }
 
+  /** Its lines stay as they are, and are not its business any more. */
+  release(pipeline: string): void {
+    if (!this.#managed.delete(pipeline)) return;
+    for (const [name, { workload }] of this.#plans) {
+      if (workload.pipeline !== pipeline) continue;
+      this.#plans.delete(name);
+      for (const what of ['ceiling', 'step']) this.#told.delete(`${name} ${what}`);
+    }
+  }
+
   heed(event: DriverEvent): void {
     if (event.type === 'lineStarted') {
       this.#present.set(event.line, { pipeline: event.pipeline, group: event.group ?? defaultGroup });

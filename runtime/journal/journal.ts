@@ -18,6 +18,7 @@ import type { EventType, PodlineEvent } from '../contracts/events.js';
 import type { Complete, Lease, ShardAtEpoch } from '../contracts/line-api.js';
 import type { Pipeline } from '../contracts/manifest.js';
 import type { Shard, ShardState, Submission } from '../contracts/shard.js';
+import type { TraceContext } from '../contracts/trace.js';
 import type { Counts } from '../contracts/views.js';
 import type { RetryPolicy, TimeLimits } from '../line/queue.js';
 
@@ -42,6 +43,8 @@ export interface PipelineRecord {
   rules: PipelineRules;
   paused: boolean;
   appliedAt: string;
+  /** It is being removed, and is there for nobody else. */
+  going?: true | undefined;
 }
 
 export interface NewShard extends Omit<Submission, 'resultDir' | 'group'> {
@@ -86,11 +89,20 @@ export interface Changed {
 export interface Ending extends Changed {
   pipeline: string;
   state: ShardState;
+  trace?: TraceContext | undefined;
 }
 
 export interface CompleteOutcome extends Ending {
   waitedMs: number;
   ranMs: number;
+}
+
+export interface RemoveOutcome {
+  /** Of those removed, the ones that had not ended. */
+  cancelled: number;
+  removed: number;
+  /** The pipeline is still there: call again. */
+  more: boolean;
 }
 
 export interface RunningShard extends ShardAtEpoch {
@@ -145,6 +157,11 @@ export interface Journal {
   /** The revision counts up when the pipeline differs from what is there in anything but its revision. */
   applyPipeline(pipeline: Pipeline, rules: PipelineRules, now: Moment): Promise<PipelineRecord & Changed>;
   setPaused(pipeline: string, paused: boolean, now: Moment): Promise<Changed>;
+  /**
+   * Removes at most `max` of its shards, ended or not, and with the last of them the pipeline; with 0, it is only marked as going. From the first call on nothing of it is
+   * submitted or leased. Throws PDL_PIPELINE_UNKNOWN, and PDL_PIPELINE_BUSY while shards wait or run that are not to be cancelled.
+   */
+  removePipeline(name: string, cancel: boolean, max: number, now: Moment): Promise<RemoveOutcome>;
   pipeline(name: string): Promise<PipelineRecord | undefined>;
   pipelines(): Promise<PipelineRecord[]>;
 

@@ -1,7 +1,8 @@
 /** What a journal keeps of shards. */
 import type { WireError } from '../contracts/errors.js';
-import type { Shard, ShardReport, ShardResult, ShardSource, ShardState } from '../contracts/shard.js';
+import type { Callback, Shard, ShardReport, ShardResult, ShardSource, ShardState } from '../contracts/shard.js';
 import type { Parameters } from '../contracts/manifest.js';
+import type { TraceContext } from '../contracts/trace.js';
 
 /** Of a shard: what never changes. Apart, so that a transition does not write a large inline source again. */
 export interface BodyRecord {
@@ -11,6 +12,9 @@ export interface BodyRecord {
   parameters: Parameters;
   resultDir: string;
   submittedAt: string;
+  trace?: TraceContext | undefined;
+  /** Where its end is told besides. */
+  callback?: Callback | undefined;
 }
 
 /** Of a shard: what transitions change. */
@@ -98,6 +102,8 @@ export function toShard(
     attempts: state.attempts,
     submittedAt: body.submittedAt,
     stagesDone: state.stagesDone,
+    ...(body.trace === undefined ? {} : { trace: body.trace }),
+    ...(body.callback === undefined ? {} : { callback: body.callback }),
     ...(line === undefined ? {} : { line }),
     ...(startedAt === undefined ? {} : { startedAt }),
     ...(endedAt === undefined ? {} : { endedAt }),

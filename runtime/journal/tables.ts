@@ -47,6 +47,8 @@ export interface Tables {
   idOf(pipeline: string, key: string): string | undefined;
   /** Shards that may be leased to the lines of a group: the lowest priority number first, then the oldest. */
   queued(pipeline: string, group: string, max: number): string[];
+  /** Any shards of the pipeline. */
+  ofPipeline(pipeline: string, max: number): string[];
   /** Shards to which something happens at `nowMs` or before, the earliest first. */
   due(nowMs: number, max: number): string[];
   /** Shards that have ended at `untilMs` or before, the earliest first. */
@@ -56,6 +58,8 @@ export interface Tables {
 
   putPipeline(record: PipelineRecord): void;
   putCounts(pipeline: string, counts: CountsRecord): void;
+  /** And its counters. No shard of it is left. */
+  removePipeline(name: string): void;
   /** A new shard, to be found by its key from here on. */
   add(id: string, body: BodyRecord, state: StateRecord): void;
   putState(id: string, before: StateRecord, after: StateRecord): void;

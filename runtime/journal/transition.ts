@@ -59,6 +59,13 @@ export class Transition {
     return body;
   }
 
+  /** Throws PDL_PIPELINE_UNKNOWN, also where it is being removed. */
+  standingPipeline(name: string): PipelineRecord {
+    const record = this.pipeline(name);
+    if (record.going === true) throw new PodlineError('PDL_PIPELINE_UNKNOWN', `pipeline ${name} is being deleted`);
+    return record;
+  }
+
   /** Throws PDL_PIPELINE_UNKNOWN. */
   pipeline(name: string): PipelineRecord {
     const record = this.tables.pipeline(name);
@@ -80,6 +87,13 @@ export class Transition {
   putPipeline(record: PipelineRecord): void {
     this.writes += 1;
     this.tables.putPipeline(record);
+  }
+
+  /** The last step of its removal. */
+  removePipeline(name: string): void {
+    this.writes += 1;
+    this.#counts.delete(name);
+    this.tables.removePipeline(name);
   }
 
   /** Takes a new shard in, under an id that no other shard of this journal has or had. */

@@ -18,6 +18,7 @@ import { writeFileAtomically } from '../platform/files.js';
 import { readEnv } from '../platform/read-env.js';
 import { createLogger } from '../telemetry/logger.js';
 import { createMetrics } from '../telemetry/metrics.js';
+import { openTracing } from '../telemetry/tracing.js';
 
 const logger = createLogger({ name: 'coordinator' });
 /** What was opened, closed from the last to the first. */
@@ -88,7 +89,9 @@ try {
   const journal = openLmdbJournal({ dir: join(journalDir, 'journal') });
   opened.push(() => journal.close());
   const metrics = createMetrics();
-  const coordinator = await createCoordinator({ journal, driver: cluster.driver, logger, metrics });
+  const spans = await openTracing('podline-coordinator', logger);
+  opened.push(() => spans.close());
+  const coordinator = await createCoordinator({ journal, driver: cluster.driver, logger, metrics, tracing: spans.tracing });
   opened.push(() => coordinator.close());
   const server = await startApiServer({
     coordinator,

@@ -19,7 +19,7 @@ import type { LocalDriver } from '../local/local-driver.js';
 import type { Places } from '../local/places.js';
 import { systemClock } from '../platform/clock.js';
 import type { Logger } from '../platform/logger.js';
-import { secretCharsMin } from '../webhooks/signature.js';
+import { secretCharsMin } from '../access/signature.js';
 import { Webhooks } from '../webhooks/webhooks.js';
 
 export interface DutiesParts {
@@ -45,6 +45,7 @@ export class Duties {
         await this.#openWebhooks();
         await this.#applyPipelines();
         const connectors = openConnectors(config.connectors, { office: PodlineClient.local(coordinator), logger });
+        coordinator.watchConnectors(() => connectors.views());
         this.#closers.push(() => connectors.close());
       } catch (thrown) {
         await this.#closeAll();

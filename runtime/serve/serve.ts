@@ -25,6 +25,7 @@ import type { Logger } from '../platform/logger.js';
 import { systemClock } from '../platform/clock.js';
 import { watchFiles } from '../platform/watch-files.js';
 import { createMetrics } from '../telemetry/metrics.js';
+import { openTracing } from '../telemetry/tracing.js';
 import { Duties } from './duties.js';
 import { lookEveryMs, openGates, type Gates } from './gates.js';
 
@@ -58,6 +59,8 @@ export async function serve(config: ServerConfig, logger: Logger): Promise<Serve
     closers.push(() => {
       metrics.close();
     });
+    const spans = await openTracing('podline-coordinator', logger);
+    closers.push(() => spans.close());
     const driver = config.driver === 'local' ? localDriver(places, gates, logger) : undefined;
     const { eventStreamsMax, submitBatchMax, pendingShardsMax } = { ...limits, ...given(config.limits) };
     const cores = availableParallelism();
@@ -68,8 +71,10 @@ export async function serve(config: ServerConfig, logger: Logger): Promise<Serve
       cores,
       logger,
       metrics,
+      tracing: spans.tracing,
       limits: { eventStreamsMax, submitBatchMax, pendingShardsMax },
       allowed: config.allowed,
+      callbacks: config.webhooks.secret === undefined ? undefined : config.webhooks,
       standby: true,
     });
     closers.push(() => coordinator.close());
@@ -85,6 +90,9 @@ export async function serve(config: ServerConfig, logger: Logger): Promise<Serve
       logger,
       bounds: given(config.limits),
       metricsText: () => metrics.text(),
+      onAnswer: (answer) => {
+        metrics.answered(answer);
+      },
       whyNotReady: async () => {
         if (state !== 'ready') return `the coordinator is ${state}`;
         await journal.lastEventId();

@@ -12,6 +12,7 @@ import { performance } from 'node:perf_hooks';
 import { env } from '../contracts/env.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { RunRequest } from '../contracts/shim-protocol.js';
+import type { TraceContext } from '../contracts/trace.js';
 import { arrowSchemaInPlace } from '../scratch/adopt.js';
 import { openScratch } from '../scratch/scratch.js';
 import type { Scratch, WriterRequest } from '../scratch/types.js';
@@ -42,6 +43,8 @@ const hidden: readonly string[] = [
   env.volumeDir,
   env.lifeline,
   env.stagesDir,
+  'TRACEPARENT',
+  'TRACESTATE',
 ];
 
 export class CommandHost implements StageHost {
@@ -181,6 +184,7 @@ export class CommandHost implements StageHost {
           [env.parameters]: JSON.stringify(request.parameters),
           [env.shardKey]: request.shardKey,
           [env.stage]: stage.name,
+          ...traceEnvironment(request.trace),
         },
         without: hidden,
         folder: folders.root,
@@ -209,6 +213,12 @@ export class CommandHost implements StageHost {
     counts.rows = commits.rows;
   }
 }
+
+/** `TRACEPARENT` is where many programs look for it. Of the shim's own environment none is handed on. */
+const traceEnvironment = (trace: TraceContext | undefined): Record<string, string> => ({
+  ...(trace === undefined ? {} : { [env.traceparent]: trace.traceparent, TRACEPARENT: trace.traceparent }),
+  ...(trace?.tracestate === undefined ? {} : { TRACESTATE: trace.tracestate }),
+});
 
 interface CommandRun {
   scratch: Scratch;

@@ -1,5 +1,6 @@
 /** What a stage's functions are given beside the data: parameters, logger, abort signal, and the counters of what goes over the network. */
 import type { Parameters } from '../contracts/manifest.js';
+import type { TraceContext } from '../contracts/trace.js';
 import type { BlockContext, StageContext, StageLogger } from './define.js';
 
 /** The part of a run that every thread knows. */
@@ -8,6 +9,7 @@ export interface RunSetup {
   shardId: string;
   shardKey: string;
   parameters: Parameters;
+  trace?: TraceContext | undefined;
 }
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
@@ -28,6 +30,7 @@ export interface NetworkBytes {
 export class RunContext implements StageContext {
   readonly parameters: Readonly<Parameters>;
   readonly shard: { readonly id: string; readonly key: string };
+  readonly trace: TraceContext | undefined;
   readonly logger: StageLogger;
   readonly fetch: typeof fetch;
   readonly network: NetworkBytes = { read: 0, written: 0 };
@@ -39,6 +42,7 @@ export class RunContext implements StageContext {
   ) {
     this.parameters = Object.freeze({ ...setup.parameters });
     this.shard = { id: setup.shardId, key: setup.shardKey };
+    this.trace = setup.trace;
     this.logger = loggerOf(voice);
     this.fetch = countedFetch(this.network, signal);
   }

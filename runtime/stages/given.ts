@@ -1,6 +1,7 @@
 /** What a stage's functions are given: blocks, whole streams, and a context. Types only. */
 import type { ColumnType } from '../contracts/block.js';
 import type { Parameters } from '../contracts/manifest.js';
+import type { TraceContext } from '../contracts/trace.js';
 import type { AnyColumn, Scalar } from './columns.js';
 import type { ColumnsIn, ColumnSpecs } from './specs.js';
 
@@ -34,6 +35,11 @@ export interface StageContext<P extends ParameterTypes = ParameterTypes> {
   /** Constants of the stage and parameters of the shard. */
   readonly parameters: ParametersOf<P>;
   readonly shard: { readonly id: string; readonly key: string };
+  /**
+   * Trace Context of the W3C: the span of this run, where the shard belongs to a trace. `ctx.fetch` does not send it by itself: what a service
+   * is told is the stage's to say (`headers: { ...ctx.trace }`), and so is what other libraries make of it.
+   */
+  readonly trace?: TraceContext | undefined;
   readonly logger: StageLogger;
   /** Aborted when the shard is cancelled, the stage is swapped out or its time is over. */
   readonly signal: AbortSignal;

@@ -10,12 +10,13 @@
 import { guardedFetch } from '../access/guarded-fetch.js';
 import type { Addresses } from '../contracts/access.js';
 import { PodlineError } from '../contracts/errors.js';
+import { traceFields, traceHeaders } from '../contracts/trace.js';
 import type { PodlineEvent } from '../contracts/events.js';
 import type { Journal, Moment } from '../journal/journal.js';
 import type { Clock } from '../platform/clock.js';
 import type { Logger } from '../platform/logger.js';
 import { noticesOf, pauseMs, type Notice } from './notices.js';
-import { signNotice } from './signature.js';
+import { signNotice } from '../access/signature.js';
 
 export interface WebhooksOptions {
   journal: Journal;
@@ -112,7 +113,13 @@ export class Webhooks {
   /** Until it is taken, given up, or everything ends. */
   async #send(event: PodlineEvent, notice: Notice): Promise<void> {
     const { logger, triesMax = 12, random } = this.options;
-    const fields = { pipeline: event.pipeline, shardId: event.shardId, url: shown(notice.url), webhookId: notice.id };
+    const fields = {
+      pipeline: event.pipeline,
+      shardId: event.shardId,
+      url: shown(notice.url),
+      webhookId: notice.id,
+      ...traceFields(notice.trace),
+    };
     for (let tries = 1; ; tries += 1) {
       const outcome = await this.#inTurn(() => this.#once(notice));
       if (this.#isStopped()) return;
@@ -135,7 +142,7 @@ export class Webhooks {
     this.#wake();
   }
 
-  async #once({ id, url, body }: Notice): Promise<'taken' | { reason: string; lasting: boolean }> {
+  async #once({ id, url, body, trace }: Notice): Promise<'taken' | { reason: string; lasting: boolean }> {
     const { secrets, allowed, timeoutMs = 10_000, clock } = this.options;
     const seconds = Math.floor(Date.parse(clock.wall()) / 1_000);
     try {
@@ -144,7 +151,12 @@ export class Webhooks {
         {
           method: 'POST',
           body,
-          headers: { 'content-type': 'application/json', 'user-agent': 'podline', ...signNotice(secrets, id, seconds, body) },
+          headers: {
+            'content-type': 'application/json',
+            'user-agent': 'podline',
+            ...traceHeaders(trace),
+            ...signNotice(secrets, id, seconds, body),
+          },
           redirect: 'refuse',
           signal: AbortSignal.any([this.#stop.signal, AbortSignal.timeout(timeoutMs)]),
         },

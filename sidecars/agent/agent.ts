@@ -16,6 +16,7 @@ import type { EventType } from '../../runtime/contracts/events.js';
 import type { Heartbeat, Lease } from '../../runtime/contracts/line-api.js';
 import type { Pipeline, ResolvedStage } from '../../runtime/contracts/manifest.js';
 import type { Hello, ShimToAgent } from '../../runtime/contracts/shim-protocol.js';
+import type { Tracing } from '../../runtime/contracts/telemetry.js';
 import type { Checkpoints } from '../../runtime/checkpoints/types.js';
 import type { LineClient } from '../../runtime/api/line-client.js';
 import { buildGraph, topologicalOrder, type Graph } from '../../runtime/line/graph.js';
@@ -48,6 +49,7 @@ export interface AgentOptions {
   client: LineClient;
   pipeline: Pipeline;
   logger: Logger;
+  tracing: Tracing;
   /** Monotonic, ms. */
   nowMs: () => number;
 }
@@ -172,14 +174,9 @@ export class Agent {
       case 'exited':
         // Heard by the thread that works for a static shim; no other says it.
         return;
-      case 'log': {
-        const run = this.#runs.get(message.runId);
-        this.options.logger[message.level](
-          { slot, stage: run?.stage ?? this.#slots.stageOf(slot), shardId: run?.shardId },
-          message.message,
-        );
+      case 'log':
+        this.#runs.said(slot, message, this.#slots.stageOf(slot));
         return;
-      }
     }
   }
 

@@ -20,6 +20,7 @@ import { closeLoadThread } from '../../runtime/sources/load-in-thread.js';
 import { openScratch } from '../../runtime/scratch/scratch.js';
 import type { ScratchOptions } from '../../runtime/scratch/types.js';
 import { createLogger } from '../../runtime/telemetry/logger.js';
+import { openTracing } from '../../runtime/telemetry/tracing.js';
 import { Agent } from './agent.js';
 import { Shims } from './shims.js';
 
@@ -55,6 +56,8 @@ watchLifeline(() => {
   process.kill(process.pid, 'SIGKILL');
 });
 
+const spans = await openTracing('podline-agent', logger);
+opened.push(() => spans.close());
 const client = new LineClient({ url: readEnv(env.coordinatorUrl), token: await readToken(), line, logger, instance });
 const scratchDir = readEnv(env.scratchDir);
 const ssdDir = readEnv(env.ssdDir);
@@ -102,6 +105,7 @@ const agent = new Agent({
   client,
   pipeline,
   logger,
+  tracing: spans.tracing,
   nowMs,
 });
 

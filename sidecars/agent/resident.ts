@@ -4,6 +4,7 @@ import type { Lease } from '../../runtime/contracts/line-api.js';
 import type { Pipeline, ResolvedStage } from '../../runtime/contracts/manifest.js';
 import type { ShardResult } from '../../runtime/contracts/shard.js';
 import type { WireError } from '../../runtime/contracts/errors.js';
+import type { Span } from '../../runtime/contracts/telemetry.js';
 import { buildGraph, topologicalOrder } from '../../runtime/line/graph.js';
 import { lineages } from '../../runtime/line/lineage.js';
 import { ShardReportBuilder } from './report.js';
@@ -22,6 +23,7 @@ export interface RunOnSlot {
   growing: Set<string>;
   /** The heart knows that it may be followed. */
   leads: boolean;
+  span: Span;
 }
 
 export class Resident {
@@ -49,7 +51,12 @@ export class Resident {
     /** The revision under which it is worked on: a newer one is taken over unless its results are on their way. */
     public pipeline: Pipeline,
     nowMs: number,
+    /** Of its lease: what is done for it is under that. */
+    readonly span: Span,
   ) {
+    this.gone.signal.addEventListener('abort', () => {
+      span.end({ outcome: 'gone' });
+    });
     this.lineages = lineages(pipeline, lease);
     this.order = topologicalOrder(pipeline.stages);
     this.results = resultsOf(pipeline);

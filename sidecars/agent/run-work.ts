@@ -4,6 +4,8 @@
 import { noBytes, type BytesByMedium, type StreamRecord } from '../../runtime/contracts/block.js';
 import { PodlineError } from '../../runtime/contracts/errors.js';
 import type { RunEnded, ShimToAgent } from '../../runtime/contracts/shim-protocol.js';
+import type { Span } from '../../runtime/contracts/telemetry.js';
+import { traceFields } from '../../runtime/contracts/trace.js';
 import { visibleParameters } from '../../runtime/line/lineage.js';
 import type { LineEffect } from '../../runtime/line/types.js';
 import type { Agent } from './agent.js';
@@ -43,7 +45,7 @@ export class RunWork {
     const resident = this.agent.residents.get(shardId);
     const stage = this.agent.stageNamed(stageName);
     const lineage = resident?.lineages.get(stageName);
-    const { scratch } = this.agent.options;
+    const { scratch, tracing } = this.agent.options;
     try {
       if (resident === undefined || stage === undefined || lineage === undefined) throw goneError(runId);
       const left = scratch.stream(shardId, stageName);
@@ -58,6 +60,7 @@ export class RunWork {
       if (now?.phase !== 'running' || now.runId !== runId) return;
       const growing = effect.growing.filter((stream) => !this.#isSealed(shardId, stream));
       const handoverMs = this.agent.options.nowMs() - effect.readySinceMs;
+      const span = tracing.begin('stage', resident.span.trace, { stage: stageName, slot, attempt, 'shard.id': shardId });
       const sent =
         this.agent.shims?.send(slot, {
           type: 'start',
@@ -71,20 +74,21 @@ export class RunWork {
           lineage,
           consumed: left === undefined ? 0 : (scratch.progress(shardId, stageName)?.consumed ?? 0),
           ...(growing.length === 0 ? {} : { growing }),
+          ...(span.trace === undefined ? {} : { trace: span.trace }),
         }) === true;
       // Where nobody was there to hear it, `shimGone` has been said or will be: the heart learns it from there.
       if (!sent) return;
-      this.#noteStart(resident, effect, growing, handoverMs);
+      this.#noteStart(resident, effect, growing, handoverMs, span);
     } catch (thrown) {
       this.agent.dispatch({ type: 'runFailed', slot, runId, error: PodlineError.from(thrown).toWire() });
     }
   }
 
-  #noteStart(resident: Resident, effect: StartEffect, growing: readonly string[], handoverMs: number): void {
+  #noteStart(resident: Resident, effect: StartEffect, growing: readonly string[], handoverMs: number, span: Span): void {
     const { slot, shardId, stage, runId, attempt } = effect;
     const run: RunOnSlot = {
       ...{ runId, shardId, stage, slot, blocks: 0, blocksTotal: 0, rows: 0, handoverMs },
-      ...{ growing: new Set(growing), leads: false },
+      ...{ growing: new Set(growing), leads: false, span },
     };
     this.#runs.set(runId, run);
     this.#introduce(run);
@@ -96,7 +100,8 @@ export class RunWork {
           ? `it began on the blocks of ${growing.join(', ')} that were there`
           : undefined;
     resident.report.started(stage, slot, handoverMs, attempt, why);
-    this.agent.options.logger.debug({ shardId, stage, slot, runId, attempt, growing }, 'a run was started');
+    const fields = { shardId, ...traceFields(span.trace), stage, slot, runId, attempt, growing };
+    this.agent.options.logger.debug(fields, 'a run was started');
     this.agent.note('stage.started', shardId, {
       ...{ stage, slot, attempt, handoverMs },
       ...(growing.length === 0 ? {} : { follows: growing }),
@@ -155,6 +160,7 @@ export class RunWork {
       this.#committed(resident, sealed, run, { workMs, bytes, handoverMs: run.handoverMs + startMs });
       // Behind the hand-over; the report is read when the shard has been delivered.
       resident.report.ended(stage, ended);
+      run.span.end({ outcome: 'committed', rows: sealed.rows, blocks: sealed.blocks });
       return;
     }
     resident.report.ended(stage, ended);
@@ -162,8 +168,10 @@ export class RunWork {
       ended.error ??
       new PodlineError('PDL_STAGE_FAILED', `stage ${stage} was ${ended.outcome} and its stream is not whole`).toWire();
     resident.failures.set(stage, error);
+    run.span.end({ outcome: ended.outcome }, error);
     if (ended.outcome !== 'cancelled') {
-      this.agent.options.logger.warn({ shardId, stage, code: error.code, err: error.message }, 'a stage failed');
+      const fields = { shardId, ...traceFields(run.span.trace), stage, code: error.code, err: error.message };
+      this.agent.options.logger.warn(fields, 'a stage failed');
       this.agent.note('stage.failed', shardId, { stage, code: error.code, message: error.message });
     }
     this.agent.dispatch({ type: 'runFailed', slot, runId: ended.runId, error });
@@ -184,6 +192,13 @@ export class RunWork {
     resident.report.sealed(stage, blocks, rows);
   }
 
+  /** A word of a stage, or of its shim. */
+  said(slot: number, { runId, level, message }: Extract<ShimToAgent, { type: 'log' }>, loaded: string | undefined): void {
+    const run = this.get(runId);
+    const fields = { slot, stage: run?.stage ?? loaded, shardId: run?.shardId, ...traceFields(run?.span.trace) };
+    this.agent.options.logger[level](fields, message);
+  }
+
   /** The scratch is full and a run asks for room. */
   async room(slot: number, runId: string, bytes: number): Promise<void> {
     const run = this.#runs.get(runId);
@@ -193,7 +208,11 @@ export class RunWork {
 
   /** Their ends, when they come, are of no interest any more. */
   forget(which: (run: RunOnSlot) => boolean): void {
-    for (const run of [...this.#runs.values()]) if (which(run)) this.#runs.delete(run.runId);
+    for (const run of [...this.#runs.values()]) {
+      if (!which(run)) continue;
+      run.span.end({ outcome: 'gone' });
+      this.#runs.delete(run.runId);
+    }
   }
 
   /** Under the lineage that is wanted now. */

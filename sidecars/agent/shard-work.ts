@@ -8,6 +8,8 @@ import { inputStream } from '../../runtime/contracts/block.js';
 import { PodlineError, isPodlineError, type WireError } from '../../runtime/contracts/errors.js';
 import { limits } from '../../runtime/contracts/limits.js';
 import type { Lease } from '../../runtime/contracts/line-api.js';
+import type { Span } from '../../runtime/contracts/telemetry.js';
+import { traceFields } from '../../runtime/contracts/trace.js';
 import { recover } from '../../runtime/checkpoints/recovery.js';
 import { nothingObserved, observeNeed, type ObservedNeed } from '../../runtime/line/memory.js';
 import type { KnownStream } from '../../runtime/line/types.js';
@@ -18,6 +20,7 @@ import { checkpointNow, finalCheckpoint } from './checkpointing.js';
 import { needBytesOf, sourceBytesOf } from './planning.js';
 import { Resident } from './resident.js';
 import { makeRoom } from './room.js';
+import { traced } from './traced.js';
 
 export class ShardWork {
   readonly #stopped = new AbortController();
@@ -71,9 +74,18 @@ export class ShardWork {
   async load(shardId: string, lease: Lease): Promise<void> {
     // An earlier load of the shard is void: what it brings is nobody's any more.
     this.agent.residents.get(shardId)?.gone.abort();
-    const resident = new Resident(lease, this.agent.pipeline, this.agent.options.nowMs());
+    const resident = new Resident(lease, this.agent.pipeline, this.agent.options.nowMs(), this.#beginLease(lease));
     this.agent.residents.set(shardId, resident);
     await this.#inOrder(shardId, () => this.#load(resident));
+  }
+
+  #beginLease({ shardId, key, epoch, attempts, trace }: Lease): Span {
+    const { tracing, line } = this.agent.options;
+    const { name: pipeline, revision } = this.agent.pipeline;
+    return tracing.begin('lease', trace, {
+      ...{ pipeline, revision, line, epoch, attempts },
+      ...{ 'shard.id': shardId, 'shard.key': key },
+    });
   }
 
   /** What puts a shard into the scratch and what takes it out of it follow each other. */
@@ -123,26 +135,28 @@ export class ShardWork {
   /** Reads the source, once, into the stream `input`. */
   async #read(resident: Resident): Promise<void> {
     const { shardId, epoch } = resident.lease;
-    const { scratch, scratchOptions } = this.agent.options;
+    const { scratch, scratchOptions, tracing } = this.agent.options;
     const lineage = resident.lineages.get(inputStream);
     if (lineage === undefined) throw new PodlineError('PDL_INTERNAL', `shard ${shardId} has no lineage for its input`);
     const startedMs = this.agent.options.nowMs();
     const run = { runId: `${this.agent.options.instance}.load.${String(epoch)}`, epoch };
     await scratch.beginRun(shardId, inputStream, run);
-    const loaded = await loadInThread(
-      {
-        source: resident.lease.source,
-        input: this.agent.pipeline.spec.input,
-        shardId,
-        lineage,
-        run,
-        scratch: scratchOptions,
-        allowed: this.agent.options.client.allowed?.sources,
-      },
-      {
-        signal: resident.gone.signal,
-        onFull: (bytes) => makeRoom(this.agent, bytes),
-      },
+    const loaded = await traced(tracing.begin('load', resident.span.trace, { 'shard.id': shardId }), () =>
+      loadInThread(
+        {
+          source: resident.lease.source,
+          input: this.agent.pipeline.spec.input,
+          shardId,
+          lineage,
+          run,
+          scratch: scratchOptions,
+          allowed: this.agent.options.client.allowed?.sources,
+        },
+        {
+          signal: resident.gone.signal,
+          onFull: (bytes) => makeRoom(this.agent, bytes),
+        },
+      ),
     );
     const ms = this.agent.options.nowMs() - startedMs;
     resident.report.loaded({ rows: loaded.rows, ms, sourceReads: loaded.sourceReads, bytes: loaded.bytes });
@@ -153,20 +167,23 @@ export class ShardWork {
   async deliver(shardId: string): Promise<void> {
     const resident = this.agent.residents.get(shardId);
     if (resident === undefined) return;
+    const span = this.agent.options.tracing.begin('deliver', resident.span.trace, { 'shard.id': shardId });
     try {
-      const delivered = await deliverInThread({
-        scratchOptions: this.agent.options.scratchOptions,
-        shardId,
-        shardKey: resident.lease.key,
-        pipeline: resident.pipeline,
-        lineages: resident.lineages,
-        resultStages: resident.results,
-        resultDir: resident.lease.resultDir,
-        allowedRoots: this.agent.options.client.allowed?.results.roots,
-        format: resident.pipeline.spec.result.format,
-        epoch: resident.lease.epoch,
-        signal: resident.gone.signal,
-      });
+      const delivered = await traced(span, () =>
+        deliverInThread({
+          scratchOptions: this.agent.options.scratchOptions,
+          shardId,
+          shardKey: resident.lease.key,
+          pipeline: resident.pipeline,
+          lineages: resident.lineages,
+          resultStages: resident.results,
+          resultDir: resident.lease.resultDir,
+          allowedRoots: this.agent.options.client.allowed?.results.roots,
+          format: resident.pipeline.spec.result.format,
+          epoch: resident.lease.epoch,
+          signal: resident.gone.signal,
+        }),
+      );
       if (!this.agent.isOurs(resident)) return;
       resident.report.delivered(delivered.bytes);
       resident.result = delivered.result;
@@ -201,13 +218,18 @@ export class ShardWork {
         report: resident.report.build(),
       });
       resident.completed = true;
+      resident.span.end({ outcome: 'completed' });
     });
   }
 
   async fail(shardId: string, error: WireError, stage: string | undefined, counts: boolean): Promise<void> {
     const resident = this.agent.residents.get(shardId);
     if (resident === undefined) return;
-    this.agent.options.logger.error({ shardId, stage, code: error.code, err: error.message }, 'a shard failed');
+    this.agent.options.logger.error(
+      { shardId, ...traceFields(resident.lease.trace), stage, code: error.code, err: error.message },
+      'a shard failed',
+    );
+    resident.span.end({ outcome: counts ? 'failed' : 'given back', stage }, error);
     // Whoever tries it again goes on from here.
     await finalCheckpoint(this.agent, resident, 'the shard failed');
     await this.#settle(resident.lease, () =>

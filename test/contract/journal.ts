@@ -5,6 +5,7 @@ import { limits } from '../../runtime/contracts/limits.js';
 import type { Retention } from '../../runtime/journal/retention.js';
 import type { Journal, LeaseQuery, Moment, PipelineRules } from '../../runtime/journal/journal.js';
 import { completeOf, pipelineOf, shardOf, shardsOf } from '../support/journal.js';
+import { removalContract } from './journal-removal.js';
 
 export interface JournalUnderTest {
   /** Opens the same store again: after `close`, or beside the one that is open. */
@@ -40,6 +41,7 @@ const query = (more: Partial<LeaseQuery> = {}): LeaseQuery => ({
 const code = (expected: ErrorCode): unknown => expect.objectContaining({ code: expected });
 
 export function journalContract(name: string, make: () => JournalUnderTest): void {
+  removalContract(name, make);
   const opened = async (
     given: Partial<PipelineRules> = {},
     options: { retention?: Partial<Retention> } = {},

@@ -4,8 +4,9 @@ import { LineTokens } from '../../runtime/access/line-tokens.js';
 import { TokenGate, anyGate, hashOfToken, operatorGate } from '../../runtime/access/tokens.js';
 import { PodlineClient } from '../../runtime/api/client.js';
 import { startApiServer, type ApiServer, type ApiServerOptions } from '../../runtime/api/server.js';
-import type { Allowed, TokenEntry } from '../../runtime/contracts/access.js';
+import type { Addresses, Allowed, TokenEntry } from '../../runtime/contracts/access.js';
 import type { Pipeline } from '../../runtime/contracts/manifest.js';
+import type { CoordinatorMetrics, Tracing } from '../../runtime/contracts/telemetry.js';
 import { createCoordinator, type Coordinator } from '../../runtime/coordinator/coordinator.js';
 import { openLmdbJournal } from '../../runtime/journal/lmdb/lmdb-journal.js';
 import type { Journal } from '../../runtime/journal/journal.js';
@@ -38,6 +39,9 @@ export interface ApiBenchOptions extends Partial<Omit<ApiServerOptions, 'coordin
   allowed?: Allowed;
   pipelines?: Pipeline[];
   limits?: Parameters<typeof createCoordinator>[0]['limits'];
+  tracing?: Tracing;
+  metrics?: CoordinatorMetrics;
+  callbacks?: Addresses;
 }
 
 export const entryOf = (token: string, more: Partial<TokenEntry> = {}): TokenEntry => ({
@@ -63,13 +67,16 @@ export function recorder(lines: Record<string, unknown>[], fields: Record<string
 }
 
 export async function apiBench(options: ApiBenchOptions = {}): Promise<ApiBench> {
-  const { tokens: entries = [], allowed, pipelines = [pipelineOf()], limits, ...rest } = options;
+  const { tokens: entries = [], allowed, pipelines = [pipelineOf()], limits, tracing, metrics, callbacks, ...rest } = options;
   const logged: Record<string, unknown>[] = [];
   const journal = openLmdbJournal({ dir: folder(), idPrefix: 'test' });
   const logger = recorder(logged);
   const coordinator = await createCoordinator({
     journal,
     logger,
+    tracing,
+    metrics,
+    callbacks,
     ...(allowed === undefined ? {} : { allowed }),
     ...(limits === undefined ? {} : { limits }),
   });

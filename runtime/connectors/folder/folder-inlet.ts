@@ -50,7 +50,7 @@ export class FolderInlet implements Inlet {
     const taken = config.after === 'move' ? new TakenFiles(dir) : undefined;
     await taken?.make();
     const format = config.format ?? (await this.#format());
-    const work = new FolderWork(this.parts, new Intake(office, status, config.pipeline), taken, format);
+    const work = new FolderWork(this.parts, new Intake(office, status, config.pipeline, this.parts.pace), taken, format);
     const bell = new Bell();
     const watcher = watch(dir, {
       depth: 0,
@@ -204,7 +204,7 @@ class FolderWork {
       waiting = held;
       const why = fates.find(({ fate }) => fate === 'later');
       if (why?.fate === 'later') await pace.pause(why.error, signal);
-      else pace.goesOn();
+      else await pace.rest(signal);
     }
     return true;
   }

@@ -4,9 +4,10 @@
  * Offsets are committed when the journal has what lies before them, and dead letters are in their topic. What a rebalance or a death
  * leaves uncommitted comes again, here or elsewhere, and is known by its key; a dead letter may then be there twice, with the same place.
  */
-import type { Consumer, EachBatchPayload, Kafka, KafkaMessage, Producer } from 'kafkajs';
+import type { Consumer, EachBatchPayload, IHeaders, Kafka, KafkaMessage, Producer } from 'kafkajs';
 import { deadLetterHeaders, type KafkaConfig } from '../../contracts/connectors.js';
-import { PodlineError, type WireError } from '../../contracts/errors.js';
+import { PodlineError } from '../../contracts/errors.js';
+import { traceOf } from '../../contracts/trace.js';
 import type { Logger } from '../../platform/logger.js';
 import type { Inlet } from '../connector.js';
 import type { Fate, Intake } from '../intake.js';
@@ -93,7 +94,11 @@ export class KafkaInlet implements Inlet {
       }
       const held = fates[stopAt];
       if (held?.fate === 'later') {
-        this.#hold(payload, held.error, signal);
+        this.#hold(payload, this.parts.pace.pause(held.error, signal));
+        return;
+      }
+      if (this.parts.pace.load !== undefined) {
+        this.#hold(payload, this.parts.pace.rest(signal));
         return;
       }
       this.parts.pace.goesOn();
@@ -102,9 +107,9 @@ export class KafkaInlet implements Inlet {
   }
 
   /** Nothing is fetched of the partition until the pause is over; then it begins where the journal has not taken it. */
-  #hold(payload: EachBatchPayload, error: WireError, signal: AbortSignal): void {
+  #hold(payload: EachBatchPayload, pause: Promise<void>): void {
     const resume = payload.pause();
-    void this.parts.pace.pause(error, signal).then(resume);
+    void pause.then(resume);
   }
 
   async #bury(
@@ -138,11 +143,14 @@ export class KafkaInlet implements Inlet {
   }
 }
 
-const incoming = (topic: string, partition: number, { key, value, offset }: KafkaMessage): Incoming => ({
+const incoming = (topic: string, partition: number, { key, value, offset, headers }: KafkaMessage): Incoming => ({
   body: value ?? new Uint8Array(),
   place: `${topic}[${partition}]@${offset}`,
   key: key?.toString('utf8'),
+  trace: traceOf(textOf(headers?.['traceparent']), textOf(headers?.['tracestate'])),
 });
+
+const textOf = (header: IHeaders[string]): string | undefined => (Array.isArray(header) ? header[0] : header)?.toString();
 
 /** Resolves with the signal, rejects when the consumer gave up. */
 function endOf(consumer: Consumer, signal: AbortSignal): Promise<void> {

@@ -8,6 +8,7 @@
 import type { Kafka, Producer, Transaction } from 'kafkajs';
 import { z } from 'zod';
 import type { Completion, KafkaConfig } from '../../contracts/connectors.js';
+import { traceHeaders } from '../../contracts/trace.js';
 import type { Logger } from '../../platform/logger.js';
 import type { Cursor, Outlet } from '../connector.js';
 import { kafkaClient, kafkaError, requireTopics } from './kafka-client.js';
@@ -78,7 +79,7 @@ export class KafkaOutlet implements Outlet {
       const messages = completions.slice(from, from + sendMax).map((completion) => ({
         key: completion.key,
         value: JSON.stringify(completion),
-        headers: { 'podline-id': completion.id },
+        headers: { 'podline-id': completion.id, ...traceHeaders(completion.trace) },
       }));
       await transaction.send({ topic: this.#topic, acks: -1, messages });
     }

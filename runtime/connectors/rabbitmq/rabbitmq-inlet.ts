@@ -8,6 +8,7 @@
 import type { AsyncMessage, Envelope } from 'rabbitmq-client';
 import { deadLetterHeaders, type RabbitmqConfig } from '../../contracts/connectors.js';
 import type { WireError } from '../../contracts/errors.js';
+import { traceOf } from '../../contracts/trace.js';
 import type { Logger } from '../../platform/logger.js';
 import type { Inlet } from '../connector.js';
 import type { Intake } from '../intake.js';
@@ -102,7 +103,7 @@ export class RabbitmqInlet implements Inlet {
         session.channel.basicAck({ deliveryTag: message.deliveryTag });
       }
       if (why === undefined) {
-        pace.goesOn();
+        await pace.rest(signal);
         continue;
       }
       waiting.putBack(held);
@@ -110,9 +111,10 @@ export class RabbitmqInlet implements Inlet {
     }
   }
 
-  #incoming({ body, deliveryTag, messageId, correlationId }: AsyncMessage): Incoming {
+  #incoming({ body, deliveryTag, messageId, correlationId, headers }: AsyncMessage): Incoming {
     const place = `${this.parts.config.requests.queue}#${messageId ?? String(deliveryTag)}`;
-    return { body: bytesOf(body), place, key: messageId ?? correlationId };
+    const trace = traceOf(headers?.['traceparent'], headers?.['tracestate']);
+    return { body: bytesOf(body), place, key: messageId ?? correlationId, trace };
   }
 
   async #bury({ channel, answer }: Session, message: AsyncMessage, { code, message: reason, place }: WireError): Promise<void> {

@@ -8,6 +8,7 @@
 import { z } from 'zod';
 import type { Completion, RabbitmqConfig } from '../../contracts/connectors.js';
 import { PodlineError } from '../../contracts/errors.js';
+import { traceHeaders } from '../../contracts/trace.js';
 import type { Cursor, Outlet } from '../connector.js';
 import { openSession, placeOf, rabbitmqError, type Session } from './rabbitmq-client.js';
 
@@ -57,6 +58,7 @@ export class RabbitmqOutlet implements Outlet {
           messageId: completion.id,
           correlationId: completion.key,
           type: `podline.${completion.outcome}`,
+          headers: traceHeaders(completion.trace),
         },
         Buffer.from(JSON.stringify(completion)),
       ),

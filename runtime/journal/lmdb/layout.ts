@@ -10,7 +10,7 @@ import type { Database, RootDatabase } from 'lmdb';
 import type { PodlineEvent } from '../../contracts/events.js';
 import { shardStates, type ShardState } from '../../contracts/shard.js';
 import type { PipelineRecord } from '../journal.js';
-import { newState, type BodyRecord, type OutcomeRecord, type StateRecord } from '../records.js';
+import { compact, newState, type BodyRecord, type OutcomeRecord, type StateRecord } from '../records.js';
 import type { CountsRecord } from '../tables.js';
 
 export const layoutVersion = 2;
@@ -70,15 +70,31 @@ export type StoredBody = [
   sinceMs: number,
   limitMs: number | null,
   group: string,
+  /** What few have. */
+  more?: Pick<BodyRecord, 'trace' | 'callback'>,
 ];
 
 export function storedBody(body: BodyRecord, { priority, sinceMs, limitMs, group }: StateRecord): StoredBody {
-  const { pipeline, key, source, parameters, resultDir, submittedAt } = body;
-  return [pipeline, key, source, parameters, resultDir, submittedAt, priority, sinceMs, limitMs ?? null, group];
+  const { pipeline, key, source, parameters, resultDir, submittedAt, trace, callback } = body;
+  const stored: StoredBody = [
+    pipeline,
+    key,
+    source,
+    parameters,
+    resultDir,
+    submittedAt,
+    priority,
+    sinceMs,
+    limitMs ?? null,
+    group,
+  ];
+  if (trace !== undefined || callback !== undefined) stored.push(compact({ trace, callback }));
+  return stored;
 }
 
-export function bodyOf([pipeline, key, source, parameters, resultDir, submittedAt]: StoredBody): BodyRecord {
-  return { pipeline, key, source, parameters, resultDir, submittedAt };
+export function bodyOf([pipeline, key, source, parameters, resultDir, submittedAt, , , , , more]: StoredBody): BodyRecord {
+  const body: BodyRecord = { pipeline, key, source, parameters, resultDir, submittedAt };
+  return more === undefined ? body : Object.assign(body, more);
 }
 
 export const firstState = (seq: number, [pipeline, , , , , , priority, sinceMs, limitMs, group]: StoredBody): StateRecord => ({
@@ -184,11 +200,12 @@ export interface StoredPipeline extends PipelineRecord {
   groups: string[];
 }
 
-export const recordOf = ({ pipeline, rules, paused, appliedAt }: StoredPipeline): PipelineRecord => ({
+export const recordOf = ({ pipeline, rules, paused, appliedAt, going }: StoredPipeline): PipelineRecord => ({
   pipeline,
   rules,
   paused,
   appliedAt,
+  ...(going === undefined ? {} : { going }),
 });
 
 /** `group`: of `groupNumber`. */

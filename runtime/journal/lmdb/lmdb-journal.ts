@@ -55,12 +55,18 @@ export function openLmdbJournal(options: LmdbJournalOptions): Journal {
       .slice(0, max);
   };
 
+  const transitions = transitionsOf((nowMs, run) => store.transact(nowMs, run));
   return {
     clockMs: async () => store.numbers().clockMs,
     takeTerm: async (address) => store.takeTerm(address),
     leader: async () => store.leader(),
 
-    ...transitionsOf((nowMs, run) => store.transact(nowMs, run)),
+    ...transitions,
+    removePipeline: async (name, ...rest) => {
+      const outcome = await transitions.removePipeline(name, ...rest);
+      if (!outcome.more) reads.forgetName(name);
+      return outcome;
+    },
     pipeline: async (name) => reads.pipeline(name),
     pipelines: async () => [...stores.pipelines.getRange({})].map(({ value }) => recordOf(value)),
 

@@ -91,6 +91,16 @@ export class LmdbTables implements Tables {
     return Array.from(keys, ([, seq]) => idOf(this.numbers, seq));
   }
 
+  ofPipeline(pipeline: string, max: number): string[] {
+    const ids: string[] = [];
+    for (const group of this.groupNumbers(pipeline)) {
+      if (ids.length >= max) break;
+      const range = { start: placeKey(group, 0, 0), end: placeKey(group + 1, 0, 0), limit: max - ids.length };
+      for (const [, seq] of this.stores.places.getKeys(range)) ids.push(idOf(this.numbers, seq));
+    }
+    return ids;
+  }
+
   due(nowMs: number, max: number): string[] {
     const keys = this.stores.timers.getKeys({ end: [nowMs, Number.POSITIVE_INFINITY], limit: max });
     return [...new Set(Array.from(keys, ([, seq]) => idOf(this.numbers, seq)))];
@@ -128,6 +138,18 @@ export class LmdbTables implements Tables {
     const { number, groups } = this.#named(name) ?? { number: this.#nextPipelineNumber(), groups: [] };
     this.#store(name, { ...record, number, groups });
     this.#names.set(name, { number, groups });
+  }
+
+  removePipeline(name: string): void {
+    this.stores.pipelines.removeSync(name);
+    this.stores.counts.removeSync(name);
+    this.recent?.pipelines.delete(name);
+    this.forgetName(name);
+  }
+
+  /** Another pipeline of that name has other numbers. */
+  forgetName(name: string): void {
+    this.#names.delete(name);
   }
 
   putCounts(pipeline: string, counts: CountsRecord): void {

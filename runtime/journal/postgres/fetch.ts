@@ -20,8 +20,8 @@ export function fetchedOf(numbers: Pick<Numbers, 'idPrefix'>, { seq, body, state
 }
 
 /** How many rows a transition may make a store fetch. */
-export function weightOf({ ids, keys, queued, due }: Reads): number {
-  return 1 + (ids?.length ?? 0) + (keys?.length ?? 0) + (queued?.max ?? 0) + (due?.max ?? 0);
+export function weightOf({ ids, keys, queued, all, due }: Reads): number {
+  return 1 + (all ?? 0) + (ids?.length ?? 0) + (keys?.length ?? 0) + (queued?.max ?? 0) + (due?.max ?? 0);
 }
 
 export async function fetchGroup(sql: Sql, known: Known, retention: Retention, group: readonly Reads[]): Promise<WorkingSet> {
@@ -37,7 +37,7 @@ export async function fetchGroup(sql: Sql, known: Known, retention: Retention, g
       return shard.id;
     });
 
-  const { seqs, keys, queues, due } = gather(numbers, group);
+  const { seqs, keys, queues, whole, due } = gather(numbers, group);
   const fetches: Promise<unknown>[] = [];
   if (seqs.length > 0) {
     const text = `SELECT ${shardColumns} ${from} WHERE s.seq = ANY (SELECT value::bigint FROM json_array_elements_text($1::text::json))`;
@@ -58,6 +58,15 @@ export async function fetchGroup(sql: Sql, known: Known, retention: Retention, g
     fetches.push(
       rows(text, [pipeline, inGroup, all]).then((found) => {
         set.holdQueue(pipeline, inGroup, hold(found));
+      }),
+    );
+  }
+  for (const [pipeline, max] of whole) {
+    const text = `SELECT ${shardColumns} ${from} WHERE s.pipeline = $1 ORDER BY s.seq LIMIT $2`;
+    // What the group removes in other ways leaves room behind it.
+    fetches.push(
+      rows(text, [pipeline, max + seqs.length]).then((found) => {
+        set.holdAll(pipeline, hold(found));
       }),
     );
   }
@@ -101,11 +110,13 @@ function gather(
   seqs: number[];
   keys: { pipeline: string; key: string }[];
   queues: Map<string, { pipeline: string; group: string; max: number }>;
+  whole: Map<string, number>;
   due: { nowMs: number; max: number } | undefined;
 } {
   const seqs = new Set<number>();
   const keys: { pipeline: string; key: string }[] = [];
   const queues = new Map<string, { pipeline: string; group: string; max: number }>();
+  const whole = new Map<string, number>();
   let due: { nowMs: number; max: number } | undefined;
   for (const reads of group) {
     for (const id of reads.ids ?? []) {
@@ -114,6 +125,7 @@ function gather(
     }
     const { pipeline } = reads;
     if (pipeline !== undefined) {
+      if (reads.all !== undefined) whole.set(pipeline, (whole.get(pipeline) ?? 0) + reads.all);
       for (const key of reads.keys ?? []) keys.push({ pipeline, key });
       if (reads.queued !== undefined && reads.queued.max > 0) {
         const { group, max } = reads.queued;
@@ -125,5 +137,5 @@ function gather(
       due = { nowMs: Math.max(due?.nowMs ?? 0, reads.due.nowMs), max: (due?.max ?? 0) + reads.due.max };
     }
   }
-  return { seqs: [...seqs], keys, queues, due };
+  return { seqs: [...seqs], keys, queues, whole, due };
 }

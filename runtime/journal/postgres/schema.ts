@@ -113,6 +113,17 @@ const migrations: readonly string[] = [
   CREATE TRIGGER refuse_late BEFORE UPDATE OF commits ON journal
     FOR EACH ROW WHEN (NEW.commits <> OLD.commits + 1) EXECUTE FUNCTION refuse_late();
   `,
+  // A pipeline is removed by writing its name without a record.
+  `
+  CREATE FUNCTION forget_pipeline() RETURNS trigger LANGUAGE plpgsql AS $$
+  BEGIN
+    DELETE FROM counts WHERE pipeline = NEW.name;
+    DELETE FROM pipelines WHERE name = NEW.name;
+    RETURN NULL;
+  END $$;
+  CREATE TRIGGER forget_pipeline BEFORE INSERT ON pipelines
+    FOR EACH ROW WHEN (NEW.record IS NULL) EXECUTE FUNCTION forget_pipeline();
+  `,
 ];
 
 /** Makes the schema, or brings it up to date. Throws PDL_JOURNAL when it is of a newer Podline. */

@@ -41,6 +41,8 @@ export class WorkingSet implements Tables {
   readonly #shards = new Map<string, Held>();
   readonly #keys = new Map<string, string>();
   readonly #queued = new Map<string, string[]>();
+  readonly #all = new Map<string, string[]>();
+  readonly #removedPipelines = new Set<string>();
   readonly #due: string[] = [];
   readonly #ended: Record<EndedKind, string[]> = { done: [], failed: [] };
   /** Shards whose state the group has changed. */
@@ -69,6 +71,11 @@ export class WorkingSet implements Tables {
     this.#queued.set(keyText(pipeline, group), [...ids]);
   }
 
+  /** Of a pipeline, in the order of submission. */
+  holdAll(pipeline: string, ids: readonly string[]): void {
+    this.#all.set(pipeline, [...ids]);
+  }
+
   holdDue(ids: readonly string[]): void {
     this.#due.push(...ids);
   }
@@ -84,10 +91,12 @@ export class WorkingSet implements Tables {
   // --- what transitions read ------------------------------------------------------------------
 
   pipeline(name: string): PipelineRecord | undefined {
+    if (this.#removedPipelines.has(name)) return undefined;
     return this.#pipelines.get(name) ?? this.known.pipelines.get(name);
   }
 
   counts(pipeline: string): CountsRecord | undefined {
+    if (this.#removedPipelines.has(pipeline)) return this.#counts.get(pipeline);
     return this.#counts.get(pipeline) ?? this.known.counts.get(pipeline);
   }
 
@@ -113,6 +122,11 @@ export class WorkingSet implements Tables {
     );
   }
 
+  ofPipeline(pipeline: string, max: number): string[] {
+    const isOf = ({ state }: Held): boolean => state.pipeline === pipeline;
+    return this.#merged(this.#all.get(pipeline) ?? [], isOf, (a, b) => a.seq - b.seq, max);
+  }
+
   due(nowMs: number, max: number): string[] {
     const isDue = ({ state }: Held): boolean => (firstTimer(state) ?? Number.POSITIVE_INFINITY) <= nowMs;
     const order = (a: StateRecord, b: StateRecord): number => (firstTimer(a) ?? 0) - (firstTimer(b) ?? 0) || a.seq - b.seq;
@@ -134,11 +148,18 @@ export class WorkingSet implements Tables {
   // --- what they write ------------------------------------------------------------------------
 
   putPipeline(record: PipelineRecord): void {
+    this.#removedPipelines.delete(record.pipeline.name);
     this.#pipelines.set(record.pipeline.name, record);
   }
 
   putCounts(pipeline: string, counts: CountsRecord): void {
     this.#counts.set(pipeline, counts);
+  }
+
+  removePipeline(name: string): void {
+    this.#pipelines.delete(name);
+    this.#counts.delete(name);
+    this.#removedPipelines.add(name);
   }
 
   add(id: string, body: BodyRecord, state: StateRecord): void {
@@ -188,7 +209,11 @@ export class WorkingSet implements Tables {
     return {
       json: [
         JSON.stringify(this.numbers),
-        jsonOf([...this.#pipelines].map(([name, record]) => ({ name, record }))),
+        // A name without a record: the pipeline goes, with its counters.
+        jsonOf([
+          ...Array.from(this.#removedPipelines, (name) => ({ name })),
+          ...Array.from(this.#pipelines, ([name, record]) => ({ name, record })),
+        ]),
         jsonOf([...this.#counts].map(([pipeline, counts]) => ({ pipeline, counts }))),
         jsonOf(
           shards
@@ -211,6 +236,10 @@ export class WorkingSet implements Tables {
   /** The group is durable: what it changed is known from here on. */
   learn(): void {
     this.known.numbers = this.numbers;
+    for (const name of this.#removedPipelines) {
+      this.known.pipelines.delete(name);
+      this.known.counts.delete(name);
+    }
     for (const [name, record] of this.#pipelines) this.known.pipelines.set(name, record);
     for (const [pipeline, counts] of this.#counts) this.known.counts.set(pipeline, counts);
   }

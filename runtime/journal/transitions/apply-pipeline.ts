@@ -1,7 +1,8 @@
 /**
- * in: a resolved pipeline, its rules. out: the record, and whether it changed.
+ * in: a resolved pipeline, its rules. out: the record, and whether it changed. Throws PDL_PIPELINE_BUSY while one of its name is removed.
  * writes: the pipeline, with the next revision. events: pipeline.applied.
  */
+import { PodlineError } from '../../contracts/errors.js';
 import type { Pipeline } from '../../contracts/manifest.js';
 import { canonicalJson } from '../../line/lineage.js';
 import type { Changed, Moment, PipelineRecord, PipelineRules } from '../journal.js';
@@ -17,6 +18,7 @@ export function applyPipeline(
   now: Moment,
 ): PipelineRecord & Changed {
   const before = transition.tables.pipeline(given.name);
+  if (before?.going === true) throw new PodlineError('PDL_PIPELINE_BUSY', `pipeline ${given.name} is being deleted`);
   if (before !== undefined && contentOf(before) === contentOf({ pipeline: given, rules })) return { ...before, changed: false };
   const pipeline: Pipeline = { ...given, revision: (before?.pipeline.revision ?? 0) + 1 };
   const record: PipelineRecord = { pipeline, rules, paused: before?.paused ?? false, appliedAt: now.at };

@@ -5,6 +5,7 @@
 import { PodlineError } from '../../contracts/errors.js';
 import type { Ending, Moment } from '../journal.js';
 import { toEnd } from './ending.js';
+import { compact } from '../records.js';
 import type { Transition } from '../transition.js';
 
 export function cancel(transition: Transition, id: string, now: Moment): Ending {
@@ -15,6 +16,8 @@ export function cancel(transition: Transition, id: string, now: Moment): Ending 
     throw new PodlineError('PDL_SHARD_STATE', `shard ${id} is ${before.state}: only what is pending or running can be cancelled`);
   }
   toEnd(transition, id, before, 'cancelled', now);
-  transition.emit({ type: 'shard.cancelled', pipeline, shardId: id, line: before.line, data: { was: before.state } }, now);
+  const { key, trace, callback } = transition.body(id);
+  const data = compact({ key, was: before.state, trace, callback: callback?.url });
+  transition.emit({ type: 'shard.cancelled', pipeline, shardId: id, line: before.line, data }, now);
   return { changed: true, pipeline, state: 'cancelled' };
 }

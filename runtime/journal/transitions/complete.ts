@@ -5,6 +5,7 @@
 import type { Complete } from '../../contracts/line-api.js';
 import type { CompleteOutcome, Moment } from '../journal.js';
 import { fence, toEnd } from './ending.js';
+import { compact } from '../records.js';
 import type { Transition } from '../transition.js';
 
 export function complete(
@@ -21,20 +22,23 @@ export function complete(
   const stagesDone = report.stages.map((stage) => stage.stage);
   const after = toEnd(transition, shardId, before, 'completed', now, { stagesDone, error: undefined, resumeFrom: undefined });
   transition.putOutcome(shardId, { result, report });
+  const { key, trace, callback } = transition.body(shardId);
   transition.emit(
     {
       type: 'shard.completed',
       pipeline,
       shardId,
       line,
-      data: {
-        key: transition.body(shardId).key,
+      data: compact({
+        key,
         dir: result.dir,
         files: result.files.length,
         hash: result.hash,
         resumedFrom: report.resumedFrom,
         ranMs: after.ranMs,
-      },
+        trace,
+        callback: callback?.url,
+      }),
     },
     now,
   );

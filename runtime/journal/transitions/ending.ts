@@ -2,7 +2,7 @@
 import { PodlineError, type WireError } from '../../contracts/errors.js';
 import { timeLimitEndsMs } from '../../line/queue.js';
 import type { Moment } from '../journal.js';
-import type { StateRecord } from '../records.js';
+import { compact, type StateRecord } from '../records.js';
 import type { Transition } from '../transition.js';
 
 /** Throws PDL_LEASE_LOST unless the shard is running on this line under this epoch. */
@@ -97,20 +97,24 @@ export function toDeadLetter(
   changes: Partial<StateRecord> = {},
 ): void {
   toEnd(transition, id, before, 'failed', now, { ...changes, error });
+  const { key, trace, callback } = transition.body(id);
   transition.emit(
     {
       type: 'shard.failed',
       pipeline: before.pipeline,
       shardId: id,
       line: before.line,
-      data: {
+      data: compact({
+        key,
         code: error.code,
         message: error.message,
         place: error.place,
         why,
         attempts: changes.attempts ?? before.attempts,
         logTail: error.logTail,
-      },
+        trace,
+        callback: callback?.url,
+      }),
     },
     now,
   );

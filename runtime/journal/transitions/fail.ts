@@ -22,13 +22,14 @@ export function fail(
   if (before.failedEpoch === epoch && before.line === line && before.epoch === epoch)
     return { changed: false, pipeline, state: before.state };
   fence(shardId, before, line, epoch);
+  const { trace } = transition.body(shardId);
   if (!failure.counts) {
     toPending(transition, shardId, before, now, 0, { failedEpoch: epoch });
     transition.emit(
       { type: 'shard.retried', pipeline, shardId, line, data: { why: failure.error.message, counted: false, delayMs: 0 } },
       now,
     );
-    return { changed: true, pipeline, state: 'pending' };
+    return { changed: true, pipeline, state: 'pending', trace };
   }
   const error: WireError = {
     ...failure.error,
@@ -39,7 +40,7 @@ export function fail(
   const { attempts } = plan;
   if (plan.outcome === 'deadLetter') {
     toDeadLetter(transition, shardId, before, error, plan.why, now, { attempts, failedEpoch: epoch });
-    return { changed: true, pipeline, state: 'failed' };
+    return { changed: true, pipeline, state: 'failed', trace };
   }
   const delayMs = plan.notBeforeMs - now.ms;
   toPending(transition, shardId, before, now, delayMs, { attempts, error, failedEpoch: epoch });
@@ -53,5 +54,5 @@ export function fail(
     },
     now,
   );
-  return { changed: true, pipeline, state: 'pending' };
+  return { changed: true, pipeline, state: 'pending', trace };
 }

@@ -9,6 +9,7 @@ import { expire } from './expire.js';
 import { fail } from './fail.js';
 import { lease } from './lease.js';
 import { notice } from './notice.js';
+import { removePipeline } from './remove-pipeline.js';
 import { report } from './report.js';
 import { resume } from './resume.js';
 import { retry } from './retry.js';
@@ -18,6 +19,7 @@ import { submit } from './submit.js';
 export type TransitionName =
   | 'applyPipeline'
   | 'setPaused'
+  | 'removePipeline'
   | 'submit'
   | 'lease'
   | 'report'
@@ -41,6 +43,8 @@ export interface Reads {
   keys?: readonly string[];
   /** Of the queue of a group of the pipeline, at most so many. */
   queued?: { group: string; max: number };
+  /** Any of the pipeline, at most so many. */
+  all?: number;
   /** What is due or kept no longer: of each kind at most so much. */
   due?: { nowMs: number; max: number };
 }
@@ -52,6 +56,8 @@ export function transitionsOf(transact: Transact): Pick<Journal, TransitionName>
     notice: (untilEventId, now) => transact(now.ms, (transition) => notice(transition, untilEventId), {}),
     setPaused: (pipeline, paused, now) =>
       transact(now.ms, (transition) => setPaused(transition, pipeline, paused, now), { pipeline }),
+    removePipeline: (pipeline, cancel, max, now) =>
+      transact(now.ms, (transition) => removePipeline(transition, pipeline, cancel, max, now), { pipeline, all: max }),
     submit: (pipeline, shards, now) =>
       transact(now.ms, (transition) => submit(transition, pipeline, shards, now), {
         pipeline,

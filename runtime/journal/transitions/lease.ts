@@ -16,7 +16,7 @@ export function lease(
   { pipeline: name, line, group, instance, max, freshMax, prefer, reclaim }: LeaseQuery,
   now: Moment,
 ): LeaseOutcome {
-  const { paused, rules } = transition.pipeline(name);
+  const { paused, rules } = transition.standingPipeline(name);
   const leases: Lease[] = [];
   const take = (id: string, before: StateRecord, changes: Partial<StateRecord>): void => {
     const spent = leave(before, now);
@@ -41,7 +41,7 @@ export function lease(
       { type: 'shard.leased', pipeline: name, shardId: id, line, data: { epoch: after.epoch, attempts: after.attempts } },
       now,
     );
-    const { key, source, parameters, resultDir } = transition.body(id);
+    const { key, source, parameters, resultDir, trace } = transition.body(id);
     leases.push({
       shardId: id,
       key,
@@ -51,6 +51,7 @@ export function lease(
       parameters,
       resultDir,
       ...(after.resumeFrom === undefined ? {} : { resumeFrom: after.resumeFrom }),
+      ...(trace === undefined ? {} : { trace }),
     });
   };
 

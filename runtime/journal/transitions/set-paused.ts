@@ -6,7 +6,7 @@ import type { Changed, Moment } from '../journal.js';
 import type { Transition } from '../transition.js';
 
 export function setPaused(transition: Transition, name: string, paused: boolean, now: Moment): Changed {
-  const record = transition.pipeline(name);
+  const record = transition.standingPipeline(name);
   if (record.paused === paused) return { changed: false };
   transition.putPipeline({ ...record, paused });
   transition.emit({ type: paused ? 'pipeline.paused' : 'pipeline.resumed', pipeline: name, data: {} }, now);

@@ -4,22 +4,22 @@
  */
 import { timeLimitEndsMs } from '../../line/queue.js';
 import type { Moment, NewShard, SubmitOutcome } from '../journal.js';
-import { newState } from '../records.js';
+import { compact, newState } from '../records.js';
 import type { Transition } from '../transition.js';
 
 export function submit(transition: Transition, name: string, shards: readonly NewShard[], now: Moment): SubmitOutcome[] {
-  const { rules } = transition.pipeline(name);
+  const { rules } = transition.standingPipeline(name);
   const counts = transition.counts(name);
   return shards.map((shard): SubmitOutcome => {
-    const { key, source, parameters, resultDir, priority, group } = shard;
+    const { key, source, parameters, resultDir, priority, group, trace, callback } = shard;
     const existing = transition.tables.idOf(name, key);
     if (existing !== undefined) return { outcome: 'duplicate', id: existing, state: transition.state(existing).state };
     const { pending } = counts;
     if (pending >= rules.pendingMax) return { outcome: 'full', pending };
-    const body = { pipeline: name, key, source, parameters, resultDir, submittedAt: now.at };
+    const body = compact({ pipeline: name, key, source, parameters, resultDir, submittedAt: now.at, trace, callback });
     const limitMs = timeLimitEndsMs({ key, state: 'pending', pendingSinceMs: now.ms }, rules.timeLimits);
     const id = transition.submit(body, newState({ pipeline: name, priority, group, sinceMs: now.ms, limitMs }));
-    transition.emit({ type: 'shard.submitted', pipeline: name, shardId: id, data: { key } }, now);
+    transition.emit({ type: 'shard.submitted', pipeline: name, shardId: id, data: compact({ key, trace }) }, now);
     return { outcome: 'accepted', id };
   });
 }

@@ -7,6 +7,7 @@ import { LineClient } from '../../../runtime/api/line-client.js';
 import { startApiServer } from '../../../runtime/api/server.js';
 import { openCheckpoints } from '../../../runtime/checkpoints/checkpoints.js';
 import type { DriverEvent, LineDriver, SwapOrder } from '../../../runtime/contracts/driver.js';
+import { noTracing } from '../../../runtime/contracts/telemetry.js';
 import type { AgentToShim, RunRequest } from '../../../runtime/contracts/shim-protocol.js';
 import { createCoordinator } from '../../../runtime/coordinator/coordinator.js';
 import { openLmdbJournal } from '../../../runtime/journal/lmdb/lmdb-journal.js';
@@ -144,7 +145,7 @@ it('a stage whose end was not heard is completed once, and told so', async () =>
   );
   const agent = new Agent({
     ...{ line, instance: 'a', node: 'here', slots: 1, cores: 1 },
-    ...{ scratch, scratchOptions, checkpoints, client, pipeline, nowMs, logger: silentLogger },
+    ...{ scratch, scratchOptions, checkpoints, client, pipeline, nowMs, logger: silentLogger, tracing: noTracing },
   });
   const shims = new Shims(
     join(dir, 'agent.sock'),

@@ -288,7 +288,8 @@ describe('paths', () => {
       'there is no GET /v1/nowhere',
     ]);
     for (const [method, path, allow] of [
-      ['DELETE', '/v1/pipelines/flights', 'GET, PUT'],
+      ['PATCH', '/v1/pipelines/flights', 'DELETE, GET, PUT'],
+      ['DELETE', '/v1/pipelines/flights/shards', 'GET, POST'],
       ['PATCH', '/v1/pipelines/flights/shards', 'GET, POST'],
       ['PUT', '/v1/events', 'GET'],
       ['OPTIONS', '/v1/shards/x', 'GET'],

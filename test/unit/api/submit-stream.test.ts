@@ -1,4 +1,4 @@
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { answerGroups, ndjsonGroups } from '../../../runtime/api/submit-stream.js';
 import { PodlineError } from '../../../runtime/contracts/errors.js';
 import { createCoordinator } from '../../../runtime/coordinator/coordinator.js';
@@ -38,6 +38,18 @@ describe('NDJSON', () => {
     }
     expect(sizes).toEqual([40, 40, 20, 40, 40, 20, 40]);
     expect(read).toBe(3);
+  });
+
+  it('with a long line that comes in small pieces is copied a bounded number of times', async () => {
+    const rooms = vi.spyOn(Buffer, 'allocUnsafeSlow');
+    onTestFinished(() => {
+      rooms.mockRestore();
+    });
+    const value = 'x'.repeat(1_000_000);
+    const text = `${JSON.stringify(value)}\n${JSON.stringify(value)}\n"end"`;
+    expect((await collect(ndjsonGroups(chunksOf(text, 100), 10, 2_000_000))).flat()).toEqual([value, value, 'end']);
+    // Room that doubles from 100 bytes to a million, for each of the two.
+    expect(rooms.mock.calls.length).toBeLessThan(2 * 20);
   });
 
   it('with a line that is no JSON goes on behind it, and names it', async () => {

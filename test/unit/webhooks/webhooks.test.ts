@@ -4,7 +4,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { addressesSchema } from '../../../runtime/contracts/access.js';
 import { systemClock } from '../../../runtime/platform/clock.js';
 import { noticesOf, pauseMs } from '../../../runtime/webhooks/notices.js';
-import { isSigned, signNotice, type SignedHeaders } from '../../../runtime/webhooks/signature.js';
+import { isSigned, signNotice, type SignedHeaders } from '../../../runtime/access/signature.js';
 import { Webhooks } from '../../../runtime/webhooks/webhooks.js';
 import { apiBench, completeOne, failOne, recorder, type ApiBench } from '../../support/api.js';
 import { pipelineOf } from '../../support/journal.js';
@@ -14,7 +14,7 @@ const secret = 'a-secret-of-a-taker-of-notices';
 
 interface Taker {
   url: string;
-  taken: { id: string; body: { type: string; data: Record<string, unknown> }; isSigned: boolean }[];
+  taken: { id: string; body: { type: string; data: Record<string, unknown> }; isSigned: boolean; traceparent: unknown }[];
   answer: () => { status: number; headers?: Record<string, string> };
 }
 
@@ -29,6 +29,7 @@ async function taker(): Promise<Taker> {
         id: headers['webhook-id'],
         body: JSON.parse(text) as Taker['taken'][number]['body'],
         isSigned: isSigned(secret, headers, text, Date.now() / 1_000),
+        traceparent: headers['traceparent'],
       });
       const { status, headers: more } = state.answer();
       response.writeHead(status, more).end();
@@ -149,6 +150,37 @@ describe('webhooks', () => {
     await completeOne(strict.coordinator);
     await until(() => refused.some(({ level, reason }) => level === 'error' && String(reason).includes('loopback')));
     expect(inside.taken.length).toBe(0);
+  });
+
+  it('callbacks of submissions are told beside them, under their trace, and each address once', async () => {
+    const [own, hook] = [await taker(), await taker()];
+    const bench = await apiBench({ callbacks: loopback, pipelines: [pipelineOf('flights', { webhooks: [{ url: hook.url }] })] });
+    await telling(bench);
+    const trace = { traceparent: `00-${'1'.repeat(32)}-${'2'.repeat(16)}-01` };
+    const source = { uri: '/a', format: 'csv' } as const;
+    await bench.client.submit('flights', { key: 'a', source, trace, callback: { url: own.url } });
+    const id = await completeOne(bench.coordinator);
+    await bench.client.submit('flights', { key: 'b', source, callback: { url: hook.url } });
+    await bench.client.cancel((await bench.client.getByKey('flights', 'b')).id);
+    await until(async () => (await bench.journal.noticedUntil()) === (await bench.journal.lastEventId()));
+    expect(own.taken).toMatchObject([{ isSigned: true, body: { data: { shardId: id, key: 'a', state: 'completed', trace } } }]);
+    expect(own.taken[0]?.traceparent).toBe(trace.traceparent);
+    expect(JSON.stringify(own.taken)).not.toContain('callback');
+    expect(hook.taken.map(({ body }) => [body.data['key'], body.data['state']])).toEqual([
+      ['a', 'completed'],
+      ['b', 'cancelled'],
+    ]);
+  });
+
+  it('callbacks that lead where webhooks may not are refused when they are handed in', async () => {
+    const strict = await apiBench({ callbacks: addressesSchema.parse({ hosts: ['hooks.example.org'] }) });
+    const none = await apiBench();
+    const to = (bench: ApiBench, url: string): Promise<{ status: number; json: Record<string, unknown> }> =>
+      bench.call('POST', '/v1/requests', { task: 'flights', payload: 'x', key: 'a', callback: { url } });
+    for (const url of ['http://hooks.example.org/', 'https://elsewhere.example.org/', 'https://u:p@hooks.example.org/', 'x'])
+      expect(await to(strict, url)).toMatchObject({ status: 403, json: { code: 'PDL_PLACE_FORBIDDEN' } });
+    expect((await to(strict, 'https://hooks.example.org/done?key=1')).status).toBe(200);
+    expect((await to(none, 'https://hooks.example.org/')).json['detail']).toContain('webhooks.secret');
   });
 
   it('are signed so that neither body, id nor time can be changed, and an old one is refused', () => {
