@@ -12,7 +12,7 @@ import type { PodlineClient } from '../../runtime/api/client.js';
 import type { PodlineEvent } from '../../runtime/contracts/events.js';
 import { needs } from '../support/require.js';
 import { clusterScript, eventually, kubectl } from './support/cluster.js';
-import { FaultLine, type Strike, type Struck } from './support/fault-line.js';
+import { FaultLine, lasting, type Strike, type Struck } from './support/fault-line.js';
 import { keepFigures } from './support/figures.js';
 import { hashOnLaptop, Holds, writeHeldPipeline } from './support/held-stages.js';
 import { install, namespace, type Installation } from './support/installation.js';
@@ -263,7 +263,7 @@ needs('cluster').describe('a line that is struck', () => {
       mend: async (key) => {
         // What is in its slot goes on meanwhile.
         await line.came(key, 'second', 3);
-        await new Promise((resolve) => setTimeout(resolve, awayMs));
+        await lasting(awayMs);
         await clusterScript(['again', 'control', 'apiserver']);
       },
     });

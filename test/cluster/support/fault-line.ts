@@ -56,6 +56,9 @@ export interface Pod {
 
 const endedMs = 240_000;
 
+/** How long an outage lasts is part of the failure: nothing is expected to have come about by then. */
+export const lasting = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
 export class FaultLine {
   readonly status: SeenStatus;
   #strikes = 0;
