@@ -5,7 +5,7 @@ import { LostPods } from '../../../runtime/cluster/lost-pods.js';
 import { limits } from '../../../runtime/contracts/limits.js';
 import type { LineView } from '../../../runtime/contracts/views.js';
 import { silentLogger } from '../../../runtime/platform/logger.js';
-import { SteppingClock } from './stepping-clock.js';
+import { ManualClock } from '../../support/manual-clock.js';
 
 const graceMs = 10_000;
 const pod = (deleted: boolean): KubeObject => ({
@@ -18,7 +18,7 @@ const pod = (deleted: boolean): KubeObject => ({
   spec: { nodeName: 'dead' },
 });
 
-let clock: SteppingClock;
+let clock: ManualClock;
 let removed: unknown[];
 let answer: () => unknown;
 /** When the agent of the pod spoke last. */
@@ -26,7 +26,7 @@ let heardAtMs: number;
 let lost: LostPods;
 
 beforeEach(() => {
-  clock = new SteppingClock();
+  clock = new ManualClock();
   removed = [];
   answer = () => ({});
   heardAtMs = clock.nowMs();
@@ -54,14 +54,14 @@ async function lookFor(ms: number, perLook: () => void = () => undefined): Promi
   while (clock.nowMs() < endMs) {
     perLook();
     const waitMs = (await lost.remove([pod(true)])) ?? ms;
-    clock.advance(Math.min(waitMs, endMs - clock.nowMs()));
+    clock.step(Math.min(waitMs, endMs - clock.nowMs()));
   }
 }
 
 describe('a pod that its node does not end', () => {
   it('is nobody’s business while nobody has deleted it', async () => {
     expect(await lost.remove([pod(false)])).toBeUndefined();
-    clock.advance(3_600_000);
+    clock.step(3_600_000);
     expect(await lost.remove([pod(false)])).toBeUndefined();
     expect(removed).toEqual([]);
   });
