@@ -224,9 +224,15 @@ export function viewOf(object: V1Pod | KubeObject): PodView {
     annotations: pod.metadata?.annotations ?? {},
     ip: pod.status?.podIP,
     node: pod.spec?.nodeName,
+    unschedulable: unschedulable(pod),
     containers: (pod.status?.containerStatuses ?? []).map(containerView),
   };
 }
+
+const unschedulable = ({ status }: V1Pod): string | undefined =>
+  status?.conditions?.find(
+    ({ type, status: is, reason }) => type === 'PodScheduled' && is === 'False' && reason === 'Unschedulable',
+  )?.message;
 
 function containerView(status: V1ContainerStatus): ContainerView {
   const waiting = status.state?.waiting;

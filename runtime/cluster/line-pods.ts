@@ -45,6 +45,8 @@ interface LineMemory {
   uid: string;
   slots: SlotMemory[];
   fault: PodlineError | undefined;
+  /** In the scheduler's words. */
+  unschedulable: string | undefined;
 }
 interface SlotMemory {
   step: string | undefined;
@@ -54,6 +56,8 @@ interface SlotMemory {
   /** The step whose failure was told. */
   toldStep: string | undefined;
   fault: PodlineError | undefined;
+  /** The API server did not take the last swap; it may take the next one. */
+  refused: PodlineError | undefined;
 }
 
 /** A line that was started, and what keeps it, or a slot of it, from working. */
@@ -62,6 +66,7 @@ export interface SeenLine {
   pod: string;
   group: string;
   faults: PodlineError[];
+  unschedulable: string | undefined;
 }
 
 interface Tracked extends Workload {
@@ -102,11 +107,12 @@ export class LinePods {
   linesOf(pipeline: string): SeenLine[] {
     const workload = this.#workloads.get(pipeline);
     if (workload === undefined) return [];
-    return [...workload.memory].map(([line, { podName, slots, fault }]) => ({
+    return [...workload.memory].map(([line, { podName, slots, fault, unschedulable }]) => ({
       line,
       pod: podName,
       group: groupOfPod(workload, podName)?.group ?? '',
-      faults: [fault, ...slots.map((slot) => slot.fault)].filter((found) => found !== undefined),
+      faults: [fault, ...slots.map((slot) => slot.fault ?? slot.refused)].filter((found) => found !== undefined),
+      unschedulable,
     }));
   }
 
@@ -131,22 +137,21 @@ export class LinePods {
       );
     }
     const podName = memory?.podName ?? line;
-    const patched = workload.swapper.swap(podName, { slot, stage, step, image: resolved.image ?? workload.image }, memory?.uid);
-    if (pipeline.spec.swap.gracePeriodSeconds === 0) {
-      await patched;
-      return;
-    }
-    // The wait before a container is reloaded is not the caller's: the order is taken, and what goes wrong is an event.
-    void patched.catch((thrown: unknown) => {
-      this.#tell({
-        type: 'swapFailed',
-        pipeline: pipeline.name,
-        line,
-        slot,
-        step,
-        error: PodlineError.from(thrown, 'PDL_SWAP_FAILED').toWire(),
+    const seen = memory?.slots[slot];
+    const patched = workload.swapper
+      .swap(podName, { slot, stage, step, image: resolved.image ?? workload.image }, memory?.uid)
+      .then(() => {
+        if (seen !== undefined) seen.refused = undefined;
+      })
+      .catch((thrown: unknown) => {
+        const error = PodlineError.from(thrown, 'PDL_SWAP_FAILED');
+        if (seen !== undefined && error.retry === 'later') seen.refused = error;
+        this.#tell({ type: 'swapFailed', pipeline: pipeline.name, line, slot, step, error: error.toWire() });
+        throw error;
       });
-    });
+    // The wait before a container is reloaded is not the caller's: the order is taken, and what goes wrong is an event.
+    if (pipeline.spec.swap.gracePeriodSeconds > 0) patched.catch(() => undefined);
+    else await patched;
   }
 
   /** A pod of the pipeline is there, or has changed. */
@@ -164,12 +169,14 @@ export class LinePods {
         uid: pod.uid,
         slots: Array.from({ length: slotsIn(pod) ?? workload.slots }, (_, slot) => firstSight(pod, slot)),
         fault: undefined,
+        unschedulable: undefined,
       };
       workload.memory.set(line, memory);
       this.#tell({ type: 'lineStarted', pipeline, line, group: groupOfPod(workload, pod.name)?.group });
     }
     for (const [slot, seen] of memory.slots.entries()) this.#lookAtSlot(pipeline, line, pod, slot, seen);
     memory.fault = containerFault(pod, agentContainer);
+    memory.unschedulable = pod.unschedulable;
     if (memory.fault !== undefined)
       this.options.logger.warn({ pod: pod.name, code: memory.fault.code }, `the agent of ${pod.name}: ${memory.fault.message}`);
   }
@@ -233,5 +240,6 @@ function firstSight(pod: PodView, slot: number): SlotMemory {
     restartsDue: 0,
     toldStep: undefined,
     fault: undefined,
+    refused: undefined,
   };
 }

@@ -41,6 +41,7 @@ export async function observe(
       there: seen.length,
       heard: Math.max(active.length, Math.min(heardBefore, seen.length)),
       faults: seen.flatMap(({ pod, faults }) => faults.map((fault) => `${pod}: ${fault.message}`)),
+      unschedulable: seen.flatMap(({ pod, unschedulable }) => (unschedulable === undefined ? [] : [`${pod}: ${unschedulable}`])),
     },
     input: inputOf(known),
     selector: Object.entries(selectorOf(metadata.name))

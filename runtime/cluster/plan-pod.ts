@@ -291,9 +291,23 @@ export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<s
 /** What picks the pods of a pipeline, within its namespace. */
 export const selectorOf = (name: string): Record<string, string> => ({ [labels.app]: 'podline-line', [labels.pipeline]: name });
 
+/** A node that is away this long has lost its lines: what its memory holds is worth a short wait, and no more. */
+const nodeAwaySeconds = 30;
+
+/** What the pipeline tolerates, and how long it waits for a node that is away; Kubernetes would wait five minutes. */
+function tolerationsOf(given: NonNullable<Pipeline['spec']['placement']['tolerations']>): Record<string, unknown>[] {
+  const away = ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable'];
+  const isGiven = (key: string): boolean =>
+    given.some((own) => (own.key ?? key) === key && (own.effect ?? 'NoExecute') === 'NoExecute');
+  const waits = away
+    .filter((key) => !isGiven(key))
+    .map((key) => ({ key, operator: 'Exists', effect: 'NoExecute', tolerationSeconds: nodeAwaySeconds }));
+  return [...given, ...waits];
+}
+
 /** A line that dies with its node takes few others with it where the group is spread over nodes. */
 function placementOf(placement: Pipeline['spec']['placement'], matchLabels: Record<string, string>): Record<string, unknown> {
-  const { nodeSelector, tolerations, spread, nodesMin, priorityClass } = placement;
+  const { nodeSelector, tolerations = [], spread, nodesMin, priorityClass } = placement;
   const constraint = {
     maxSkew: 1,
     topologyKey: 'kubernetes.io/hostname',
@@ -304,7 +318,7 @@ function placementOf(placement: Pipeline['spec']['placement'], matchLabels: Reco
   };
   return {
     ...(nodeSelector === undefined ? {} : { nodeSelector }),
-    ...(tolerations === undefined ? {} : { tolerations }),
+    tolerations: tolerationsOf(tolerations),
     ...(priorityClass === undefined ? {} : { priorityClassName: priorityClass }),
     ...(spread === 'none' ? {} : { topologySpreadConstraints: [constraint] }),
   };

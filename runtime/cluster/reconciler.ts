@@ -11,6 +11,7 @@
  *  2. Nothing is written while nothing changes: objects are sent when the plan or the object is another one, the status when it says
  *     something new.
  *  3. A resource that is refused keeps what an earlier form of it has running.
+ *  4. A line whose node is lost comes up on another one (`lost-pods.ts`).
  */
 import type { Clock } from '../platform/clock.js';
 import type { Logger } from '../platform/logger.js';
@@ -28,6 +29,7 @@ import { Intake, type Known } from './intake.js';
 import { KubeFailure, viewOf } from './kube.js';
 import { patchType, type KubeObject, type KubeRest } from './kube-rest.js';
 import type { LinePods } from './line-pods.js';
+import { LostPods } from './lost-pods.js';
 import { labels } from './names.js';
 import { fieldManager, ObjectWriter } from './object-writer.js';
 import { observe } from './observe.js';
@@ -90,6 +92,7 @@ export class Reconciler {
   readonly #objects: ObjectWriter;
   readonly #events: EventWriter;
   readonly #submissions: Submissions;
+  readonly #lost: LostPods;
   readonly #ending = new AbortController();
   #beganMs = -Infinity;
   #listening: Promise<void> = Promise.resolve();
@@ -101,6 +104,7 @@ export class Reconciler {
     this.#objects = new ObjectWriter(rest, clock);
     this.#events = new EventWriter({ rest, clock, logger });
     this.#submissions = new Submissions(options);
+    this.#lost = new LostPods(options);
     this.#queue = new WorkQueue({ work: (key) => this.#look(key), clock, random, logger, ...queueBounds });
     const informed = { rest, resyncMs, clock, random, logger };
     this.#resources = new Informer({
@@ -123,6 +127,7 @@ export class Reconciler {
         });
       },
       onGone: (pod) => {
+        this.#lost.forget(pod);
         this.#lookAtPod(pod, (name) => {
           pods.gone(name, viewOf(pod));
         });
@@ -229,6 +234,8 @@ export class Reconciler {
       if (refusal.isPassing) this.#queue.add(key, refusedAgainMs);
     }
     await this.#writeStatus(key, resource, refusal);
+    const lookAgainMs = await this.#lost.remove(this.#podsOf(resource));
+    if (lookAgainMs !== undefined) this.#queue.add(key, lookAgainMs);
   }
 
   async #bringAbout(key: string, resource: KubeObject): Promise<void> {
@@ -267,7 +274,8 @@ export class Reconciler {
     if (known.submission?.state === 'failed') throw known.submission.refusal;
   }
 
-  #track({ metadata: { name, namespace = '' } }: KubeObject, { pipeline, manifest, slots }: Known): void {
+  #track(resource: KubeObject, { pipeline, manifest, slots }: Known): void {
+    const { name, namespace = '' } = resource.metadata;
     const { rest, pods, lines } = this.options;
     const suffix = this.#suffixOf(namespace) ?? '';
     const isNew = pods.track({
@@ -279,10 +287,13 @@ export class Reconciler {
       lineOf: (podName) => `${podName}${suffix}`,
     });
     if (!isNew) return;
-    for (const pod of this.#linePods.all()) {
-      if (pod.metadata.namespace === namespace && pod.metadata.labels?.[labels.pipeline] === name)
-        pods.changed(pipeline.name, viewOf(pod));
-    }
+    for (const pod of this.#podsOf(resource)) pods.changed(pipeline.name, viewOf(pod));
+  }
+
+  #podsOf({ metadata: { name, namespace } }: KubeObject): KubeObject[] {
+    return this.#linePods
+      .all()
+      .filter(({ metadata }) => metadata.namespace === namespace && metadata.labels?.[labels.pipeline] === name);
   }
 
   /** Begins to submit the input where that is still to be done. */

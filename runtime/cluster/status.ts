@@ -42,6 +42,8 @@ export interface Observed {
     heard: number;
     /** What keeps lines or slots from working, in words. */
     faults: readonly string[];
+    /** Pods for which there is no node, in the scheduler's words. */
+    unschedulable: readonly string[];
   };
   /** `open`: there is one, and not all of it is in the journal. */
   input: { state: 'none' | 'open' } | { state: 'submitted'; digest: string; submitted: number };
@@ -118,8 +120,9 @@ function progressing(observed: Observed): Verdict {
   if (accepted?.paused === true) return say('False', 'Paused', 'the pipeline is paused: nothing of it is given to lines');
   if (input.state === 'open') return say('True', 'Submitting', 'the input is split into shards');
   const open = accepted === undefined ? 0 : openOf(accepted.counts);
-  if (open > 0 && lines.heard === 0 && lines.faults.length > 0)
-    return say('False', 'Stuck', `${some(open, 'shard')} waiting, and no line works: ${lines.faults[0] ?? ''}`);
+  const [reason] = [...lines.faults, ...lines.unschedulable];
+  if (open > 0 && lines.heard === 0 && reason !== undefined)
+    return say('False', 'Stuck', `${some(open, 'shard')} waiting, and no line works: ${reason}`);
   if (open > 0 && lines.heard > 0) return say('True', 'Working', 'shards are worked on');
   if (lines.heard < lines.wanted) return say('True', 'LinesStarting', 'lines are on their way');
   return say('False', 'Idle', 'there is nothing to do');
@@ -129,6 +132,8 @@ function degraded({ refusal, accepted, lines }: Observed): Verdict {
   if (refusal !== undefined) return say('True', refusal.reason, refusal.message);
   const [fault] = lines.faults;
   if (fault !== undefined) return say('True', 'SwapFailed', fault);
+  const [unschedulable] = lines.unschedulable;
+  if (unschedulable !== undefined) return say('True', 'Unschedulable', unschedulable);
   if (accepted !== undefined && accepted.counts.failed > 0) return say('True', 'ShardsFailed', failedWords(accepted));
   return say('False', 'AsExpected', 'nothing is amiss');
 }

@@ -25,6 +25,8 @@ export interface PodView {
   annotations: Record<string, string>;
   ip: string | undefined;
   node: string | undefined;
+  /** Why the scheduler finds no node for it, in its words. */
+  unschedulable?: string | undefined;
   containers: ContainerView[];
 }
 

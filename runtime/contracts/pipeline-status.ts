@@ -27,6 +27,7 @@ export const conditionReasons = [
   'Idle',
   'Paused',
   'Stuck',
+  'Unschedulable',
   'AsExpected',
   'ShardsFailed',
   'SwapFailed',

@@ -111,7 +111,7 @@ export class Agent {
       ...[...this.residents.values()].map(async (resident) => {
         resident.gone.abort();
         if (resident.completed) return;
-        await finalCheckpoint(this, resident, 'the line ends');
+        await finalCheckpoint(this, resident, 'the line ends', true);
         await this.#giveBack(resident.lease);
       }),
     ]);

@@ -48,10 +48,18 @@ const historyOf = ({ pipeline, lease, report }: Resident): History => ({
   losses: lease.epoch - 1,
 });
 
-/** What is committed goes to the SSD, whatever the policy waits for, before the shard leaves the line unfinished. */
-export async function finalCheckpoint(agent: Agent, resident: Resident, why: string): Promise<void> {
+/**
+ * What is committed goes to the SSD, whatever the policy waits for, before the shard leaves the line unfinished. `toVolume`: and to the
+ * volume, because who goes on may be on another node.
+ */
+export async function finalCheckpoint(agent: Agent, resident: Resident, why: string, toVolume = false): Promise<void> {
   await agent.columns.settled(resident.lease.shardId);
-  const place = placeState(agent, resident, 'ssd');
+  await writeRest(agent, resident, 'ssd', why);
+  if (toVolume) await writeRest(agent, resident, 'volume', why);
+}
+
+async function writeRest(agent: Agent, resident: Resident, at: CheckpointPlace, why: string): Promise<void> {
+  const place = placeState(agent, resident, at);
   if (place.cadence === 'never') return;
   const changed = streamsToKeep(agent, resident).filter((stream) => {
     const written = place.written.get(stream.stream);
@@ -59,7 +67,7 @@ export async function finalCheckpoint(agent: Agent, resident: Resident, why: str
   });
   if (changed.length > 0) {
     const names = changed.map((stream) => stream.stream);
-    await write(agent, resident, 'ssd', names, why);
+    await write(agent, resident, at, names, why);
   }
 }
 

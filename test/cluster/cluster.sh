@@ -6,6 +6,10 @@
 #   cluster.sh kill N        node N dies
 #   cluster.sh kill-container N POD CONTAINER
 #                            kill -9 of the processes of one container on node N; the kubelet starts it again
+#   cluster.sh signal WHERE PROGRAM SIGNAL
+#                            to apiserver, registry, manager or scheduler of `control`, or to kubelet or containerd of a node
+#   cluster.sh again WHERE PROGRAM
+#                            starts again what was killed so, as it was started before
 #   cluster.sh image …       puts Podline's image into the registry, prints its name with digest (see image.sh)
 #   cluster.sh foreign-image …
 #                            puts an image that knows nothing of Podline there (see foreign-image.sh)
@@ -33,6 +37,12 @@ case $command in
       in_node "$1" ctr -n k8s.io tasks kill -s SIGKILL "$id" 2>/dev/null && killed=$((killed + 1))
     done
     [ "$killed" -gt 0 ] || die "no container $3 of the pod $2 runs on node $1" ;;
+  signal)
+    [ $# -eq 3 ] || die "usage: cluster.sh signal control|N PROGRAM SIGNAL"
+    signal_process "$@" ;;
+  again)
+    [ $# -eq 2 ] || die "usage: cluster.sh again control|N PROGRAM"
+    start_again "$@" ;;
   tool)
     [ "${1:-}" = helm ] || die "usage: cluster.sh tool helm"
     "$here/helm.sh" ;;

@@ -3,6 +3,7 @@
 # that `podline build` has bundled; puts it into the cluster's registry, and prints the name by which pods pull it, pinned by digest. The
 # lower layers stay the same from one image to the next: a change of one stage sends one small layer.
 # usage: image.sh NAME [PIPELINES_DIR]       (NAME without a tag, e.g. podline/flights; dist/ must be built)
+# PODLINE_IMAGE_EXTRA lists more files and folders as SOURCE:TARGET, such as a package that an input names.
 # PODLINE_IMAGE_DIST names another folder in the place of dist/, without packages: for tests that need containers of their own.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -25,6 +26,8 @@ else
     layers+=(--layer $layer)
   done < <(node "$root/scripts/image-contents.mjs" layers)
 fi
+# shellcheck disable=SC2206
+[ -z "${PODLINE_IMAGE_EXTRA:-}" ] || layers+=(--layer $PODLINE_IMAGE_EXTRA)
 [ -z "$pipelines" ] || layers+=(--layer "$pipelines:/podline/pipelines")
 mapfile -t config < <(node "$root/scripts/image-contents.mjs" config)
 digest=$("$here/mkimage.py" push "$registry" "$name:latest" "${config[@]}" "${layers[@]}")

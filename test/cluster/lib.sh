@@ -33,9 +33,10 @@ until_ok() { # SECONDS COMMAND...: waits for success
   done
 }
 
-start() { # NODE FOLDER NAME COMMAND...: a marked process in a session of its own, its log in FOLDER/NAME.log, its pid in FOLDER/NAME.pid
+start() { # NODE FOLDER NAME COMMAND...: a marked process in a session of its own; in FOLDER: NAME.log, NAME.pid, and NAME.cmd to start it again by
   local node=$1 folder=$2 name=$3; shift 3
-  PODLINE_CLUSTER_MARK=$state:$node setsid nohup "$@" > "$folder/$name.log" 2>&1 < /dev/null &
+  printf '%s\0' "$@" > "$folder/$name.cmd"
+  PODLINE_CLUSTER_MARK=$state:$node setsid nohup "$@" >> "$folder/$name.log" 2>&1 < /dev/null &
   echo $! > "$folder/$name.pid"
 }
 
@@ -56,6 +57,30 @@ end() { # SIGNAL PIDS...: signals, and waits until they are gone
   kill "-$signal" "$@" 2>/dev/null || true
   until_ok "${end_wait:-5}" gone "$@"
 }
+
+process_folder() { # control, or the number of a node: where its processes are written down
+  if [ "$1" = control ]; then echo "$state/log"; else echo "$state/nodes/$1"; fi
+}
+
+signal_process() { # WHERE NAME SIGNAL: to one process, and none that it has started; after KILL it waits until it is gone
+  local pid; pid=$(cat "$(process_folder "$1")/$2.pid")
+  if [ "$3" = KILL ]; then end KILL "$pid"; else kill "-$3" "$pid"; fi
+}
+
+start_again() { # WHERE NAME: as it was started before; returns when it answers
+  local folder node command
+  folder=$(process_folder "$1"); node=$1; [ "$1" = control ] || node=node$1
+  mapfile -d '' -t command < "$folder/$2.cmd"
+  start "$node" "$folder" "$2" "${command[@]}"
+  case $2 in
+    apiserver) until_ok 60 healthy ;;
+    registry) until_ok 30 listens "$registry" ;;
+    containerd) until_ok 30 in_node "$1" ctr version ;;
+    kubelet) until_ok 60 in_node "$1" bash -c ': < /dev/tcp/127.0.0.1/10248' ;;
+  esac
+}
+
+listens() { bash -c ": < /dev/tcp/${1%:*}/${1##*:}" 2>/dev/null; }
 
 is_v2() { [ -f /sys/fs/cgroup/cgroup.controllers ]; }
 

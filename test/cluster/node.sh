@@ -77,6 +77,7 @@ evictionHard: {memory.available: 100Mi, nodefs.available: "1%", imagefs.availabl
 imageGCHighThresholdPercent: 100
 resolvConf: ""
 maxPods: 200
+nodeLeaseDurationSeconds: 12
 Y
 certificate "$name" "system:node:$name" system:nodes "DNS:$name,IP:$ip"
 kubeconfig_for "$name" "$folder/kubeconfig"

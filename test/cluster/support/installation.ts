@@ -4,9 +4,10 @@
  *
  * Owns the namespace `podline` and its volume; `close` removes both, and the definition with every pipeline.
  */
-import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
+import { PodlineClient } from '../../../runtime/api/client.js';
 import { packageRoot } from '../../../runtime/platform/entries.js';
 import { buildStages } from '../../../runtime/config/stage-index.js';
 import { clusterScript, kubectl, volumeDir } from './cluster.js';
@@ -17,13 +18,19 @@ const coordinatorIp = '10.96.0.50';
 
 export interface Installation {
   image: string;
+  /** Speaks to the coordinator as its operator; the caller closes it. */
+  client(): Promise<PodlineClient>;
   /** Where results of a pipeline lie whose `result.dir` is left out. */
   resultsOf(pipeline: string): string;
   close(): Promise<void>;
 }
 
-/** `pipelines`: manifests whose TypeScript stages the installation's image carries. */
-export async function install(overlay: 'namespaced' | 'cluster-wide', pipelines: readonly string[] = []): Promise<Installation> {
+/** `pipelines`: manifests whose TypeScript stages the installation's image carries. `extra`: more that it carries, `source:target`. */
+export async function install(
+  overlay: 'namespaced' | 'cluster-wide',
+  pipelines: readonly string[] = [],
+  extra: readonly string[] = [],
+): Promise<Installation> {
   const dir = await mkdtemp(join(tmpdir(), 'podline-install-'));
   const journal = join(volumeDir, 'journal');
   await rm(journal, { recursive: true, force: true });
@@ -33,7 +40,9 @@ export async function install(overlay: 'namespaced' | 'cluster-wide', pipelines:
   }
   for (const file of pipelines) await buildStages(file, dir);
   await mkdir(join(dir, 'pipelines'), { recursive: true });
-  const image = await clusterScript(['image', 'podline/runtime', join(dir, 'pipelines')]);
+  const image = await clusterScript(['image', 'podline/runtime', join(dir, 'pipelines')], {
+    PODLINE_IMAGE_EXTRA: extra.join(' '),
+  });
   const [newName = '', digest = ''] = image.split('@');
   const root = join(dir, 'overlay');
   await mkdir(root);
@@ -95,5 +104,15 @@ export async function install(overlay: 'namespaced' | 'cluster-wide', pipelines:
     await close();
     throw error;
   }
-  return { image, resultsOf: (pipeline) => join(volumeDir, 'results', pipeline, 'results'), close };
+  return {
+    image,
+    client: async () => PodlineClient.connect(`http://${coordinatorIp}:8080`, await operatorToken(journal)),
+    resultsOf: (pipeline) => join(volumeDir, 'results', pipeline, 'results'),
+    close,
+  };
+}
+
+/** Of the coordinator's own making, beside its journal. */
+async function operatorToken(journal: string): Promise<string> {
+  return (await readFile(join(journal, 'token'), 'utf8')).trim();
 }

@@ -165,6 +165,13 @@ describe('the kruise driver', () => {
     });
   });
 
+  it('tells at once that the API server does not take a swap, and to whoever ordered it', async () => {
+    kube.put({ name: 'flights-0', containers: slots() });
+    for (let time = 0; time < 8; time += 1) kube.failures.push(new KubeFailure(500, 'failed calling webhook'));
+    await expect(driver.swap(order('clean', 's1'))).rejects.toThrow('failed calling webhook');
+    expect(events.at(-1)).toMatchObject({ type: 'swapFailed', step: 's1', error: { retry: 'later' } });
+  });
+
   it('tells that a line ended when its pod is deleted or replaced; it is gone only beyond the number of lines', async () => {
     kube.put({ name: 'flights-0', containers: slots() });
     kube.put({ name: 'flights-1', containers: slots() });

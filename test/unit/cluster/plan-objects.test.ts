@@ -113,6 +113,22 @@ describe('the objects of a pipeline', () => {
     });
   });
 
+  it('wait half a minute for a node that is away, or as long as the pipeline says', () => {
+    const waits = (tolerations?: Record<string, unknown>[]) => {
+      const pod = podOf(plan({ placement: tolerations === undefined ? {} : { tolerations } })) as {
+        tolerations: { key: string; effect: string; tolerationSeconds: number }[];
+      };
+      return pod.tolerations.map(({ key, effect, tolerationSeconds }) => [key, effect, tolerationSeconds]);
+    };
+    const away = ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable'] as const;
+    expect(waits()).toEqual(away.map((key) => [key, 'NoExecute', 30]));
+    const own = { key: away[1], operator: 'Exists', effect: 'NoExecute', tolerationSeconds: 600 };
+    expect(waits([own])).toEqual([
+      [away[1], 'NoExecute', 600],
+      [away[0], 'NoExecute', 30],
+    ]);
+  });
+
   it('claim a volume where the installation names a class of storage', () => {
     const objects = plan({}, { volume: { storageClass: 'shared', size: '10Gi' } });
     expect(kinds(objects)[0]).toBe('v1 PersistentVolumeClaim flights-volume');

@@ -302,3 +302,27 @@ describe('a coordinator', () => {
     await expect(cluster.driver.scale('nobody', 1)).rejects.toMatchObject({ code: 'PDL_PIPELINE_UNKNOWN' });
   });
 });
+
+describe('a pod whose node does not end it', () => {
+  it('is removed by its uid when its grace and a lease time more are over', async () => {
+    const path = '/api/v1/namespaces/podline/pods/small-0';
+    const pod = {
+      metadata: {
+        name: 'small-0',
+        namespace: 'podline',
+        labels: { 'app.kubernetes.io/name': 'podline-line', 'podline.dev/pipeline': 'small' },
+      },
+      spec: { nodeName: 'dead' },
+    };
+    server.put(pathOf('small'), resource('small'));
+    await submitted();
+    const { uid } = server.put(path, pod).metadata;
+    const deletion = { deletionTimestamp: '2026-01-01T00:00:01Z', deletionGracePeriodSeconds: 10 };
+    server.put(path, { ...pod, metadata: { ...pod.metadata, ...deletion } });
+    await eventually(() => {
+      expect(server.get(path)).toBeUndefined();
+    });
+    const removals = server.requests.filter((request) => request.method === 'DELETE' && request.path === path);
+    expect(removals.map(({ body }) => body)).toMatchObject([{ gracePeriodSeconds: 0, preconditions: { uid } }]);
+  });
+});

@@ -6,7 +6,7 @@ const none = { pending: 0, running: 0, completed: 0, failed: 0, cancelled: 0 };
 const idle: Observed = {
   generation: 3,
   accepted: { revision: 2, counts: none, paused: false, running: [] },
-  lines: { wanted: 2, there: 2, heard: 2, faults: [] },
+  lines: { wanted: 2, there: 2, heard: 2, faults: [], unschedulable: [] },
   input: { state: 'submitted', digest: 'd', submitted: 4 },
   selector: 'a=b',
   workload: 'kruise',
@@ -54,6 +54,18 @@ describe('Complete', () => {
 });
 
 describe('Ready, Progressing and Degraded', () => {
+  it('say that no node has room for a line, in the words of the scheduler', () => {
+    const full = '0/1 nodes are available: 1 Insufficient memory.';
+    const waiting = seen(
+      { lines: { wanted: 1, there: 1, heard: 0, faults: [], unschedulable: [`p-0: ${full}`] } },
+      { pending: 5 },
+    );
+    expect(words(waiting, 'Ready')).toBe('False LinesStarting');
+    expect(words(waiting, 'Degraded')).toBe('True Unschedulable');
+    expect(words(waiting, 'Progressing')).toBe('False Stuck');
+    expect(condition(statusOf(waiting), 'Progressing')?.message).toBe(`5 shards waiting, and no line works: p-0: ${full}`);
+  });
+
   it('are true, false and false on a pipeline that has nothing to do', () => {
     expect(['Ready', 'Progressing', 'Degraded'].map((type) => words(idle, type as ConditionType))).toEqual([
       'True LinesReady',
@@ -63,7 +75,7 @@ describe('Ready, Progressing and Degraded', () => {
   });
 
   it('say that lines are on their way, and how many there are', () => {
-    const starting = seen({ lines: { wanted: 3, there: 2, heard: 1, faults: [] } });
+    const starting = seen({ lines: { wanted: 3, there: 2, heard: 1, faults: [], unschedulable: [] } });
     expect(condition(statusOf(starting), 'Ready')).toMatchObject({
       status: 'False',
       reason: 'LinesStarting',
@@ -73,11 +85,16 @@ describe('Ready, Progressing and Degraded', () => {
   });
 
   it('do not count a line whose pod is gone', () => {
-    expect(words(seen({ lines: { wanted: 2, there: 1, heard: 2, faults: [] } }), 'Ready')).toBe('False LinesStarting');
+    expect(words(seen({ lines: { wanted: 2, there: 1, heard: 2, faults: [], unschedulable: [] } }), 'Ready')).toBe(
+      'False LinesStarting',
+    );
   });
 
   it('say that nothing goes on when work waits and no line works', () => {
-    const stuck = seen({ lines: { wanted: 1, there: 1, heard: 0, faults: ['p-0: ImagePullBackOff'] } }, { pending: 5 });
+    const stuck = seen(
+      { lines: { wanted: 1, there: 1, heard: 0, faults: ['p-0: ImagePullBackOff'], unschedulable: [] } },
+      { pending: 5 },
+    );
     expect(condition(statusOf(stuck), 'Progressing')).toMatchObject({
       reason: 'Stuck',
       message: '5 shards waiting, and no line works: p-0: ImagePullBackOff',
@@ -89,7 +106,9 @@ describe('Ready, Progressing and Degraded', () => {
     expect(words(seen({}, { running: 1 }), 'Progressing')).toBe('True Working');
     const paused: Observed = { ...idle, accepted: { revision: 1, counts: { ...none, pending: 1 }, paused: true, running: [] } };
     expect(words(paused, 'Progressing')).toBe('False Paused');
-    expect(words(seen({ lines: { wanted: 0, there: 0, heard: 0, faults: [] } }), 'Ready')).toBe('False NoLines');
+    expect(words(seen({ lines: { wanted: 0, there: 0, heard: 0, faults: [], unschedulable: [] } }), 'Ready')).toBe(
+      'False NoLines',
+    );
   });
 
   it('all name a refusal, with its words', () => {
