@@ -51,8 +51,9 @@ if (faults !== undefined && nodes !== undefined && images !== undefined)
 <!-- Made by scripts/cluster-figures.mjs from a run of test/cluster; do not edit. -->
 
 Every failure is brought about for real, on a real kubelet, scheduler and API server with OpenKruise, while a shard of three stages and twelve blocks is on the
-line. Each ended with the result hash of a laptop. _Back_: seconds from the failure to the first block that was worked on behind it; where the
-failure lasts, that includes how long it lasted, and where nothing was interrupted it is the time that the test took to bring it about.
+line. Each ended with the result hash of a laptop. _Back_: seconds from the failure to the first block that was worked on behind it. Where a part of the
+cluster fails, what is in the slots goes on; _back_ is then the first block of the stage that had still to be swapped in, and holds how long the failure
+lasted.
 _Delivered_: seconds from the failure to the result. _Again_: blocks that were worked on more than once, counted by the stages themselves.
 
 ${from(faults)}

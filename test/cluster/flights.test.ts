@@ -34,7 +34,7 @@ needs('cluster').describe('kubectl apply -f examples/flights/pipeline.yaml', () 
     ) as RunSummary;
     const files = ['package.json', 'data/flights-3m.parquet'];
     const extra = files.map((file) => `${join(packageRoot, data, file)}:/podline/${data}/${file}`);
-    installation = await install('namespaced', [manifest], extra);
+    installation = await install('namespaced', { pipelines: [manifest], extra });
     await kubectl('-n', namespace, 'apply', '-f', manifest);
     await eventually('the pod', async () => {
       const pod = await kubectlJson<Pod>('-n', namespace, 'get', 'pod', 'flights-0');
