@@ -41,9 +41,21 @@ const write = async (name, text) => {
   writeFileSync(file, await format(text, { ...(await resolveConfig(file)), parser: 'markdown' }));
 };
 
+const ofImages = (run) => `## What somebody mends, or what passes
+
+_Said_: seconds until the reason stands in the status of the pipeline. _Delivered_: seconds from when it was mended, or had passed. ${from(run)}
+
+${table(run.figures, {
+  failure: (row) => row.failure,
+  reason: (row) => code(row.told),
+  'said, s': (row) => row.saidS,
+  'delivered, s': (row) => row.deliveredS,
+})}
+`;
+
 const [faults, nodes, images, swaps] = ['faults', 'nodes', 'images', 'swaps'].map(read);
 
-if (faults !== undefined && nodes !== undefined && images !== undefined)
+if (faults !== undefined && nodes !== undefined)
   await write(
     'failures.md',
     `# What failures cost
@@ -87,17 +99,7 @@ ${table(nodes.figures, {
   'delivered, s': (row) => row.deliveredS,
 })}
 
-## What somebody mends, or what passes
-
-_Said_: seconds until the reason stands in the status of the pipeline. _Delivered_: seconds from when it was mended, or had passed. ${from(images)}
-
-${table(images.figures, {
-  failure: (row) => row.failure,
-  reason: (row) => code(row.told),
-  'said, s': (row) => row.saidS,
-  'delivered, s': (row) => row.deliveredS,
-})}
-`,
+${images === undefined ? '' : ofImages(images)}`,
   );
 
 if (swaps !== undefined) {
