@@ -41,9 +41,21 @@ const write = async (name, text) => {
   writeFileSync(file, await format(text, { ...(await resolveConfig(file)), parser: 'markdown' }));
 };
 
+const ofImages = (run) => `## What somebody mends, or what passes
+
+_Said_: seconds until the reason stands in the status of the pipeline. _Delivered_: seconds from when it was mended, or had passed. ${from(run)}
+
+${table(run.figures, {
+  failure: (row) => row.failure,
+  reason: (row) => code(row.told),
+  'said, s': (row) => row.saidS,
+  'delivered, s': (row) => row.deliveredS,
+})}
+`;
+
 const [faults, nodes, images, swaps] = ['faults', 'nodes', 'images', 'swaps'].map(read);
 
-if (faults !== undefined && nodes !== undefined && images !== undefined)
+if (faults !== undefined && nodes !== undefined)
   await write(
     'failures.md',
     `# What failures cost
@@ -51,8 +63,9 @@ if (faults !== undefined && nodes !== undefined && images !== undefined)
 <!-- Made by scripts/cluster-figures.mjs from a run of test/cluster; do not edit. -->
 
 Every failure is brought about for real, on a real kubelet, scheduler and API server with OpenKruise, while a shard of three stages and twelve blocks is on the
-line. Each ended with the result hash of a laptop. _Back_: seconds from the failure to the first block that was worked on behind it; where the
-failure lasts, that includes how long it lasted, and where nothing was interrupted it is the time that the test took to bring it about.
+line. Each ended with the result hash of a laptop. _Back_: seconds from the failure to the first block that was worked on behind it. Where a part of the
+cluster fails, what is in the slots goes on; _back_ is then the first block of the stage that had still to be swapped in, and holds how long the failure
+lasted.
 _Delivered_: seconds from the failure to the result. _Again_: blocks that were worked on more than once, counted by the stages themselves.
 
 ${from(faults)}
@@ -86,17 +99,7 @@ ${table(nodes.figures, {
   'delivered, s': (row) => row.deliveredS,
 })}
 
-## What somebody mends, or what passes
-
-_Said_: seconds until the reason stands in the status of the pipeline. _Delivered_: seconds from when it was mended, or had passed. ${from(images)}
-
-${table(images.figures, {
-  failure: (row) => row.failure,
-  reason: (row) => code(row.told),
-  'said, s': (row) => row.saidS,
-  'delivered, s': (row) => row.deliveredS,
-})}
-`,
+${images === undefined ? '' : ofImages(images)}`,
   );
 
 if (swaps !== undefined) {

@@ -79,7 +79,7 @@ export default defineStage({ input: { v: 'int32' }, output: { w: 'float64' }, ke
 } });\n`;
     await writeFile(join(dir, 'twice.ts'), twice);
     await fileOf(pipeline('typed', { stages: [{ name: 'twice', uses: './twice.ts' }] }), 'typed');
-    installation = await install('namespaced', [join(dir, 'typed.json')]);
+    installation = await install('namespaced', { pipelines: [join(dir, 'typed.json')] });
   });
 
   afterAll(async () => {

@@ -7,7 +7,6 @@
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
-import { PodlineClient } from '../../../runtime/api/client.js';
 import { packageRoot } from '../../../runtime/platform/entries.js';
 import { buildStages } from '../../../runtime/config/stage-index.js';
 import { clusterScript, kubectl, volumeDir } from './cluster.js';
@@ -15,21 +14,27 @@ import { clusterScript, kubectl, volumeDir } from './cluster.js';
 export const namespace = 'podline';
 /** There is no name server in the test cluster: the Service has an address that is known beforehand. */
 const coordinatorIp = '10.96.0.50';
+export const coordinatorUrl = `http://${coordinatorIp}:8080`;
 
 export interface Installation {
   image: string;
-  /** Speaks to the coordinator as its operator; the caller closes it. */
-  client(): Promise<PodlineClient>;
   /** Where results of a pipeline lie whose `result.dir` is left out. */
   resultsOf(pipeline: string): string;
+  /** Of who may do everything. */
+  token(): Promise<string>;
   close(): Promise<void>;
 }
 
-/** `pipelines`: manifests whose TypeScript stages the installation's image carries. `extra`: more that it carries, `source:target`. */
+export interface InstallOptions {
+  /** Manifests whose TypeScript stages the installation's image carries. */
+  pipelines?: readonly string[];
+  /** More that it carries: `source:target`. */
+  extra?: readonly string[];
+}
+
 export async function install(
   overlay: 'namespaced' | 'cluster-wide',
-  pipelines: readonly string[] = [],
-  extra: readonly string[] = [],
+  { pipelines = [], extra = [] }: InstallOptions = {},
 ): Promise<Installation> {
   const dir = await mkdtemp(join(tmpdir(), 'podline-install-'));
   const journal = join(volumeDir, 'journal');
@@ -106,7 +111,7 @@ export async function install(
   }
   return {
     image,
-    client: async () => PodlineClient.connect(`http://${coordinatorIp}:8080`, await operatorToken(journal)),
+    token: () => operatorToken(journal),
     resultsOf: (pipeline) => join(volumeDir, 'results', pipeline, 'results'),
     close,
   };
