@@ -1,5 +1,5 @@
 /** Bodies: only as they are (no compression to unpack), in time, and not nested without end. */
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { PodlineError } from '../contracts/errors.js';
 import { nestsDeeperThan, type ServerBounds } from './bounds.js';
 import { HttpProblem, sendProblem } from './problem.js';
@@ -17,9 +17,9 @@ export function guardBodies(app: FastifyInstance, bounds: ServerBounds, ndjson: 
         {},
         'Send it uncompressed.',
       );
-    if (request.headers['content-type']?.startsWith(ndjson) === true) return payload;
+    if (request.headers['content-type']?.startsWith(ndjson) === true || !hasBody(request)) return payload;
     const timer = setTimeout(() => {
-      if (reply.sent) return;
+      if (reply.sent || reply.raw.headersSent) return;
       void reply.header('connection', 'close');
       reply.raw.once('close', () => request.raw.destroy());
       sendProblem(reply, new PodlineError('PDL_TOO_SLOW', `the body was not there after ${String(bounds.bodyTimeoutMs)} ms`));
@@ -37,6 +37,10 @@ export function guardBodies(app: FastifyInstance, bounds: ServerBounds, ndjson: 
     if (nestsDeeperThan(body, bounds.nestingMax)) throw tooDeep('the body', bounds.nestingMax);
   });
 }
+
+/** Of one without, nobody reads to the end: an event stream lasts as long as it lasts. */
+const hasBody = ({ headers }: FastifyRequest): boolean =>
+  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 
 export const tooDeep = (what: string, nestingMax: number): PodlineError =>
   new PodlineError('PDL_REQUEST_INVALID', `${what} is nested deeper than ${String(nestingMax)}`, {

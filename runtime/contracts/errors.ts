@@ -89,7 +89,8 @@ export const errorCatalogue = {
   PDL_SCRATCH_CLOSED: entry(500, 'never', 'The scratch was used after it was closed', 'This is a fault of Podline: report it.'),
   PDL_RUN_FENCED: entry(
     409,
-    'never',
+    // The shard may have been leased to the same line anew while the run worked: the next one is of the new epoch.
+    'later',
     'A run that is no longer current tried to commit',
     'Nothing to do: another run has taken its place and nothing was changed.',
   ),

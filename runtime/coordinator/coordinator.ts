@@ -151,6 +151,7 @@ export class Coordinator {
     const { leads } = this.leader;
     this.#leadership.follows(address);
     if (!leads) return;
+    for (const name of this.#pipelines.names) this.#flow.release(name);
     this.#desk.waiters.close();
     this.#desk.forgetAll();
   }

@@ -90,6 +90,8 @@ export class Duties {
 
   async #applyPipelines(): Promise<void> {
     const { config, coordinator, driver, places } = this.parts;
+    // Whoever leads next has lines of the same names: two processes of one name would push each other out.
+    if (driver !== undefined) this.#closers.push(() => driver.stop());
     for (const { manifest: file, lines } of config.pipelines) {
       const { manifest, baseDir } = await readManifest(file);
       const resolved = await resolvePipeline(manifest, { baseDir, stagesDir: places.stagesDir, revision: 0 });

@@ -1,14 +1,15 @@
 /**
  * The API fuzzed from its own OpenAPI document: no 5xx, no status, header, type or body that the document does not tell, nothing
  * taken that it forbids. Tested by hand are the two calls that are made to last (an event stream, a long poll for work), and, of a
- * line that is there, the order of a swap: this coordinator has no driver that could carry it out, and says so by 503.
+ * line that is there, the order of a swap: this coordinator has no driver that could carry it out, and says so by 503. The pipeline that
+ * is there is deleted by no case, so that the others reach it.
  */
 import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { apiBench, completeOne, failOne, operator } from '../../support/api.js';
-import { folder } from '../../support/journal.js';
+import { folder, pipelineOf } from '../../support/journal.js';
 import { needs } from '../../support/require.js';
 
 const examples = Number(process.env['PODLINE_FUZZ_EXAMPLES'] ?? '5');
@@ -44,7 +45,7 @@ async function fuzz(url: string, wanted: readonly string[], parameters: Record<s
       ...['--config-file', join(dir, 'schemathesis.toml'), 'run', `${url}/v1/openapi.json`],
       ...['--header', `Authorization: Bearer ${operator}`, '--checks', wanted.join(','), '--phases', 'examples,coverage,fuzzing'],
       ...['--max-examples', String(examples), '--continue-on-failure', '--no-color', '--warnings', 'off', '--seed', '1'],
-      ...['events', 'lease', ...(Object.keys(parameters).length === 0 ? [] : ['requestSwap'])].flatMap((id) => [
+      ...['events', 'lease', ...(Object.keys(parameters).length === 0 ? [] : ['requestSwap', 'deletePipeline'])].flatMap((id) => [
         '--exclude-operation-id',
         id,
       ]),
@@ -65,12 +66,18 @@ needs('schemathesis').it(
     const { server, client, coordinator } = await apiBench({ bounds: { bodyTimeoutMs: 5_000 } });
     const submit = (key: string): Promise<unknown> =>
       client.submit('flights', { key, source: { uri: `/${key}`, format: 'csv' } });
-    await submit('failed');
-    await failOne(coordinator);
-    await submit('done');
-    const id = await completeOne(coordinator);
-    // First anything; then what is there, so that more is reached than 404.
+    const setUp = async (): Promise<string> => {
+      await client.applyPipeline(pipelineOf());
+      await submit('failed');
+      await failOne(coordinator);
+      await submit('done');
+      return completeOne(coordinator);
+    };
+    await setUp();
+    // First anything, which deletes what it comes across; then what is there, so that more is reached than 404.
     const anything = await fuzz(server.url, checks, {});
+    await client.deletePipeline('flights', { cancel: true }).catch(() => undefined);
+    const id = await setUp();
     const there = await fuzz(
       server.url,
       checks.filter((check) => check !== 'negative_data_rejection'),

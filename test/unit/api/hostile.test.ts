@@ -61,6 +61,22 @@ describe('a hostile request', () => {
     expect(await rest(socket)).toMatch(/^HTTP\/1\.1 408[^]*PDL_TOO_SLOW/);
   });
 
+  it('that has no body may last longer than a body may take', async () => {
+    const bench = await apiBench({ bounds: { bodyTimeoutMs: 20, sseQuietMs: 10 } });
+    const answer = await fetch(`${bench.server.url}/v1/events`, { headers: { authorization: `Bearer ${operator}` } });
+    const reader = answer.body?.pipeThrough(new TextDecoderStream()).getReader();
+    let text = '';
+    const read = async (): Promise<void> => {
+      const { value, done } = (await reader?.read()) ?? { value: undefined, done: true };
+      if (done) throw new Error(`the stream ended: ${text}`);
+      text += value ?? '';
+    };
+    while (text.split('still here').length < 10) await read();
+    await bench.client.submit('flights', { key: 'a', source: { uri: '/data/a', format: 'csv' } });
+    while (!text.includes('shard.submitted')) await read();
+    await reader?.cancel();
+  });
+
   it('on which nothing moves any more is cut off', async () => {
     const bench = await apiBench({ bounds: { silenceMs: 100 } });
     const socket = await raw(bench);

@@ -67,6 +67,15 @@ describe('taking shards in', () => {
     heart.tell({ type: 'leaseLost', shardId: 'a', reason: 'late', epoch: 1 });
     expect(heart.state.residents.get('a')?.phase).toBe('stages');
   });
+
+  it('runs a stage again whose run was fenced by the new epoch, and the shard does not fail for it', () => {
+    const heart = working(pipelineOf([stage('only', ['input'], { retries: 2 })]), { slots: 1 });
+    heart.lease('a', { epoch: 2 });
+    expect(only(heart.fail('only', 'PDL_RUN_FENCED'), 'fail')).toEqual([]);
+    heart.tick(1_000);
+    heart.commit('only');
+    expect(heart.state.residents.get('a')?.phase).toBe('delivering');
+  });
 });
 
 describe('walking a shard through its stages', () => {
