@@ -59,7 +59,10 @@ needs('cluster').describe('the kruise driver on a real cluster', () => {
     return (await answer.text())
       .trim()
       .split('\n')
-      .map((text) => JSON.parse(text) as Start);
+      .map((text) => {
+        const { slot, stage, step } = JSON.parse(text) as Start;
+        return { slot, stage, step };
+      });
   };
   const started = (step: string) =>
     eventually(`the start of ${step}`, async () => (await starts()).find((start) => start.step === step));
