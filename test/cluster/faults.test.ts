@@ -73,7 +73,7 @@ needs('cluster').describe('a line that is struck', () => {
     const manifest = await writeHeldPipeline(dir, 'struck');
     hash = await hashOnLaptop(manifest, dir);
     holds = await Holds.on([0]);
-    installation = await install('namespaced', [manifest]);
+    installation = await install('namespaced', { pipelines: [manifest] });
     client = await installation.client();
     await kubectl('-n', namespace, 'apply', '-f', manifest);
     line = new FaultLine(namespace, 'struck', client, holds);

@@ -67,7 +67,7 @@ needs('cluster').describe('lines on several nodes', () => {
     });
     hash = await hashOnLaptop(manifest, dir);
     // The coordinator is on node 0, which stays.
-    installation = await install('namespaced', [manifest]);
+    installation = await install('namespaced', { pipelines: [manifest] });
     client = await installation.client();
     await join_(1);
     await join_(2);

@@ -7,6 +7,7 @@
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
+import { parse } from 'yaml';
 import { PodlineClient } from '../../../runtime/api/client.js';
 import { packageRoot } from '../../../runtime/platform/entries.js';
 import { buildStages } from '../../../runtime/config/stage-index.js';
@@ -25,11 +26,18 @@ export interface Installation {
   close(): Promise<void>;
 }
 
-/** `pipelines`: manifests whose TypeScript stages the installation's image carries. `extra`: more that it carries, `source:target`. */
+export interface InstallOptions {
+  /** Manifests whose TypeScript stages the installation's image carries. */
+  pipelines?: readonly string[];
+  /** More that it carries, `source:target`. */
+  extra?: readonly string[];
+  /** Of `manifests/components`. */
+  components?: readonly string[];
+}
+
 export async function install(
   overlay: 'namespaced' | 'cluster-wide',
-  pipelines: readonly string[] = [],
-  extra: readonly string[] = [],
+  { pipelines = [], components = [], extra = [] }: InstallOptions = {},
 ): Promise<Installation> {
   const dir = await mkdtemp(join(tmpdir(), 'podline-install-'));
   const journal = join(volumeDir, 'journal');
@@ -46,25 +54,24 @@ export async function install(
   const [newName = '', digest = ''] = image.split('@');
   const root = join(dir, 'overlay');
   await mkdir(root);
+  const config = parse(await readFile(join(packageRoot, 'manifests', overlay, 'coordinator.yaml'), 'utf8')) as {
+    cluster: { lines: Record<string, unknown> };
+  };
+  Object.assign(config.cluster.lines, {
+    coordinatorUrl: `http://${coordinatorIp}:8080`,
+    ssdHostPath: '/mnt/ssd',
+    volumeHostPath: '/mnt/volume',
+  });
+  await writeFile(join(root, 'coordinator.yaml'), JSON.stringify(config));
   await writeFile(
     join(root, 'kustomization.yaml'),
     JSON.stringify({
       apiVersion: 'kustomize.config.k8s.io/v1beta1',
       kind: 'Kustomization',
-      namespace,
       resources: [relative(root, join(packageRoot, 'manifests', overlay))],
       images: [{ name: 'podline/runtime', newName, digest }],
-      configMapGenerator: [
-        {
-          name: 'podline-settings',
-          behavior: 'merge',
-          literals: [
-            `PODLINE_COORDINATOR_URL=http://${coordinatorIp}:8080`,
-            'PODLINE_SSD_HOST_PATH=/mnt/ssd',
-            'PODLINE_VOLUME_HOST_PATH=/mnt/volume',
-          ],
-        },
-      ],
+      components: components.map((component) => relative(root, join(packageRoot, 'manifests/components', component))),
+      configMapGenerator: [{ name: 'podline-coordinator', namespace, behavior: 'replace', files: ['coordinator.yaml'] }],
       generatorOptions: { disableNameSuffixHash: true },
       patches: [
         {
@@ -112,7 +119,7 @@ export async function install(
   };
 }
 
-/** Of the coordinator's own making, beside its journal. */
-async function operatorToken(journal: string): Promise<string> {
-  return (await readFile(join(journal, 'token'), 'utf8')).trim();
+/** Of the coordinator's own making, in its work directory: another one with each start. */
+async function operatorToken(workDir: string): Promise<string> {
+  return (JSON.parse(await readFile(join(workDir, 'coordinator.json'), 'utf8')) as { token: string }).token;
 }
