@@ -356,7 +356,7 @@ export class Reconciler implements LineKeeper, HpaKeeper {
     if (known !== undefined) {
       const { name } = known.pipeline;
       this.options.desk.leaveLines(name);
-      this.options.pods.forget(name);
+      this.options.pods.end(name);
       this.options.quotas.forget(name);
       this.#targets.forget(name);
       this.#ceilings.delete(name);

@@ -16,10 +16,11 @@ import { clusterScript, kubectl, volumeDir } from './cluster.js';
 export const namespace = 'podline';
 /** There is no name server in the test cluster: the Service has an address that is known beforehand. */
 const coordinatorIp = '10.96.0.50';
+export const coordinatorUrl = `http://${coordinatorIp}:8080`;
 
 export interface Installation {
   image: string;
-  /** Speaks to the coordinator as its operator; the caller closes it. */
+  /** Speaks to the coordinator as an account that may do everything with pipelines; once, and the caller closes it. */
   client(): Promise<PodlineClient>;
   /** Where results of a pipeline lie whose `result.dir` is left out. */
   resultsOf(pipeline: string): string;
@@ -58,7 +59,7 @@ export async function install(
     cluster: { lines: Record<string, unknown> };
   };
   Object.assign(config.cluster.lines, {
-    coordinatorUrl: `http://${coordinatorIp}:8080`,
+    coordinatorUrl,
     ssdHostPath: '/mnt/ssd',
     volumeHostPath: '/mnt/volume',
   });
@@ -113,13 +114,17 @@ export async function install(
   }
   return {
     image,
-    client: async () => PodlineClient.connect(`http://${coordinatorIp}:8080`, await operatorToken(journal)),
+    client: async () => PodlineClient.connect(coordinatorUrl, await tokenOfTester()),
     resultsOf: (pipeline) => join(volumeDir, 'results', pipeline, 'results'),
     close,
   };
 }
 
-/** Of the coordinator's own making, in its work directory: another one with each start. */
-async function operatorToken(workDir: string): Promise<string> {
-  return (JSON.parse(await readFile(join(workDir, 'coordinator.json'), 'utf8')) as { token: string }).token;
+/** Of an account that may do everything with pipelines, by a role of the cluster: good for whichever coordinator runs. */
+async function tokenOfTester(): Promise<string> {
+  const verbs = '--verb=submit,read,operate';
+  await kubectl('-n', namespace, 'create', 'serviceaccount', 'tester');
+  await kubectl('-n', namespace, 'create', 'role', 'tester', verbs, '--resource=pipelines.podline.dev');
+  await kubectl('-n', namespace, 'create', 'rolebinding', 'tester', '--role=tester', `--serviceaccount=${namespace}:tester`);
+  return kubectl('-n', namespace, 'create', 'token', 'tester');
 }

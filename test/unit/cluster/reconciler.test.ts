@@ -398,6 +398,30 @@ describe('lines', () => {
     expect(replicasOf()).toBe(2);
   });
 
+  it('of a pipeline that was deleted are not those of one that is created under its name', async () => {
+    server.put(pathOf('small'), resource('small'));
+    await eventually(() => {
+      expect(replicasOf()).toBe(1);
+    });
+    appear(0);
+    await hello(0);
+    await submitted();
+    const before = server.get(pathOf('small')) as KubeObject;
+    server.put(pathOf('small'), { ...before, metadata: { ...before.metadata, deletionTimestamp: '2026-01-02T00:00:00Z' } });
+    await eventually(() => {
+      expect(server.get(pathOf('small'))).toBeUndefined();
+    });
+    server.delete(workloadOf('small'));
+    server.delete(podPath(0));
+    await eventually(async () => {
+      expect(await coordinator.lines()).toEqual([]);
+    });
+    server.put(pathOf('small'), resource('small'));
+    await eventually(() => {
+      expect(replicasOf()).toBe(1);
+    });
+  });
+
   it('are asked for by an HPA where the installation says so: its ceiling is W_max, and it goes when the manifest has no scaling any more', async () => {
     await close();
     await open('namespaced', 'hpa');
