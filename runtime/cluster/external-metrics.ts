@@ -10,6 +10,7 @@
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import type { Logger } from '../platform/logger.js';
 import { queueMetric } from './hpa-plan.js';
 
 export interface Depth {
@@ -32,6 +33,7 @@ export interface ExternalMetricsOptions {
   port: number;
   /** Of one pipeline, or of all. */
   depths: (pipeline: string | undefined) => Promise<readonly Depth[]>;
+  logger?: Logger | undefined;
   /** ISO 8601. */
   wall: () => string;
 }
@@ -59,6 +61,8 @@ export async function openExternalMetrics(options: ExternalMetricsOptions): Prom
       void answer(request.method ?? 'GET', new URL(request.url ?? '/', 'https://localhost'), options)
         .catch((thrown: unknown) => statusOf(500, String(thrown)))
         .then(({ status, body }) => {
+          if (status >= 400)
+            options.logger?.warn({ method: request.method, url: request.url, status, ...body }, 'a metric was not answered');
           response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
         });
     },

@@ -90,7 +90,7 @@ class ServedMetrics implements MetricsApi {
   }
 
   async #serve(pair: SelfSigned): Promise<void> {
-    const { rest, depths, clock, port } = this.options;
+    const { rest, depths, clock, port, logger } = this.options;
     const { data = {} } = await rest.request<KubeObject & { data?: Record<string, string> }>('GET', frontProxy);
     await this.#server?.close();
     this.#server = await openExternalMetrics({
@@ -102,6 +102,7 @@ class ServedMetrics implements MetricsApi {
       host: '::',
       port,
       depths,
+      logger,
       wall: () => clock.wall(),
     });
     this.#pair = pair;
