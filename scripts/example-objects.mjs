@@ -47,7 +47,7 @@ export function exampleObjects() {
       cores: 2,
       image,
       coordinatorUrl: 'http://podline-coordinator.podline.svc:8080',
-      tokenSecret: 'podline-lines',
+      credentials: { audience: 'podline.podline.dev' },
       ssdHostPath: '/mnt/podline-ssd',
       volume: { claim: 'podline-volume' },
       user: 10001,

@@ -17,7 +17,8 @@ import { backoffMs } from '../line/backoff.js';
 export interface CallerOptions {
   /** `http://host:port`; several coordinators with commas between them. */
   url: string;
-  token: string;
+  /** A function where it is renewed: asked for each request. */
+  token: string | (() => string);
   /** In [0, 1). */
   random?: (() => number) | undefined;
   delay?: ((ms: number, signal?: AbortSignal) => Promise<void>) | undefined;
@@ -85,7 +86,7 @@ export class HttpCaller {
   readonly #addresses: string[];
   /** The one that answered last, or is asked next. */
   #current: string;
-  readonly #token: string;
+  readonly #token: () => string;
   readonly #random: () => number;
   readonly #delay: (ms: number, signal?: AbortSignal) => Promise<void>;
   readonly #triesMax: number;
@@ -94,7 +95,8 @@ export class HttpCaller {
   constructor(options: CallerOptions) {
     this.#addresses = addressesOf(options.url);
     this.#current = this.#addresses[0] ?? '';
-    this.#token = options.token;
+    const { token } = options;
+    this.#token = typeof token === 'string' ? () => token : token;
     this.#random = options.random ?? Math.random;
     this.#delay = options.delay ?? delayMs;
     this.#triesMax = options.triesMax ?? (this.#addresses.length > 1 ? limits.failoverTriesMax : limits.callTriesMax);
@@ -107,7 +109,7 @@ export class HttpCaller {
   }
 
   get headers(): Record<string, string> {
-    return { authorization: `Bearer ${this.#token}` };
+    return { authorization: `Bearer ${this.#token()}` };
   }
 
   /** JSON in, JSON out. */

@@ -1,4 +1,5 @@
 /** What the reconciler asks of the coordinator, and nothing more: `Coordinator` fits it as it is. */
+import type { Wanted } from '../contracts/capacity.js';
 import type { PodlineEvent } from '../contracts/events.js';
 import type { Pipeline, PipelineSpec } from '../contracts/manifest.js';
 import type { Shard, ShardSource, Submission, SubmitAnswer } from '../contracts/shard.js';
@@ -14,6 +15,8 @@ export interface Desk {
   get(shardId: string): Promise<Shard>;
   list(name: string, request: ListRequest): Promise<ShardPage>;
   cancel(shardId: string): Promise<unknown>;
+  startLines(name: string, lines: Wanted): Promise<unknown>;
+  leaveLines(name: string): void;
   resumeFrom(shardId: string, stage: string): Promise<unknown>;
   lines(): Promise<LineView[]>;
   events(query: EventQuery): AsyncIterable<PodlineEvent>;

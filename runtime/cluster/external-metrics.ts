@@ -3,11 +3,14 @@
  * waiting or in work. An aggregated API: the API server calls it over TLS, in the name of whoever asked.
  *
  * Owns its server; `close()` ends it. Invariants
- *  1. Only who shows a certificate of `clientCa` is answered: that is the API server's front proxy, which has checked who asks.
+ *  1. Only who shows a certificate of `clientCa` for one of `clientNames` is answered: that is the API server's front proxy, which has
+ *     checked who asks.
  *  2. A metric without a value is an error and not 0: an autoscaler that cannot see must not scale down.
  */
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import type { Logger } from '../platform/logger.js';
 import { queueMetric } from './hpa-plan.js';
 
 export interface Depth {
@@ -19,10 +22,18 @@ export interface Depth {
 
 export interface ExternalMetricsOptions {
   /** PEM; the CA of the first is what the APIService's `caBundle` holds. */
-  tls: { key: string; cert: string; clientCa: string };
+  tls: {
+    key: string;
+    cert: string;
+    clientCa: string;
+    /** Without any, all that the CA has signed. */
+    clientNames: readonly string[];
+  };
   host: string;
   port: number;
-  depths: () => Promise<readonly Depth[]>;
+  /** Of one pipeline, or of all. */
+  depths: (pipeline: string | undefined) => Promise<readonly Depth[]>;
+  logger?: Logger | undefined;
   /** ISO 8601. */
   wall: () => string;
 }
@@ -36,14 +47,22 @@ const base = '/apis/external.metrics.k8s.io/v1beta1';
 const requestTimeoutMs = 10_000;
 
 export async function openExternalMetrics(options: ExternalMetricsOptions): Promise<ExternalMetrics> {
-  const { key, cert, clientCa } = options.tls;
+  const { key, cert, clientCa, clientNames } = options.tls;
   const server = createServer(
     { key, cert, ca: clientCa, requestCert: true, rejectUnauthorized: true, requestTimeout: requestTimeoutMs },
     (request, response) => {
       request.resume();
+      const { subject } = (request.socket as unknown as Pick<TLSSocket, 'getPeerCertificate'>).getPeerCertificate();
+      if (clientNames.length > 0 && !clientNames.some((name) => name === subject.CN)) {
+        response.writeHead(403, { 'content-type': 'application/json' });
+        response.end(JSON.stringify(statusOf(403, 'only the API server is answered here').body));
+        return;
+      }
       void answer(request.method ?? 'GET', new URL(request.url ?? '/', 'https://localhost'), options)
         .catch((thrown: unknown) => statusOf(500, String(thrown)))
         .then(({ status, body }) => {
+          if (status >= 400)
+            options.logger?.warn({ method: request.method, url: request.url, status, ...body }, 'a metric was not answered');
           response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
         });
     },
@@ -90,7 +109,7 @@ async function answer(method: string, url: URL, { depths, wall }: ExternalMetric
   if (metric !== queueMetric) return statusOf(404, `there is no metric at ${url.pathname}`);
   const wanted = selectorOf(url.searchParams.get('labelSelector') ?? '');
   if (wanted === undefined) return statusOf(400, 'a selector is pipeline=…,group=…');
-  const found = (await depths()).filter(
+  const found = (await depths(wanted.get('pipeline'))).filter(
     ({ pipeline, group }) => (wanted.get('pipeline') ?? pipeline) === pipeline && (wanted.get('group') ?? group) === group,
   );
   if (found.length === 0) return statusOf(404, 'no group fits the selector');

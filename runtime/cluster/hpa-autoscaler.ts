@@ -1,32 +1,26 @@
-/** Kubernetes' own autoscaler: told W_max as `maxReplicas` of an HPA per group. Where that is 0, it is the coordinator that scales to none. */
+/**
+ * Kubernetes' own autoscaler: told W_max as `maxReplicas` of an HPA of the pipeline's resource, it asks for lines through that resource's
+ * `spec.lines`, as `kubectl scale` does. The coordinator starts them, and drains those that go.
+ */
 import type { Autoscaler, Ceiling } from '../contracts/capacity.js';
-import { planHpa, type HpaOptions } from './hpa-plan.js';
 
-export interface KubeWriter {
-  request<T>(
-    method: 'PATCH',
-    path: string,
-    options: { query?: Record<string, string | undefined>; body?: unknown; contentType?: string },
-  ): Promise<T>;
+/** Who keeps the objects of pipelines. */
+export interface HpaKeeper {
+  /** The pipeline is to have an HPA with this ceiling. */
+  setCeiling(ceiling: Ceiling): void;
+  /** Sets `spec.lines`. */
+  scale(pipeline: string, lines: number): Promise<void>;
 }
 
-export interface HpaAutoscalerOptions {
-  rest: KubeWriter;
-  /** What the manifest says of going down. */
-  optionsOf: (pipeline: string) => HpaOptions;
-}
-
-export function openHpaAutoscaler({ rest, optionsOf }: HpaAutoscalerOptions): Autoscaler {
+/** `keeper`: undefined while this coordinator does not lead. */
+export function openHpaAutoscaler(keeper: () => HpaKeeper | undefined): Autoscaler {
   return {
     kind: 'hpa',
-    async tell(ceiling: Ceiling): Promise<void> {
-      const options = optionsOf(ceiling.pipeline);
-      const path = `/apis/autoscaling/v2/namespaces/${options.namespace}/horizontalpodautoscalers/${ceiling.workload}`;
-      await rest.request('PATCH', path, {
-        query: { fieldManager: 'podline', force: 'true' },
-        body: planHpa(ceiling, options),
-        contentType: 'application/apply-patch+yaml',
-      });
+    async tell(ceiling) {
+      keeper()?.setCeiling(ceiling);
+    },
+    async ask(pipeline, lines) {
+      await keeper()?.scale(pipeline, lines);
     },
     close: async () => undefined,
   };

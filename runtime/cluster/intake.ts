@@ -24,7 +24,11 @@ export interface Known {
   /** As lines get it. */
   pipeline: Pipeline;
   slots: number;
+  /** The manifest says how it is scaled; without it, it has as many lines as the resource says. */
+  isScaled: boolean;
   size: LineSize;
+  /** The coordinator holds its lines, by this form of it. */
+  isHeld: boolean;
   submission: Submission | undefined;
 }
 
@@ -65,7 +69,9 @@ export class Intake {
       manifest,
       pipeline: view.pipeline ?? { ...resolved, revision: view.revision },
       slots,
+      isScaled: (resource.spec as { scaling?: unknown } | undefined)?.scaling !== undefined,
       size,
+      isHeld: false,
       submission: before?.uid === uid ? before.submission : undefined,
     };
   }

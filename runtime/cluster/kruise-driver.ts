@@ -18,7 +18,7 @@ import { planLines, planService, type LinePodOptions } from './plan-pod.js';
 
 export interface KruiseDriverOptions {
   kube: Kube;
-  pods: Omit<LinePodOptions, 'name' | 'lines' | 'slots'>;
+  pods: Omit<LinePodOptions, 'name' | 'lines' | 'slots' | 'credentials'> & { tokenSecret: string };
   /** What lines show to the coordinator; kept in the secret `pods.tokenSecret`. */
   token: string;
   slotsOf: (pipeline: Pipeline) => number;
@@ -41,7 +41,7 @@ export class KruiseDriver implements LineDriver {
   async start(pipeline: Pipeline, lines: number): Promise<void> {
     const { kube, pods, token, slotsOf } = this.options;
     const slots = slotsOf(pipeline);
-    const plan = { ...pods, name: pipeline.name, lines, slots };
+    const plan = { ...pods, credentials: { secret: pods.tokenSecret }, name: pipeline.name, lines, slots };
     const isNew = this.#pods.track({
       pipeline,
       groups: oneGroup(pipeline.name, lines),

@@ -71,6 +71,7 @@ export interface SeenLine {
 
 interface Tracked extends Workload {
   swapper: PodSwapper;
+  isEnding?: boolean;
   memory: Map<string, LineMemory>;
 }
 
@@ -92,8 +93,18 @@ export class LinePods {
     return known === undefined;
   }
 
+  /** Nothing of it is remembered from here on, and nothing told. */
   forget(pipeline: string): void {
     this.#workloads.delete(pipeline);
+  }
+
+  /** The pipeline is gone, and its pods go: each is told of as gone for good, and the last one is forgotten with the pipeline. */
+  end(pipeline: string): void {
+    const workload = this.#workloads.get(pipeline);
+    if (workload === undefined) return;
+    const groups = new Map([...workload.groups].map(([name, { group }]) => [name, { group, lines: 0 }]));
+    if (workload.memory.size === 0) this.forget(pipeline);
+    else this.#workloads.set(pipeline, { ...workload, groups, isEnding: true });
   }
 
   tracked(pipeline: string): Workload | undefined {
@@ -188,6 +199,7 @@ export class LinePods {
     workload.memory.delete(line);
     const ordinal = Number(pod.name.slice(pod.name.lastIndexOf('-') + 1));
     this.#tell({ type: 'lineEnded', pipeline, line, reason, gone: ordinal >= (groupOfPod(workload, pod.name)?.lines ?? 0) });
+    if (workload.isEnding === true && workload.memory.size === 0) this.forget(pipeline);
   }
 
   #tell(event: DriverEvent): void {

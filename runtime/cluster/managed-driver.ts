@@ -1,33 +1,34 @@
 /**
- * The driver of a coordinator in a cluster: it swaps in pods that the reconciler created. How many lines there are is the resource's to
- * say, so what the coordinator asks for goes there.
+ * The driver of a coordinator in a cluster: it swaps in pods that the reconciler keeps, and tells that one how many there are to be. A
+ * StatefulSet ends its highest numbers first.
  */
-import type { DriverEvent, LineDriver, SwapOrder } from '../contracts/driver.js';
+import type { DriverEvent, LineDriver, ScaleOrder, SwapOrder } from '../contracts/driver.js';
 import type { Pipeline } from '../contracts/manifest.js';
+import { defaultGroup } from '../line/groups.js';
 import type { LinePods } from './line-pods.js';
 import type { Workloads } from './plan-pod.js';
-import type { Reconciler } from './reconciler.js';
+
+/** Who keeps the StatefulSets. */
+export interface LineKeeper {
+  setLines(pipeline: string, group: string, lines: number): void;
+}
 
 export class ManagedDriver implements LineDriver {
-  #reconciler: Pick<Reconciler, 'replan' | 'scale'> | undefined;
-
   constructor(
     readonly kind: Workloads,
     private readonly pods: LinePods,
+    /** Undefined while this coordinator does not lead. */
+    private readonly keeper: () => LineKeeper | undefined,
   ) {}
 
-  connect(reconciler: Pick<Reconciler, 'replan' | 'scale'>): void {
-    this.#reconciler = reconciler;
-  }
-
-  /** Lines of the resource are brought up without being asked for; it is looked at again. */
-  start(pipeline: Pipeline): Promise<void> {
-    this.#reconciler?.replan(pipeline.name);
+  start({ name }: Pipeline, lines: number, group = defaultGroup): Promise<void> {
+    this.keeper()?.setLines(name, group, lines);
     return Promise.resolve();
   }
 
-  async scale(pipeline: string, lines: number): Promise<void> {
-    await this.#reconciler?.scale(pipeline, lines);
+  scale(pipeline: string, lines: number, { group = defaultGroup }: ScaleOrder = {}): Promise<void> {
+    this.keeper()?.setLines(pipeline, group, lines);
+    return Promise.resolve();
   }
 
   swap(order: SwapOrder): Promise<void> {

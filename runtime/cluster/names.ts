@@ -11,6 +11,12 @@ export const labels = {
 export const stageAnnotation = (slot: number): string => `podline.dev/slot-${String(slot)}.stage`;
 export const stepAnnotation = (slot: number): string => `podline.dev/slot-${String(slot)}.step`;
 
+/** ConfigMap of a namespace with lines: the authority of the coordinator's certificate. */
+export const authorityName = 'podline-authority';
+
+/** For whom the tokens of lines are made: the coordinator of that namespace. */
+export const lineAudience = (namespace: string): string => `${namespace}.podline.dev`;
+
 export const agentContainer = 'agent';
 export const slotContainer = (slot: number): string => `slot-${String(slot)}`;
 
@@ -22,6 +28,8 @@ export const podPaths = {
   ssd: '/podline-ssd',
   volume: '/podline-volume',
   temporary: '/tmp',
+  /** The agent's: its token, and whom it trusts. */
+  credentials: '/podline-credentials',
   /** The static shim: the command of every slot. */
   shim: '/podline-shim/podline-shim',
 } as const;

@@ -25,6 +25,8 @@ interface Sent {
   verifiedMs: number;
 }
 
+const neverSent: Sent = { text: '', mark: '', verifiedMs: 0 };
+
 export class ObjectWriter {
   /** By owner, by path. */
   readonly #sent = new Map<string, Map<string, Sent>>();
@@ -34,11 +36,14 @@ export class ObjectWriter {
     private readonly clock: Clock,
   ) {}
 
-  /** All objects of `owner`, in the order in which they are created. Throws KubeFailure of the first that is refused. */
-  async write(owner: string, objects: readonly KubeObject[]): Promise<void> {
+  /**
+   * All objects of `owner`, in the order in which they are created. `maybe`: paths of objects that an earlier process may have created, and
+   * that go unless they are planned. Throws KubeFailure of the first that is refused.
+   */
+  async write(owner: string, objects: readonly KubeObject[], maybe: readonly string[] = []): Promise<void> {
     let sent = this.#sent.get(owner);
     if (sent === undefined) {
-      sent = new Map();
+      sent = new Map(maybe.map((path) => [path, neverSent]));
       await this.#findStale(objects, sent);
       this.#sent.set(owner, sent);
     }
@@ -94,7 +99,7 @@ export class ObjectWriter {
     const { items } = await this.rest.request<{ items: KubeObject[] }>('GET', collectionPath(resource, namespace), {
       query: { labelSelector: `${labels.managedBy}=podline,${labels.pipeline}=${its?.[labels.pipeline] ?? ''}` },
     });
-    for (const { metadata } of items) sent.set(objectPath(resource, metadata), { text: '', mark: '', verifiedMs: 0 });
+    for (const { metadata } of items) sent.set(objectPath(resource, metadata), neverSent);
   }
 
   async #remove(path: string): Promise<void> {

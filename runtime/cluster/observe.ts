@@ -5,7 +5,7 @@ import type { Known } from './intake.js';
 import type { KubeObject } from './kube-rest.js';
 import type { LinePods } from './line-pods.js';
 import { selectorOf, type Workloads } from './plan-pod.js';
-import { groupLinesOf } from './plan-objects.js';
+import type { GroupLines } from './plan-objects.js';
 import type { Refusal } from './resolve.js';
 import type { Observed } from './status.js';
 
@@ -16,13 +16,14 @@ export interface ObserveOptions {
 }
 
 /**
- * `known` is absent until the pipeline was taken in. `heardBefore`: lines that another coordinator had heard of a moment ago; this one has
+ * `known` is absent until the pipeline was taken in. `targets`: how many lines there are to be. `heardBefore`: lines that another coordinator had heard of a moment ago; this one has
  * just begun, and they have not said hello to it yet.
  */
 export async function observe(
   { desk, pods, workload }: ObserveOptions,
   { metadata }: KubeObject,
   known: Known | undefined,
+  targets: readonly GroupLines[],
   refusal: Refusal | undefined,
   heardBefore = 0,
 ): Promise<Observed> {
@@ -32,12 +33,14 @@ export async function observe(
   const views = known === undefined ? [] : await desk.lines();
   const active = views.filter((line) => line.pipeline === name && line.state === 'active' && there.has(line.line));
   const running = active.flatMap(({ shards }) => shards.flatMap((shard) => shard.running.map(({ stage }) => stage)));
+  const progress = known === undefined ? undefined : await progressOf(desk, name);
   return {
     generation: metadata.generation ?? 0,
     refusal: refusal === undefined ? undefined : { reason: refusal.reason, message: refusal.message, final: !refusal.isPassing },
-    accepted: known === undefined ? undefined : { ...(await progressOf(desk, name)), running },
+    accepted: progress === undefined ? undefined : { ...progress.accepted, running },
     lines: {
-      wanted: known === undefined ? 0 : groupLinesOf(known.manifest.spec).reduce((sum, { lines }) => sum + lines, 0),
+      wanted: targets.reduce((sum, { lines }) => sum + lines, 0),
+      whyNone: progress?.whyNone,
       there: seen.length,
       heard: Math.max(active.length, Math.min(heardBefore, seen.length)),
       faults: seen.flatMap(({ pod, faults }) => faults.map((fault) => `${pod}: ${fault.message}`)),
@@ -62,12 +65,15 @@ function inputOf(known: Known | undefined): Observed['input'] {
 async function progressOf(
   desk: Pick<Desk, 'pipeline' | 'list'>,
   name: string,
-): Promise<Omit<NonNullable<Observed['accepted']>, 'running'>> {
-  const { revision, paused, counts } = await desk.pipeline(name);
+): Promise<{ accepted: Omit<NonNullable<Observed['accepted']>, 'running'>; whyNone: string | undefined }> {
+  const { revision, paused, counts, flow } = await desk.pipeline(name);
   const [failed] = counts.failed === 0 ? [] : (await desk.list(name, { state: 'failed', max: 1 })).shards;
   const { error } = failed ?? {};
   const failure = error === undefined ? undefined : `${failed?.key ?? ''}: ${error.message} (${error.code}). ${error.hint}`;
-  return { revision, paused, counts, failure };
+  return {
+    accepted: { revision, paused, counts, failure },
+    whyNone: flow?.linesMax === 0 ? `W_max is 0 ${flow.because}` : undefined,
+  };
 }
 
 function memoryOf({ size: { stages, podBytes } }: Known): Observed['memory'] {

@@ -10,11 +10,13 @@
  *  3. The same pipeline and settings give the same objects, in the order in which they are to be created.
  */
 import { createHash } from 'node:crypto';
+import type { Ceiling } from '../contracts/capacity.js';
 import type { Pipeline, PipelineSpec } from '../contracts/manifest.js';
 import { defaultGroup } from '../line/groups.js';
+import { planHpa } from './hpa-plan.js';
 import { parseImageName } from './image-string.js';
 import type { KubeObject } from './kube-rest.js';
-import { labels } from './names.js';
+import { authorityName, labels } from './names.js';
 import { planLines, planService, selectorOf, type LinePodOptions } from './plan-pod.js';
 import { apiVersionOf } from './resources.js';
 
@@ -22,6 +24,8 @@ export interface PlanOptions extends Omit<LinePodOptions, 'volume' | 'lines' | '
   /** Each a StatefulSet of its own. */
   groups: readonly GroupLines[];
   volume: LinePodOptions['volume'] | { storageClass: string; size: string };
+  /** An HPA scales it, up to this. */
+  ceiling?: Ceiling | undefined;
   /** The custom resource; without it, nothing owns the objects. */
   owner?: { name: string; uid: string } | undefined;
 }
@@ -41,7 +45,7 @@ export const groupLinesOf = ({ lines, groups, scaling }: PipelineSpec): GroupLin
 const linesAwayMax = 1;
 
 export function planObjects(pipeline: Pipeline, options: PlanOptions): KubeObject[] {
-  const { name, namespace, groups, workload = 'kruise' } = options;
+  const { name, namespace, groups, ceiling, workload = 'kruise' } = options;
   const claimed = 'storageClass' in options.volume ? options.volume : undefined;
   const volume = 'storageClass' in options.volume ? { claim: `${name}-volume` } : options.volume;
   const objects = [
@@ -49,6 +53,7 @@ export function planObjects(pipeline: Pipeline, options: PlanOptions): KubeObjec
     planService(options),
     ...groups.map(({ group, lines }) => planLines(pipeline, { ...options, volume, group, lines })),
     planBudget(name, workload),
+    ...(ceiling === undefined ? [] : [planHpa(name, ceiling, pipeline.spec.scaling)]),
     ...(workload === 'kruise' ? imagesToPull(pipeline, options.image).map((image) => planPull(name, image)) : []),
   ] as KubeObject[];
   return objects.map((object) => ({
@@ -64,13 +69,12 @@ export function planObjects(pipeline: Pipeline, options: PlanOptions): KubeObjec
   }));
 }
 
-/** What lines show to the coordinator: one secret of a namespace, for all its pipelines. */
-export const planSecret = (name: string, namespace: string, token: string): KubeObject => ({
-  apiVersion: 'v1',
-  kind: 'Secret',
-  metadata: { name, namespace, labels: { [labels.managedBy]: 'podline' } },
-  type: 'Opaque',
-  data: { token: Buffer.from(token).toString('base64') },
+/** Whose certificates agents trust, PEM: one object of a namespace, for all its pipelines. */
+export const planAuthority = (namespace: string, pem: string): KubeObject => ({
+  apiVersion: apiVersionOf('ConfigMap'),
+  kind: 'ConfigMap',
+  metadata: { name: authorityName, namespace, labels: { [labels.managedBy]: 'podline' } },
+  data: { 'ca.crt': pem },
 });
 
 /**

@@ -8,7 +8,7 @@
  *  3. API defaults are written out, so that what is stored equals what was sent and an edit shows as an edit.
  *  4. Every container has a memory limit; pages of the tmpfs are charged to the container that wrote them, so each limit of one
  *     that writes covers the scratch too.
- *  5. No container has a token of the API server.
+ *  5. No container has a token that the API server takes; a stage's has none at all.
  *  6. The command of a slot is the static shim, which an init container has put onto a volume: it runs in any image, and hands over to
  *     the Node shim where the image carries that.
  *  7. What the pod asks of its node is what may be used at once (`line/pod-size.ts`), not what all stages use together.
@@ -23,6 +23,7 @@ import { defaultStageBytes, sizePod, type PodSize } from '../line/pod-size.js';
 import { parseImageName } from './image-string.js';
 import { agentContainer, imageStagesDir, labels, podPaths, slotContainer, stageAnnotation, stepAnnotation } from './names.js';
 import { PodlineError } from '../contracts/errors.js';
+import type { PodSpec } from './quota-plan.js';
 
 export interface LinePodOptions {
   namespace: string;
@@ -36,8 +37,8 @@ export interface LinePodOptions {
   image: string;
   /** As pods reach it. */
   coordinatorUrl: string;
-  /** Secret with the lines' token under the key `token`. */
-  tokenSecret: string;
+  /** What a line shows to the coordinator. */
+  credentials: Credentials;
   /** Folder of the node that stands for its SSD; the lines' user must be able to write to it. */
   ssdHostPath: string;
   /** Where major checkpoints go: a claim, or a folder that is the same on every node. */
@@ -55,6 +56,12 @@ export interface LinePodOptions {
   lineSuffix?: string | undefined;
 }
 
+/**
+ * `secret`: one token for all lines, under the key `token`. `audience`: each pod's own, which the kubelet makes and renews; it is good for
+ * whoever is named, and not for the API server. `authority`: ConfigMap whose `ca.crt` the agents trust beside what Node does.
+ */
+export type Credentials = { secret: string } | { audience: string; authority?: string | undefined };
+
 /** Whose StatefulSet the lines are: `kruise` an Advanced one of OpenKruise, `native` a plain one. */
 export type Workloads = 'kruise' | 'native';
 
@@ -65,6 +72,8 @@ const agentBytes = 512 * mib;
 const runFolderBytes = 16 * mib;
 const installBytes = 64 * mib;
 const shimFolderBytes = 16 * mib;
+/** The kubelet renews it at four fifths of that. */
+const tokenSeconds = 3_600;
 
 const quantity = (bytes: number): string => `${String(Math.ceil(bytes / mib))}Mi`;
 
@@ -170,7 +179,7 @@ export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<s
     [
       ...shared,
       constant(env.coordinatorUrl, options.coordinatorUrl),
-      { name: env.token, valueFrom: { secretKeyRef: { name: options.tokenSecret, key: 'token' } } },
+      ...credentialVariables(options.credentials),
       constant(env.pipeline, pipeline.name),
       constant(env.group, group),
       constant(env.slots, String(options.slots)),
@@ -186,6 +195,7 @@ export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<s
     [
       ...mounts,
       { name: 'volume', mountPath: podPaths.volume },
+      ...('audience' in options.credentials ? [{ name: 'credentials', mountPath: podPaths.credentials, readOnly: true }] : []),
       ...folders.map((folder, number) => ({
         name: `folder-${String(number)}`,
         mountPath: folder.path,
@@ -280,6 +290,7 @@ export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<s
                 ? { persistentVolumeClaim: { claimName: options.volume.claim } }
                 : hostPath(options.volume.hostPath, 'Directory')),
             },
+            ...credentialVolumes(options.credentials),
             ...folders.map((folder, number) => ({ name: `folder-${String(number)}`, ...hostPath(folder.path, 'Directory') })),
           ],
         },
@@ -287,6 +298,30 @@ export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<s
     },
   };
 }
+
+function credentialVariables(credentials: Credentials): EnvVar[] {
+  if ('secret' in credentials)
+    return [{ name: env.token, valueFrom: { secretKeyRef: { name: credentials.secret, key: 'token' } } }];
+  return [
+    constant(env.tokenFile, `${podPaths.credentials}/token`),
+    ...(credentials.authority === undefined ? [] : [constant('NODE_EXTRA_CA_CERTS', `${podPaths.credentials}/ca.crt`)]),
+  ];
+}
+
+/** Seen by the agent alone. */
+function credentialVolumes(credentials: Credentials): Record<string, unknown>[] {
+  if ('secret' in credentials) return [];
+  const { audience, authority } = credentials;
+  const sources = [
+    { serviceAccountToken: { audience, expirationSeconds: tokenSeconds, path: 'token' } },
+    ...(authority === undefined ? [] : [{ configMap: { name: authority, items: [{ key: 'ca.crt', path: 'ca.crt' }] } }]),
+  ];
+  return [{ name: 'credentials', projected: { defaultMode: 0o400, sources } }];
+}
+
+/** The pod of a line, as the StatefulSet has it. Throws as `planLines` does. */
+export const podOf = (pipeline: Pipeline, options: LinePodOptions): PodSpec =>
+  (planLines(pipeline, options) as { spec: { template: { spec: PodSpec } } }).spec.template.spec;
 
 /** What picks the pods of a pipeline, within its namespace. */
 export const selectorOf = (name: string): Record<string, string> => ({ [labels.app]: 'podline-line', [labels.pipeline]: name });

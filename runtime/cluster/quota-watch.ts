@@ -156,14 +156,13 @@ class NamespaceQuota implements QuotaWatch {
         .catch(() => undefined);
       if (isEnding()) return;
       await new Promise<void>((resolve) => {
-        clock.after(1_000, resolve);
-        signal.addEventListener(
-          'abort',
-          () => {
-            resolve();
-          },
-          { once: true },
-        );
+        const end = (): void => {
+          callOff();
+          signal.removeEventListener('abort', end);
+          resolve();
+        };
+        const callOff = clock.after(1_000, end);
+        signal.addEventListener('abort', end);
       });
     }
   }

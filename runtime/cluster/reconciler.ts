@@ -12,65 +12,39 @@
  *     something new.
  *  3. A resource that is refused keeps what an earlier form of it has running.
  *  4. A line whose node is lost comes up on another one (`lost-pods.ts`).
+ *  5. How many lines there are the coordinator says, by quotas and by what each line holds (`setLines`). Until it has, none comes or goes.
  */
-import type { Clock } from '../platform/clock.js';
-import type { Logger } from '../platform/logger.js';
+import type { Ceiling } from '../contracts/capacity.js';
 import { PodlineError } from '../contracts/errors.js';
+import type { Pipeline } from '../contracts/manifest.js';
 import { limits } from '../contracts/limits.js';
 import type { PipelineStatus } from '../contracts/pipeline-status.js';
 import { workloadName } from '../line/groups.js';
 import { canonicalJson } from '../line/lineage.js';
-import type { Desk, SplitInput } from './desk.js';
 import { EventWriter } from './event-writer.js';
 import { endPipeline, putFinalizer } from './finalizer.js';
-import type { ImageCode } from './image-code.js';
 import { Informer, keyOf } from './informer.js';
 import { Intake, type Known } from './intake.js';
-import { KubeFailure, viewOf } from './kube.js';
-import { patchType, type KubeObject, type KubeRest } from './kube-rest.js';
-import type { LinePods } from './line-pods.js';
+import { viewOf } from './kube.js';
+import { patchType, type KubeObject } from './kube-rest.js';
+import type { HpaKeeper } from './hpa-autoscaler.js';
+import { LineTargets, type Place } from './line-targets.js';
 import { LostPods } from './lost-pods.js';
+import type { LineKeeper } from './managed-driver.js';
 import { labels } from './names.js';
 import { fieldManager, ObjectWriter } from './object-writer.js';
 import { observe } from './observe.js';
-import { groupLinesOf, planObjects, planSecret, type PlanOptions } from './plan-objects.js';
-import type { Workloads } from './plan-pod.js';
+import { PipelineNames } from './pipeline-names.js';
+import { groupLinesOf, planAuthority, planObjects, type GroupLines, type PlanOptions } from './plan-objects.js';
+import { podOf } from './plan-pod.js';
 import { podsOf } from './pods-of.js';
+import type { ReconcilerOptions } from './reconciler-options.js';
+import { refusedObject } from './refused-object.js';
 import { inputDigest, Refusal } from './resolve.js';
 import { collectionPath, objectPath } from './resources.js';
 import { eventsBetween, planStatus, statusOf } from './status.js';
 import { Submissions } from './submissions.js';
 import { WorkQueue } from './work-queue.js';
-
-/** The installation's settings for lines. */
-export interface LineSettings extends Omit<
-  PlanOptions,
-  'name' | 'namespace' | 'groups' | 'slots' | 'lineSuffix' | 'owner' | 'workload'
-> {
-  cores: number;
-  /** Where results of a manifest lie whose `result.dir` is relative. */
-  resultRoot: string;
-}
-
-export interface ReconcilerOptions {
-  rest: KubeRest;
-  desk: Desk;
-  split: SplitInput;
-  pods: LinePods;
-  code: ImageCode;
-  /** The coordinator's own. */
-  namespace: string;
-  /** One namespace, or all without it. */
-  watched: string | undefined;
-  workload: Workloads;
-  lines: LineSettings;
-  /** What lines show to the coordinator; kept in the secret `lines.tokenSecret` of each namespace that has a pipeline. */
-  token: string;
-  clock: Clock;
-  /** [0, 1) */
-  random: () => number;
-  logger: Logger;
-}
 
 const resyncMs = 300_000;
 /** What is under way elsewhere is looked at again after this: a pod that reads an image, a place for a submission. */
@@ -81,7 +55,7 @@ const refusedAgainMs = 30_000;
 const settleMs = limits.leaseTtlMs;
 const queueBounds = { workersMax: 4, keysMax: 10_000, gapMs: 500, backoffMs: { initial: 500, max: 60_000 } };
 
-export class Reconciler {
+export class Reconciler implements LineKeeper, HpaKeeper {
   readonly #resources: Informer<KubeObject>;
   readonly #linePods: Informer<KubeObject>;
   readonly #queue: WorkQueue;
@@ -93,13 +67,20 @@ export class Reconciler {
   readonly #events: EventWriter;
   readonly #submissions: Submissions;
   readonly #lost: LostPods;
+  readonly #names: PipelineNames;
+  readonly #targets: LineTargets;
+  /** Of HPAs, by pipeline. */
+  readonly #ceilings = new Map<string, Ceiling>();
+  #podsListed: Promise<void> = Promise.resolve();
   readonly #ending = new AbortController();
   #beganMs = -Infinity;
   #listening: Promise<void> = Promise.resolve();
   #unsubscribe: () => void = () => undefined;
 
   constructor(private readonly options: ReconcilerOptions) {
-    const { rest, watched, clock, random, logger, pods, lines } = options;
+    const { rest, namespace, workload, watched, clock, random, logger, pods, lines } = options;
+    this.#names = new PipelineNames(namespace);
+    this.#targets = new LineTargets(rest, workload);
     this.#intake = new Intake({ ...options, image: lines.image, cores: lines.cores, resultRoot: lines.resultRoot });
     this.#objects = new ObjectWriter(rest, clock);
     this.#events = new EventWriter({ rest, clock, logger });
@@ -143,18 +124,29 @@ export class Reconciler {
     this.#unsubscribe = pods.subscribe(({ pipeline }) => {
       this.replan(pipeline);
     });
-    await Promise.all([this.#resources.start(), this.#linePods.start()]);
+    // A look before the pods are known would see a pipeline without lines.
+    this.#podsListed = this.#linePods.start();
+    await Promise.all([this.#resources.start(), this.#podsListed]);
     this.#listening = this.#listen(after);
   }
 
   /** The pipeline is looked at again soon. */
   replan(pipeline: string): void {
-    this.#queue.add(this.#keyOf(pipeline));
+    this.#queue.add(this.#names.keyOf(pipeline));
+  }
+
+  setLines(pipeline: string, group: string, lines: number): void {
+    if (this.#targets.set(pipeline, group, lines)) this.replan(pipeline);
+  }
+
+  setCeiling(ceiling: Ceiling): void {
+    this.#ceilings.set(ceiling.pipeline, ceiling);
+    this.replan(ceiling.pipeline);
   }
 
   /** Through the scale subresource, as an autoscaler does it. Throws PDL_PIPELINE_UNKNOWN, KubeFailure. */
   async scale(pipeline: string, lines: number): Promise<void> {
-    const resource = this.#resourceOf(this.#keyOf(pipeline));
+    const resource = this.#resourceOf(this.#names.keyOf(pipeline));
     if (resource === undefined) throw new PodlineError('PDL_PIPELINE_UNKNOWN', `there is no pipeline resource ${pipeline}`);
     await this.options.rest.request('PATCH', `${objectPath('Pipeline', resource.metadata)}/scale`, {
       body: { spec: { replicas: lines } },
@@ -172,21 +164,6 @@ export class Reconciler {
 
   // --- names ----------------------------------------------------------------------------------
 
-  /** What the coordinator calls it: in other namespaces than its own, with the namespace behind the name. */
-  #nameOf({ metadata: { name, namespace } }: KubeObject): string {
-    return `${name}${this.#suffixOf(namespace) ?? ''}`;
-  }
-
-  #suffixOf(namespace = ''): string | undefined {
-    return namespace === this.options.namespace ? undefined : `.${namespace}`;
-  }
-
-  /** Names of pipelines and namespaces have no dots. */
-  #keyOf(pipeline: string): string {
-    const [name = '', namespace = this.options.namespace] = pipeline.split('.');
-    return `${namespace}/${name}`;
-  }
-
   #resourceOf(key: string): KubeObject | undefined {
     const [namespace, name = ''] = key.split('/');
     return this.#resources.get(namespace, name);
@@ -195,7 +172,7 @@ export class Reconciler {
   #lookAtPod(pod: KubeObject, tell: (pipeline: string) => void): void {
     const name = pod.metadata.labels?.[labels.pipeline];
     if (name === undefined) return;
-    const pipeline = this.#nameOf({ metadata: { name, namespace: pod.metadata.namespace } });
+    const pipeline = this.#names.of({ metadata: { name, namespace: pod.metadata.namespace } });
     tell(pipeline);
     this.replan(pipeline);
   }
@@ -215,13 +192,16 @@ export class Reconciler {
 
   async #look(key: string): Promise<void> {
     const { rest, desk, logger } = this.options;
+    await this.#podsListed;
     const resource = this.#resourceOf(key);
     if (resource === undefined) {
       this.#forget(key);
       return;
     }
     if (resource.metadata.deletionTimestamp !== undefined) {
-      if ((await endPipeline(rest, desk, this.#nameOf(resource), resource)) === 'more') this.#queue.add(key);
+      const name = this.#names.of(resource);
+      desk.leaveLines(name);
+      if ((await endPipeline(rest, desk, name, resource)) === 'more') this.#queue.add(key);
       return;
     }
     let refusal: Refusal | undefined;
@@ -234,66 +214,99 @@ export class Reconciler {
       if (refusal.isPassing) this.#queue.add(key, refusedAgainMs);
     }
     await this.#writeStatus(key, resource, refusal);
-    const lookAgainMs = await this.#lost.remove(this.#podsOf(resource));
+    const lookAgainMs = await this.#lost.remove(this.#podsOf({ namespace: resource.metadata.namespace ?? '', name: resource.metadata.name }));
     if (lookAgainMs !== undefined) this.#queue.add(key, lookAgainMs);
   }
 
   async #bringAbout(key: string, resource: KubeObject): Promise<void> {
-    const { uid = '', generation = 0, name, namespace = '' } = resource.metadata;
+    const { uid = '', generation = 0 } = resource.metadata;
     let known = this.#known.get(key);
     if (known?.uid !== uid || known.generation !== generation) {
-      known = await this.#intake.take(resource, this.#nameOf(resource), known);
+      known = await this.#intake.take(resource, this.#names.of(resource), known);
       if (known === undefined) {
         this.#queue.add(key, askAgainMs);
         return;
       }
       this.#known.set(key, known);
     }
-    const { rest, lines, workload, token } = this.options;
-    const { pipeline, manifest, slots } = known;
+    const { rest, lines } = this.options;
+    const { pipeline, manifest } = known;
+    const place = { namespace: resource.metadata.namespace ?? '', name: resource.metadata.name };
     await putFinalizer(rest, resource);
-    this.#track(resource, known);
-    // Where lines run is the resource's to say, and no part of what they are told.
-    const placed = { ...pipeline, spec: { ...pipeline.spec, placement: manifest.spec.placement } };
-    const options = {
-      ...lines,
-      name,
-      namespace,
-      groups: groupLinesOf(manifest.spec),
-      slots,
-      workload,
-      lineSuffix: this.#suffixOf(namespace),
-      owner: { name, uid },
-    };
-    await this.#objects
-      .write(key, [planSecret(lines.tokenSecret, namespace, token), ...planObjects(placed, options)])
-      .catch((thrown: unknown) => {
-        throw refusedObject(thrown);
-      });
+    const pods = this.#podsOf(place).map(({ metadata }) => metadata.name);
+    await this.#targets.learn(pipeline.name, place, manifest.spec.groups, pods);
+    this.#track(place, known, this.#targetsOf(known));
+    if (!known.isHeld) await this.#hold(place, known);
+    // One number for both: what goes must be known to go for good before it does.
+    const [placed, options] = this.#planned(place, known, uid);
+    this.#track(place, known, options.groups);
+    const authority = lines.authority === undefined ? [] : [planAuthority(place.namespace, lines.authority)];
+    const objects = planObjects(placed, options);
+    const hpa = this.options.autoscaling === 'hpa' ? [objectPath('HorizontalPodAutoscaler', place)] : [];
+    await this.#objects.write(key, [...authority, ...objects], hpa).catch((thrown: unknown) => {
+      throw refusedObject(thrown);
+    });
     this.#submit(key, resource, known);
     if (known.submission?.state === 'failed') throw known.submission.refusal;
   }
 
-  #track(resource: KubeObject, { pipeline, manifest, slots }: Known): void {
-    const { name, namespace = '' } = resource.metadata;
+  /** What the pipeline's objects are made from. */
+  #planned(place: Place, known: Known, uid: string): [Pipeline, PlanOptions] {
+    const { pipeline, manifest, slots, isScaled } = known;
+    const { lines, workload } = this.options;
+    // Where lines run is the resource's to say, and no part of what they are told.
+    const placed = { ...pipeline, spec: { ...pipeline.spec, placement: manifest.spec.placement } };
+    const options = {
+      ...lines,
+      ...place,
+      groups: this.#targetsOf(known),
+      slots,
+      workload,
+      ceiling: isScaled ? this.#ceilings.get(pipeline.name) : undefined,
+      lineSuffix: this.#names.suffixOf(place.namespace) || undefined,
+      owner: { name: place.name, uid },
+    };
+    return [placed, options];
+  }
+
+  /** The coordinator holds as many lines as the resource says, or scales them where its manifest says how. */
+  async #hold(place: Place, known: Known): Promise<void> {
+    const { desk, quotas, autoscaling } = this.options;
+    const { pipeline, manifest, isScaled } = known;
+    const [placed, options] = this.#planned(place, known, '');
+    await quotas.follow(pipeline.name, place.namespace, podOf(placed, { ...options, lines: 0, volume: { hostPath: '/' } }));
+    const byGroup = Object.fromEntries(groupLinesOf(manifest.spec).map(({ group, lines }) => [group, lines]));
+    const byAutoscaler = { by: 'autoscaler', lines: manifest.spec.lines } as const;
+    const scaled = autoscaling === 'hpa' ? byAutoscaler : ({ by: 'demand' } as const);
+    await desk.startLines(pipeline.name, isScaled ? scaled : { by: 'group', lines: byGroup });
+    known.isHeld = true;
+  }
+
+  #targetsOf({ pipeline, manifest }: Known): GroupLines[] {
+    return this.#targets.all(pipeline.name, manifest.spec.groups);
+  }
+
+  #track({ namespace, name }: Place, { pipeline, slots }: Known, targets: readonly GroupLines[]): void {
     const { rest, pods, lines } = this.options;
-    const suffix = this.#suffixOf(namespace) ?? '';
+    const suffix = this.#names.suffixOf(namespace);
     const isNew = pods.track({
       pipeline,
-      groups: new Map(groupLinesOf(manifest.spec).map((of) => [workloadName(name, of.group), of])),
+      groups: new Map(targets.map((of) => [workloadName(name, of.group), of])),
       slots,
       image: lines.image,
       kube: podsOf(rest, namespace),
       lineOf: (podName) => `${podName}${suffix}`,
     });
     if (!isNew) return;
-    for (const pod of this.#podsOf(resource)) pods.changed(pipeline.name, viewOf(pod));
+    for (const pod of this.#podsOf({ namespace, name })) pods.changed(pipeline.name, viewOf(pod));
   }
 
-  #podsOf({ metadata: { name, namespace } }: KubeObject): KubeObject[] {
+  #podsOf(place: Place): KubeObject[] {
     return this.#linePods
       .all()
-      .filter(({ metadata }) => metadata.namespace === namespace && metadata.labels?.[labels.pipeline] === name);
+      .filter(
+        ({ metadata: { namespace, labels: its } }) => namespace === place.namespace && its?.[labels.pipeline] === place.name,
+      );
   }
 
   /** Begins to submit the input where that is still to be done. */
@@ -324,7 +337,9 @@ export class Reconciler {
     const isSettling = clock.nowMs() - this.#beganMs < settleMs;
     if (isSettling) this.#queue.add(key, settleMs);
     const heardBefore = isSettling ? before?.readyLines : undefined;
-    const observed = await observe(this.options, resource, this.#known.get(key), refusal, heardBefore);
+    const known = this.#known.get(key);
+    const targets = known === undefined ? [] : this.#targetsOf(known);
+    const observed = await observe(this.options, resource, known, targets, refusal, heardBefore);
     const after = planStatus(observed, before, clock.wall());
     if (before !== undefined && canonicalJson(before) === canonicalJson(after)) return;
     await rest.request('PATCH', `${objectPath('Pipeline', resource.metadata)}/status`, {
@@ -338,7 +353,14 @@ export class Reconciler {
 
   #forget(key: string): void {
     const known = this.#known.get(key);
-    if (known !== undefined) this.options.pods.forget(known.pipeline.name);
+    if (known !== undefined) {
+      const { name } = known.pipeline;
+      this.options.desk.leaveLines(name);
+      this.options.pods.end(name);
+      this.options.quotas.forget(name);
+      this.#targets.forget(name);
+      this.#ceilings.delete(name);
+    }
     this.#known.delete(key);
     this.#said.delete(key);
     this.#objects.forget(key);
@@ -357,16 +379,3 @@ const isNews = (is: KubeObject, was: KubeObject): boolean =>
   is.metadata.generation !== was.metadata.generation ||
   is.metadata.uid !== was.metadata.uid ||
   is.metadata.deletionTimestamp !== was.metadata.deletionTimestamp;
-
-/** The API server will not take an object: what is wrong with it is the pipeline's to show. Anything else is tried again. */
-function refusedObject(thrown: unknown): unknown {
-  const status = thrown instanceof KubeFailure ? thrown.status : undefined;
-  if (status === undefined || status < 400 || status >= 500 || [401, 404, 408, 409, 429].includes(status)) return thrown;
-  return new Refusal(
-    'ObjectsRefused',
-    new PodlineError('PDL_SWAP_FAILED', `the API server refused an object of the pipeline: ${(thrown as Error).message}`, {
-      hint: status === 403 ? 'Give the coordinator the rights of the manifests.' : 'Mend what it names.',
-      retry: status === 403 ? 'later' : 'never',
-    }),
-  );
-}

@@ -12,6 +12,9 @@ const resources = {
   Service: ['v1', 'services'],
   PersistentVolumeClaim: ['v1', 'persistentvolumeclaims'],
   Secret: ['v1', 'secrets'],
+  ConfigMap: ['v1', 'configmaps'],
+  HorizontalPodAutoscaler: ['autoscaling/v2', 'horizontalpodautoscalers'],
+  Lease: ['coordination.k8s.io/v1', 'leases'],
   Pod: ['v1', 'pods'],
   Event: ['events.k8s.io/v1', 'events'],
 } as const satisfies Record<string, readonly [apiVersion: string, plural: string]>;

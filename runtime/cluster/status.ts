@@ -36,6 +36,8 @@ export interface Observed {
     | undefined;
   lines: {
     wanted: number;
+    /** Why there may be none, where that is so. */
+    whyNone?: string | undefined;
     /** Pods. */
     there: number;
     /** Agents that were heard of lately. */
@@ -108,7 +110,8 @@ function stageWords(running: readonly string[]): string {
 
 function ready({ refusal, lines }: Observed): Verdict {
   if (refusal !== undefined) return say('False', refusal.reason, refusal.message);
-  if (lines.wanted === 0) return say('False', 'NoLines', 'no lines are wanted: spec.lines is 0');
+  if (lines.wanted === 0)
+    return say('False', 'NoLines', `no lines are wanted: ${lines.whyNone ?? 'spec.lines is 0, or there is nothing to do'}`);
   const heard = Math.min(lines.heard, lines.there);
   if (heard >= lines.wanted) return say('True', 'LinesReady', `${some(lines.wanted, 'line')} ready`);
   return say('False', 'LinesStarting', `${String(heard)} of ${some(lines.wanted, 'line')} ready`);

@@ -20,7 +20,12 @@ export async function readServerConfig(file: string | undefined, environment: En
   return absolute(config, file === undefined ? cwd : dirname(resolve(cwd, file)));
 }
 
-function requireSafe({ listen }: ServerConfig, file: string): void {
+function requireSafe({ listen, driver, cluster }: ServerConfig, file: string): void {
+  if (cluster !== undefined && driver !== 'none')
+    throw new PodlineError('PDL_CONFIG_INVALID', `${file} driver: ${driver} and cluster do not go together`, {
+      place: `${file} driver`,
+      hint: 'Leave out one of them: in a cluster lines are pods.',
+    });
   const isLoopback = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/.test(listen.host);
   if (isLoopback || listen.tls !== undefined || listen.plaintext) return;
   throw new PodlineError(
@@ -40,7 +45,7 @@ function absolute(config: ServerConfig, base: string): ServerConfig {
     for (const name of names) if (typeof copy[name] === 'string') copy[name] = from(copy[name]) as T[K];
     return copy;
   };
-  const { listen, auth, webhooks, journal } = config;
+  const { listen, auth, webhooks, journal, cluster } = config;
   return {
     ...config,
     listen: { ...listen, ...(listen.tls === undefined ? {} : { tls: maybe(listen.tls, 'cert', 'key') }) },
@@ -48,6 +53,7 @@ function absolute(config: ServerConfig, base: string): ServerConfig {
     ...(journal === undefined
       ? {}
       : { journal: journal.startsWith('lmdb:') ? `lmdb:${from(journal.slice('lmdb:'.length))}` : journal }),
+    ...(cluster === undefined ? {} : { cluster: { ...maybe(cluster, 'kubeconfig'), lines: maybe(cluster.lines, 'caFile') } }),
     pipelines: config.pipelines.map((pipeline) => maybe(pipeline, 'manifest')),
     connectors: config.connectors.map((connector) => absoluteConnector(connector, from)),
     auth: maybe(auth, 'tokens', 'lineSecret'),

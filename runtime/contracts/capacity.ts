@@ -27,8 +27,10 @@ export interface LineCost {
 export interface Capacity {
   /** What one line of the pipeline takes. */
   costOf(pipeline: Pipeline): LineCost;
-  /** The quotas that all pipelines share, as they are now. */
-  quotas(): readonly Quota[];
+  /** Pipelines of different scopes share nothing: namespaces of a cluster. Without it, there is one. */
+  scopeOf?(pipeline: string): string;
+  /** The quotas that all pipelines of a scope share, as they are now. */
+  quotas(scope?: string): readonly Quota[];
   /** Called when any of that may have changed. Returns what ends the subscription. */
   subscribe(listener: () => void): () => void;
 }
@@ -48,11 +50,24 @@ export interface Ceiling {
   because: string;
 }
 
-/** Scales lines by itself, within the ceiling: an HPA, KEDA, a cloud’s scaling group. */
+/** Who says how many lines a pipeline is to have, as far as the quotas allow. */
+export type Wanted =
+  /** Its `scaling`, and the work that there is. */
+  | { by: 'demand' }
+  /** So many in all, in groups where there is work. */
+  | { by: 'number'; lines: number }
+  /** So many of each group. */
+  | { by: 'group'; lines: Readonly<Record<string, number>> }
+  /** An autoscaler that asks for so many of the group `default`; the other groups go by demand. */
+  | { by: 'autoscaler'; lines: number };
+
+/** Scales lines by itself, or asks for so many, within the ceiling: an HPA, KEDA, a cloud’s scaling group. */
 export interface Autoscaler {
   /** `hpa`, `command`, `webhook`: for logs. */
   readonly kind: string;
   /** Resolves when it was told. May be called again with the same. */
   tell(ceiling: Ceiling): Promise<void>;
+  /** Sets what it asks for: the step between no line and one, where it asks through something that others may set too. */
+  ask?(pipeline: string, lines: number): Promise<void>;
   close(): Promise<void>;
 }

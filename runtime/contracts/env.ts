@@ -37,21 +37,6 @@ export const env = {
   shim: 'PODLINE_SHIM',
   /** Set by the local driver: the process ends when its stdin does, so that nothing outlives the coordinator. */
   lifeline: 'PODLINE_LIFELINE',
-  /** Coordinator in a cluster: folder of its journal; `host:port` of its API; the image that it runs in, pinned by digest. */
-  journalDir: 'PODLINE_JOURNAL_DIR',
-  listen: 'PODLINE_LISTEN',
-  image: 'PODLINE_IMAGE',
-  /** Its own pod: where the image is not named, it is the one that this pod runs. */
-  pod: 'PODLINE_POD',
-  /** Its own namespace; pipelines of which namespaces it works on: `namespaced`, `cluster`; whose StatefulSets: `auto`, `kruise`, `native`. */
-  namespace: 'PODLINE_NAMESPACE',
-  watch: 'PODLINE_WATCH',
-  workload: 'PODLINE_WORKLOAD',
-  /** Of lines: cores of one that does not say; folder of the node that stands for its SSD; claim, or folder, for major checkpoints and results. */
-  cores: 'PODLINE_CORES',
-  ssdHostPath: 'PODLINE_SSD_HOST_PATH',
-  volumeClaim: 'PODLINE_VOLUME_CLAIM',
-  volumeHostPath: 'PODLINE_VOLUME_HOST_PATH',
   logLevel: 'PODLINE_LOG_LEVEL',
   /** `off`: read by pread although the native memory map is there. */
   mmap: 'PODLINE_MMAP',

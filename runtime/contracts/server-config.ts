@@ -1,6 +1,7 @@
 /** The configuration of a coordinator that runs as a process of its own: what `podline serve --config` reads. Relative paths start from its folder. */
 import { z } from 'zod';
 import { addressesSchema, allowedSchema } from './access.js';
+import { clusterSchema } from './cluster-config.js';
 import { connectorsSchema } from './connectors.js';
 
 const bound = z.int().positive();
@@ -46,7 +47,8 @@ export const serverConfigSchema = z
     driver: z
       .enum(['none', 'local'])
       .default('none')
-      .describe('Who starts lines: nobody (they come by themselves), or this machine.'),
+      .describe('Who starts lines: nobody (they come by themselves), or this machine. In a cluster, `cluster` says it.'),
+    cluster: clusterSchema.optional(),
     pipelines: z
       .array(
         z.strictObject({
@@ -129,4 +131,7 @@ export const configOverrides = {
   PODLINE_TOKENS: ['auth', 'tokens'],
   PODLINE_LINE_SECRET: ['auth', 'lineSecret'],
   PODLINE_WEBHOOK_SECRET: ['webhooks', 'secret'],
+  PODLINE_NAMESPACE: ['cluster', 'namespace'],
+  PODLINE_POD: ['cluster', 'pod'],
+  PODLINE_AUTOSCALING: ['cluster', 'autoscaling'],
 } as const satisfies Record<string, readonly string[]>;

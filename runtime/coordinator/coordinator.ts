@@ -11,6 +11,7 @@
  *  3. Time goes on from where the journal's clock stood; while no coordinator runs, no time limit runs.
  *  4. Who starts something stops it: lines that were started through it end with `close`; the journal and the driver are the caller's.
  */
+import type { Wanted } from '../contracts/capacity.js';
 import type { ConnectorView } from '../contracts/connectors.js';
 import type { LineDriver } from '../contracts/driver.js';
 import { PodlineError } from '../contracts/errors.js';
@@ -151,7 +152,7 @@ export class Coordinator {
     const { leads } = this.leader;
     this.#leadership.follows(address);
     if (!leads) return;
-    for (const name of this.#pipelines.names) this.#flow.release(name);
+    this.#flow.leave();
     this.#desk.waiters.close();
     this.#desk.forgetAll();
   }
@@ -242,10 +243,10 @@ export class Coordinator {
   /** Why the shard is where it is. */
   async explain(shardId: string): Promise<Explanation> {
     const shard = await this.get(shardId);
-    const { paused } = await this.#pipelines.get(shard.pipeline);
-    const { pending } = await this.#journal.counts(shard.pipeline);
-    const flow = this.#flow.view(shard.pipeline);
-    return explain(shard, { paused, waiting: pending, lines: this.#lead().viewsOf(shard.pipeline), flow });
+    const { pipeline } = shard;
+    const [{ paused }, { pending }] = [await this.#pipelines.get(pipeline), await this.#journal.counts(pipeline)];
+    const [lines, flow] = [this.#lead().viewsOf(pipeline), this.#flow.view(pipeline)];
+    return explain(shard, { paused, waiting: pending, lines, flow });
   }
 
   /** From `after` on, or from now; ends with the signal. */
@@ -278,10 +279,15 @@ export class Coordinator {
    * Holds so many lines, as far as the quotas allow; without a number, as many as the manifest’s `scaling` asks for. They end with
    * `stopLines` or `close`. Throws PDL_QUOTA where not even one may be there.
    */
-  async startLines(name: string, lines?: number): ReturnType<FlowDesk['manage']> {
+  async startLines(name: string, lines?: number | Wanted): ReturnType<FlowDesk['manage']> {
     const { pipeline } = await this.#pipelines.get(name);
     this.#startedLines = true;
     return this.#flow.manage(pipeline, lines);
+  }
+
+  /** Lines of the pipeline stay as they are from here on. */
+  leaveLines(name: string): void {
+    this.#flow.leave(name);
   }
 
   /** Ends all lines; nobody starts them again. Idempotent. */
@@ -331,7 +337,6 @@ export class Coordinator {
     return this.#lead().swap(line, swap);
   }
 
-  // Lines, and what is leased to them, are known to the leader alone.
   #lead(): LineDesk {
     this.#leadership.must();
     return this.#desk;
@@ -388,8 +393,7 @@ export class Coordinator {
     const { stopped, woken, nextMs } = await advanceAll(this.#journal, () => this.#now());
     for (const shardId of stopped) this.#desk.forget(shardId);
     for (const pipeline of woken) void this.#desk.waiters.wake(pipeline);
-    const journalMs = nextMs === undefined ? undefined : nextMs - this.#offsetMs;
-    if (leasesMs === undefined || journalMs === undefined) return leasesMs ?? journalMs;
-    return Math.min(leasesMs, journalMs);
+    const due = [leasesMs, nextMs === undefined ? undefined : nextMs - this.#offsetMs].filter((ms) => ms !== undefined);
+    return due.length === 0 ? undefined : Math.min(...due);
   }
 }

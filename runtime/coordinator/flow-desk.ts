@@ -2,7 +2,7 @@
  * What the coordinator does about flow: the scaler holds the number of lines, the pacer the speed of submitters. Composes the two and
  * says what they decided.
  */
-import type { Autoscaler, Capacity } from '../contracts/capacity.js';
+import type { Autoscaler, Capacity, Wanted } from '../contracts/capacity.js';
 import type { DriverEvent, LineDriver } from '../contracts/driver.js';
 import { isPodlineError, PodlineError } from '../contracts/errors.js';
 import type { Pipeline } from '../contracts/manifest.js';
@@ -45,9 +45,9 @@ export class FlowDesk {
     const linesOf = (pipeline: string): LineView[] => desk.viewsOf(pipeline);
     this.#pacer = new Pacer({ ...parts, cores, capacity, linesOf });
     // A line that has not said hello yet has nothing to drain.
-    const drain = (line: string): void => {
+    const drain = (line: string, draining: boolean): void => {
       try {
-        desk.drain(line);
+        desk.drain(line, draining);
       } catch (thrown) {
         if (!isPodlineError(thrown, 'PDL_LINE_UNKNOWN')) throw thrown;
       }
@@ -56,15 +56,16 @@ export class FlowDesk {
   }
 
   /**
-   * Scales the pipeline's lines from now on, by its manifest, or to `fixed` lines as far as the quotas allow; resolves when the first of
-   * them are started. Throws PDL_USAGE without a driver, PDL_QUOTA when fixed lines are wanted and the quotas leave room for none.
+   * Scales the pipeline's lines from now on, by its manifest, or to as many as are wanted, as far as the quotas allow; resolves when the
+   * first of them are started. Throws PDL_USAGE without a driver, PDL_QUOTA when a number is wanted and the quotas leave room for none.
    */
-  async manage(pipeline: Pipeline, fixed?: number): Promise<FlowView | undefined> {
+  async manage(pipeline: Pipeline, lines?: number | Wanted): Promise<FlowView | undefined> {
     if (this.#scaler === undefined) throw new PodlineError('PDL_USAGE', 'this coordinator has no driver that could start lines');
-    this.#scaler.manage(pipeline, fixed);
+    const wanted: Wanted = typeof lines === 'number' ? { by: 'number', lines } : (lines ?? { by: 'demand' });
+    this.#scaler.manage(pipeline, wanted);
     await this.#scaler.settled();
     const view = this.#scaler.view(pipeline.name);
-    if (fixed !== undefined && fixed > 0 && view?.linesMax === 0)
+    if (wanted.by === 'number' && wanted.lines > 0 && view?.linesMax === 0)
       throw new PodlineError('PDL_QUOTA', `pipeline ${pipeline.name} may have no line: W_max is 0 ${view.because}`);
     return view;
   }
@@ -73,9 +74,9 @@ export class FlowDesk {
     this.#scaler?.revised(pipeline);
   }
 
-  /** The pipeline goes, and its lines are nobody's to scale. */
-  release(pipeline: string): void {
-    this.#scaler?.release(pipeline);
+  /** Lines of the pipeline are no longer its business; without a name, no lines are. They stay as they are. */
+  leave(pipeline?: string): void {
+    this.#scaler?.leave(pipeline);
   }
 
   heed(event: DriverEvent): void {

@@ -248,9 +248,9 @@ export class LineDesk {
     if (line?.ordered.get(slot) === step) line.failedSwaps.set(slot, { step, error });
   }
 
-  /** The line takes nothing new and finishes or checkpoints what it has. */
-  drain(name: string): void {
-    this.#lines.get(name).draining = true;
+  /** The line takes nothing new and finishes or checkpoints what it has; with `false`, it is wanted again. */
+  drain(name: string, draining = true): void {
+    this.#lines.get(name).draining = draining;
   }
 
   /** The driver has started a line: it is waited for as long as a lease lasts. */

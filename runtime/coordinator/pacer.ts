@@ -12,7 +12,7 @@ import { initialPace, planPace, type Pace, type PaceRules } from '../line/pace.j
 import { parseAmount } from '../line/quantity.js';
 import { initialThroughput, observeThroughput, type Throughput } from '../line/throughput.js';
 import type { Clock } from '../platform/clock.js';
-import { ownQuota, shardsPerLineOf } from './scaler.js';
+import { ownQuota, shardsPerLineOf } from './scaling-rules.js';
 
 export interface PacerParts {
   journal: Pick<Journal, 'counts'>;
@@ -46,7 +46,8 @@ export class Pacer {
     const lines = this.parts.linesOf(pipeline.name);
     const rules = this.#rulesOf(pipeline, lines.filter(({ state }) => state === 'active').length);
     const own = ownQuota(pipeline);
-    const load = loadOf(usedBy(lines), own === undefined ? capacity.quotas() : [...capacity.quotas(), own]);
+    const shared = capacity.quotas(capacity.scopeOf?.(pipeline.name));
+    const load = loadOf(usedBy(lines), own === undefined ? shared : [...shared, own]);
     const input = { queued: pending, drainPerSecond: throughput.perSecond, ...load };
     const pace = planPace(before?.pace ?? initialPace(rules), input, rules);
     this.#seen.set(pipeline.name, { atMs: nowMs, throughput, pace });

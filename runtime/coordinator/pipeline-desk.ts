@@ -105,7 +105,7 @@ export class PipelineDesk {
     // From this on it is there for nobody else; its lines are heard no more.
     await journal.removePipeline(name, cancel, 0, now());
     pipelines.forget(name);
-    flow.release(name);
+    flow.leave(name);
     for (const { line } of desk.viewsOf(name)) await desk.gone(line, 'its pipeline was deleted');
     for (let more = true; more && !this.#closed;) {
       const some = await journal.removePipeline(name, cancel, removedAtOnce, now());

@@ -9,40 +9,45 @@
  *     and gives back what it still has. No step is left out.
  *  2. A line counts until the driver says that it is gone: nothing is started in its place before.
  *  3. One look at a time; orders to the driver are absolute numbers, so one that was lost is made good by the next look.
+ *  4. Where a workload can lose only its highest numbers, a line is ended when all above it are: and one that goes is kept rather than
+ *     a new one started.
  */
-import type { Autoscaler, Capacity, Ceiling, Quota } from '../contracts/capacity.js';
+import type { Autoscaler, Capacity, Ceiling, Quota, Wanted } from '../contracts/capacity.js';
 import type { DriverEvent, LineDriver } from '../contracts/driver.js';
 import { limits } from '../contracts/limits.js';
 import type { Pipeline } from '../contracts/manifest.js';
 import type { FlowView, LineView } from '../contracts/views.js';
 import { parseDurationMs } from '../config/units.js';
 import type { Journal } from '../journal/journal.js';
-import { residentsOf, slotsOf } from '../line/concurrency.js';
 import { planFlow, type FlowState, type Workload, type WorkloadPlan } from '../line/flow.js';
 import { defaultGroup, groupNames, workloadName } from '../line/groups.js';
-import { parseAmounts } from '../line/quantity.js';
-import type { Drainable, ScalingRules } from '../line/scaling.js';
+import { initialScaling, planScale, type Demand, type Drainable, type ScalingRules, type ScalingState } from '../line/scaling.js';
 import type { Clock } from '../platform/clock.js';
 import type { Logger } from '../platform/logger.js';
+import { fromTheTop, ownQuota, rulesFor, rulesOf } from './scaling-rules.js';
 
 export interface ScalerParts {
   driver: LineDriver;
   capacity: Capacity;
-  /** With one, only the ceilings and the step between no line and one are the scaler's. */
+  /** With one, of pipelines that go by demand only the ceilings and the step between no line and one are the scaler's. */
   autoscaler?: Autoscaler | undefined;
   journal: Pick<Journal, 'queued'>;
   clock: Clock;
   logger: Logger;
   cores: number;
   linesOf: (pipeline: string) => LineView[];
-  /** The line takes nothing new. */
-  drain: (line: string) => void;
+  /** The line takes nothing new; with `false`, it is wanted again. */
+  drain: (line: string, draining: boolean) => void;
 }
 
 interface Managed {
   pipeline: Pipeline;
-  /** So many in all, instead of by demand. */
-  fixed: number | undefined;
+  wanted: Wanted;
+}
+
+interface Planned {
+  workload: Workload;
+  plan: WorkloadPlan;
 }
 
 interface Present {
@@ -62,8 +67,12 @@ export class Scaler {
   readonly #present = new Map<string, Present>();
   readonly #going = new Map<string, Going>();
   readonly #told = new Map<string, string>();
+  /** By workload: how many lines the driver was told to start last, and when they were last missing. */
+  readonly #started = new Map<string, { lines: number; wantedMs: number }>();
   #state: FlowState = new Map();
-  #plans = new Map<string, { workload: Workload; plan: WorkloadPlan }>();
+  /** By workload: whether an autoscaler that knows no zero should have one line, or none. */
+  readonly #idle = new Map<string, ScalingState>();
+  #plans = new Map<string, Planned>();
   #callOff: (() => void) | undefined;
   #looking: Promise<void> = Promise.resolve();
   #lookAgain = false;
@@ -77,35 +86,44 @@ export class Scaler {
     });
   }
 
-  /** From now on the lines of the pipeline are its business. `fixed`: so many as far as the quota allows, in groups where there is work. */
-  manage(pipeline: Pipeline, fixed: number | undefined): void {
-    this.#managed.set(pipeline.name, { pipeline, fixed });
+  /** From now on the lines of the pipeline are its business. */
+  manage(pipeline: Pipeline, wanted: Wanted): void {
+    this.#managed.set(pipeline.name, { pipeline, wanted });
     this.lookSoon();
+  }
+
+  /** They are not any more; without a name, no lines are, and what is there is learnt anew. */
+  leave(pipeline?: string): void {
+    const left = pipeline === undefined ? [...this.#managed.keys()] : [pipeline];
+    for (const name of left) {
+      this.#managed.delete(name);
+      for (const [line, of] of this.#present) if (of.pipeline === name) this.#forget(line);
+    }
+    for (const [name, { workload }] of this.#plans) {
+      if (!left.includes(workload.pipeline)) continue;
+      for (const memory of [this.#plans, this.#idle, this.#started]) memory.delete(name);
+      for (const what of [...this.#told.keys()]) if (what.startsWith(`${name} `)) this.#told.delete(what);
+    }
+    this.#state = new Map([...this.#state].filter(([name]) => this.#plans.has(name)));
+  }
+
+  #forget(line: string): void {
+    for (const lines of [this.#present, this.#going]) lines.delete(line);
   }
 
   /** A revision of a pipeline that it manages. */
   revised(pipeline: Pipeline): void {
     const managed = this.#managed.get(pipeline.name);
-    if (managed !== undefined) this.manage(pipeline, managed.fixed);
-  }
-
-  /** Its lines stay as they are, and are not its business any more. */
-  release(pipeline: string): void {
-    if (!this.#managed.delete(pipeline)) return;
-    for (const [name, { workload }] of this.#plans) {
-      if (workload.pipeline !== pipeline) continue;
-      this.#plans.delete(name);
-      for (const what of ['ceiling', 'step']) this.#told.delete(`${name} ${what}`);
-    }
+    if (managed !== undefined) this.manage(pipeline, managed.wanted);
   }
 
   heed(event: DriverEvent): void {
     if (event.type === 'lineStarted') {
       this.#present.set(event.line, { pipeline: event.pipeline, group: event.group ?? defaultGroup });
-    } else if (event.type === 'lineEnded' && event.gone) {
-      this.#present.delete(event.line);
+      // Another one of that name.
       this.#going.delete(event.line);
-    } else return;
+    } else if (event.type === 'lineEnded' && event.gone) this.#forget(event.line);
+    else return;
     this.lookSoon();
   }
 
@@ -165,56 +183,120 @@ export class Scaler {
     if (this.#closed as boolean) return;
     const there = new Set(workloads.flatMap(({ lines }) => lines.map(({ line }) => line)));
     for (const line of [...this.#going.keys()]) if (!there.has(line)) this.#going.delete(line);
-    const plan = planFlow(this.#state, workloads, capacity.quotas(), clock.nowMs());
-    this.#state = plan.state;
     const before = this.#plans;
     this.#plans = new Map();
-    for (const [index, workload] of workloads.entries()) {
-      const planned = plan.workloads[index];
-      if (planned === undefined) continue;
+    const plans = this.#planAll(workloads, (scope) => capacity.quotas(scope));
+    for (const { workload, plan: planned } of plans) {
       this.#plans.set(workload.name, { workload, plan: planned });
       if (before.get(workload.name)?.plan.lines !== planned.lines)
         logger.info(
           { pipeline: workload.pipeline, group: workload.group, lines: planned.lines, because: planned.because },
           planned.why,
         );
-      if (autoscaler === undefined) this.#carryOut(workload, planned);
-      else this.#leaveTo(autoscaler, workload, planned);
+      const managed = this.#managed.get(workload.pipeline);
+      if (managed === undefined) continue;
+      if (autoscaler !== undefined && managed.wanted.by === 'demand') this.#leaveTo(autoscaler, managed, workload, planned);
+      else {
+        if (autoscaler !== undefined && managed.wanted.by === 'autoscaler' && workload.group === defaultGroup)
+          this.#follow(autoscaler, managed, workload, planned);
+        this.#carryOut(managed, workload, planned);
+      }
     }
     this.#endWhatIsDone(workloads);
   }
 
-  #carryOut({ pipeline, group, lines }: Workload, { drains, starts }: WorkloadPlan): void {
-    const managed = this.#managed.get(pipeline);
-    if (managed === undefined) return;
+  /** Each scope has quotas of its own. */
+  #planAll(workloads: readonly Workload[], quotasOf: (scope: string | undefined) => readonly Quota[]): Planned[] {
+    const { capacity, clock } = this.parts;
+    const scopes = new Map<string | undefined, Workload[]>();
+    for (const workload of workloads) {
+      const scope = capacity.scopeOf?.(workload.pipeline);
+      scopes.set(scope, [...(scopes.get(scope) ?? []), workload]);
+    }
+    const state = new Map<string, ScalingState>();
+    const plans = [...scopes].flatMap(([scope, its]) => {
+      const plan = planFlow(this.#state, its, quotasOf(scope), clock.nowMs());
+      for (const [name, of] of plan.state) state.set(name, of);
+      return its.flatMap((workload, index): Planned[] => {
+        const planned = plan.workloads[index];
+        return planned === undefined ? [] : [{ workload, plan: planned }];
+      });
+    });
+    this.#state = state;
+    return plans;
+  }
+
+  #carryOut(managed: Managed, { name, group, lines, highestFirst }: Workload, { drains, ...plan }: WorkloadPlan): void {
     const withinMs = parseDurationMs(managed.pipeline.spec.scaling.drainWithin);
     for (const line of drains) {
       this.#going.set(line, { untilMs: this.parts.clock.nowMs() + withinMs, ordered: false });
-      this.parts.drain(line);
+      this.parts.drain(line, true);
     }
-    if (starts > 0) {
-      const staying = lines.filter(({ line }) => this.#going.get(line)?.ordered !== true).length;
-      this.#order('start lines', this.parts.driver.start(managed.pipeline, staying + starts, group));
+    const missing = plan.lines - lines.filter(({ draining }) => !draining).length;
+    const kept = highestFirst === true ? this.#keep(lines, missing) : 0;
+    const starts = Math.max(0, Math.min(plan.starts, missing - kept));
+    const staying = lines.filter(({ line }) => this.#going.get(line)?.ordered !== true).length;
+    if (starts > 0 || this.#isLeft(name, staying)) this.#start(managed, group, name, staying + starts);
+  }
+
+  #start({ pipeline }: Managed, group: string, name: string, lines: number): void {
+    this.#started.set(name, { lines, wantedMs: this.parts.clock.nowMs() });
+    this.#order('start lines', this.parts.driver.start(pipeline, lines, group));
+  }
+
+  /** More lines were started once than are there, and for long enough nobody has missed them: what could not come need not come later. */
+  #isLeft(name: string, staying: number): boolean {
+    const started = this.#started.get(name);
+    return started !== undefined && started.lines > staying && this.parts.clock.nowMs() - started.wantedMs >= limits.leaseTtlMs;
+  }
+
+  /** Of the lines that go, the lowest `most` stay. Answers how many. */
+  #keep(lines: readonly Drainable[], most: number): number {
+    const kept = [...lines]
+      .sort((a, b) => a.ordinal - b.ordinal)
+      .filter(({ line }) => this.#going.get(line)?.ordered === false)
+      .slice(0, Math.max(0, most));
+    for (const { line } of kept) {
+      this.#going.delete(line);
+      this.parts.drain(line, false);
     }
+    return kept.length;
+  }
+
+  #tell(autoscaler: Autoscaler, { pipeline, group, name }: Workload, rules: ScalingRules, plan: WorkloadPlan): void {
+    const { shardsPerLine } = rules;
+    const { ceiling, because } = plan;
+    const linesMin = Math.min(rules.minLines, ceiling);
+    const told: Ceiling = { pipeline, group, workload: name, linesMax: ceiling, linesMin, shardsPerLine, because };
+    this.#once(`${name} ceiling`, JSON.stringify(told), `tell ${autoscaler.kind} the ceiling`, () => autoscaler.tell(told));
+  }
+
+  /** It asks for lines, and the scaler starts and drains them; what it cannot ask for is said for it. */
+  #follow(autoscaler: Autoscaler, { pipeline: of, wanted }: Managed, workload: Workload, plan: WorkloadPlan): void {
+    const { name, pipeline, group, rules } = workload;
+    this.#tell(autoscaler, workload, rulesOf(of, group, this.parts.cores), plan);
+    const step = wanted.by === 'autoscaler' && rules.minLines !== wanted.lines ? rules.minLines : undefined;
+    this.#once(`${name} step`, String(step), `go to ${String(step)} lines`, async () => {
+      if (step !== undefined) await autoscaler.ask?.(pipeline, step);
+    });
+  }
+
+  /** So many as the autoscaler asks for, or none where nothing is to be done and the manifest wants that. */
+  #askedOf(name: string, asked: number, demand: Demand, rules: ScalingRules): number {
+    if (rules.minLines > 0) return asked;
+    const nowMs = this.parts.clock.nowMs();
+    const before = this.#idle.get(name) ?? initialScaling(1, rules, nowMs);
+    const { state, lines } = planScale(before, demand, 1, { ...rules, maxLines: 1 }, nowMs);
+    this.#idle.set(name, state);
+    return lines === 0 ? 0 : Math.max(1, asked);
   }
 
   /** The autoscaler knows no way between no line and one: while there is none, it rests. */
-  #leaveTo(autoscaler: Autoscaler, workload: Workload, { ceiling, lines, because }: WorkloadPlan): void {
+  #leaveTo(autoscaler: Autoscaler, managed: Managed, workload: Workload, plan: WorkloadPlan): void {
     const { pipeline, group, name, rules } = workload;
-    const managed = this.#managed.get(pipeline);
-    if (managed === undefined) return;
-    const told: Ceiling = {
-      pipeline,
-      group,
-      workload: name,
-      linesMax: ceiling,
-      linesMin: Math.min(rules.minLines, ceiling),
-      shardsPerLine: rules.shardsPerLine,
-      because,
-    };
     const { driver } = this.parts;
-    this.#once(`${name} ceiling`, JSON.stringify(told), `tell ${autoscaler.kind} the ceiling`, () => autoscaler.tell(told));
-    const there = workload.lines.length;
+    this.#tell(autoscaler, workload, rules, plan);
+    const [lines, there] = [plan.lines, workload.lines.length];
     const step = lines > 0 && there === 0 ? 'the first' : lines === 0 && there > 0 ? 'no' : 'neither';
     this.#once(`${name} step`, step, `go to ${step} line`, async () => {
       if (step === 'the first') await driver.start(managed.pipeline, 1, group);
@@ -236,12 +318,13 @@ export class Scaler {
   /** Lines that go and hold nothing, or whose time is over. */
   #endWhatIsDone(workloads: readonly Workload[]): void {
     const nowMs = this.parts.clock.nowMs();
-    for (const { pipeline, group, lines } of workloads) {
+    for (const { pipeline, group, lines, highestFirst } of workloads) {
       const staying = lines.filter(({ line }) => this.#going.get(line)?.ordered !== true);
-      const done = staying.filter(({ line, shards }) => {
+      const isDone = ({ line, shards }: Drainable): boolean => {
         const going = this.#going.get(line);
         return going !== undefined && (shards === 0 || going.untilMs <= nowMs);
-      });
+      };
+      const done = highestFirst === true ? fromTheTop(staying, isDone) : staying.filter(isDone);
       if (done.length === 0) continue;
       const going = done.map(({ line }) => line);
       for (const line of going) this.#going.set(line, { untilMs: nowMs, ordered: true });
@@ -267,7 +350,7 @@ export class Scaler {
     this.#orders.add(done);
   }
 
-  async #workloadsOf({ pipeline, fixed }: Managed): Promise<Workload[]> {
+  async #workloadsOf({ pipeline, wanted }: Managed): Promise<Workload[]> {
     const { capacity, journal, driver, cores, linesOf } = this.parts;
     const queued = await journal.queued(pipeline.name);
     const views = linesOf(pipeline.name);
@@ -275,8 +358,12 @@ export class Scaler {
     return groupNames(pipeline.spec.groups).map((group): Workload => {
       const spec = pipeline.spec.groups.find((one) => one.name === group);
       const lines = this.#linesOf(pipeline.name, group, views);
+      const name = workloadName(pipeline.name, group);
+      const demand = { queued: queued[group] ?? 0, running: lines.reduce((sum, { shards }) => sum + shards, 0) };
+      const byDemand = rulesOf(pipeline, group, cores);
+      const asked = (lines: number): number => this.#askedOf(name, lines, demand, byDemand);
       return {
-        name: workloadName(pipeline.name, group),
+        name,
         pipeline: pipeline.name,
         group,
         weight: pipeline.spec.scaling.weight,
@@ -284,9 +371,9 @@ export class Scaler {
         cost,
         quota: ownQuota(pipeline),
         maxLines: pipeline.spec.scaling.maxLines,
-        fixed,
-        rules: fixed === undefined ? rulesOf(pipeline, spec?.minLines, cores) : fixedRules(pipeline, fixed),
-        demand: { queued: queued[group] ?? 0, running: lines.reduce((sum, { shards }) => sum + shards, 0) },
+        fixed: wanted.by === 'number' ? wanted.lines : undefined,
+        rules: rulesFor(wanted, group, { pipeline, byDemand, asked }),
+        demand,
         lines,
         highestFirst: driver.choosesLines !== true,
       };
@@ -311,37 +398,3 @@ export class Scaler {
     });
   }
 }
-
-export function ownQuota({ spec }: Pipeline): Quota | undefined {
-  if (Object.keys(spec.quota).length === 0) return undefined;
-  return { name: 'the pipeline’s quota', hard: parseAmounts(spec.quota), usedByOthers: {} };
-}
-
-/** Shards for which one line is wanted: as many as it holds at once, where nothing else is said. */
-export function shardsPerLineOf(pipeline: Pipeline, cores: number): number {
-  const { scaling, residents } = pipeline.spec;
-  if (scaling.shardsPerLine !== 'auto') return scaling.shardsPerLine;
-  return residentsOf(residents, pipeline.stages.length, slotsOf(pipeline, cores));
-}
-
-function rulesOf(pipeline: Pipeline, minLines: number | undefined, cores: number): ScalingRules {
-  const { scaling } = pipeline.spec;
-  return {
-    minLines: minLines ?? scaling.minLines,
-    maxLines: scaling.maxLines ?? limits.linesMax,
-    shardsPerLine: shardsPerLineOf(pipeline, cores),
-    stabilizationMs: parseDurationMs(scaling.stabilization),
-    downShare: scaling.downShare,
-    downEveryMs: parseDurationMs(scaling.downEvery),
-  };
-}
-
-/** All of them stay where there is one group; among several they go where work is. */
-const fixedRules = ({ spec }: Pipeline, fixed: number): ScalingRules => ({
-  minLines: groupNames(spec.groups).length === 1 ? fixed : 0,
-  maxLines: fixed,
-  shardsPerLine: 1,
-  stabilizationMs: 0,
-  downShare: 1,
-  downEveryMs: 0,
-});

@@ -74,7 +74,8 @@ export function planFlow(before: FlowState, workloads: readonly Workload[], shar
     ...ownPools(workloads),
   ];
   const maxima = new Map(workloads.map((workload) => [workload.name, maximumOf(workload, shared)]));
-  const scalingOf = (workload: Workload): ScalingState => before.get(workload.name) ?? initialScaling(activeOf(workload).length);
+  const scalingOf = (workload: Workload): ScalingState =>
+    before.get(workload.name) ?? initialScaling(activeOf(workload).length, workload.rules, nowMs);
   const claimants = workloads.map((workload): Claimant => ({
     name: workload.name,
     weight: weightOf(workload, workloads),

@@ -143,6 +143,9 @@ function take(state: LineState, event: LineEvent, nowMs: number, effects: LineEf
       state.draining = true;
       state.drainDeadlineMs = event.deadlineMs ?? state.drainDeadlineMs;
       return;
+    case 'stay':
+      if (state.drainDeadlineMs === undefined) state.draining = false;
+      return;
     case 'paused':
       state.paused = event.paused;
       return;

@@ -45,7 +45,12 @@ export interface ScalePlan {
 
 export const windowParts = 60;
 
-export const initialScaling = (lines: number): ScalingState => ({ lines, wanted: [], lastDownMs: Number.NEGATIVE_INFINITY });
+/** So many are there, and were wanted until now: who decides for the first time does not know better. */
+export const initialScaling = (lines: number, rules: ScalingRules, nowMs: number): ScalingState => ({
+  lines,
+  wanted: lines === 0 ? [] : remember([], lines, rules, nowMs),
+  lastDownMs: Number.NEGATIVE_INFINITY,
+});
 
 /** How many lines the demand asks for, whatever is allowed. */
 export function wantedLines({ queued, running }: Demand, { shardsPerLine, minLines, maxLines }: ScalingRules): number {

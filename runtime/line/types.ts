@@ -170,6 +170,8 @@ export type LineEvent =
   | { type: 'revised'; pipeline: LinePipeline; known: Map<string, KnownStream[]>; incomplete?: Set<string> | undefined }
   /** Take nothing new; at `deadlineMs`, if there is one, give back what is still here. */
   | { type: 'drain'; deadlineMs?: number | undefined }
+  /** The line is wanted again. A drain with a deadline, of a process that ends, is not taken back. */
+  | { type: 'stay' }
   | { type: 'paused'; paused: boolean };
 
 export type LineEffect =

@@ -1,5 +1,5 @@
 /** Environment variables that must be there, read once at start; what is missing is named. */
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { env } from '../contracts/env.js';
 import { PodlineError } from '../contracts/errors.js';
 
@@ -20,9 +20,27 @@ export function readEnvNumber(name: string): number {
   return value;
 }
 
-/** The bearer token, from PODLINE_TOKEN or the file that PODLINE_TOKEN_FILE names. */
-export async function readToken(): Promise<string> {
+/** The bearer token, from PODLINE_TOKEN, or from the file that PODLINE_TOKEN_FILE names: there it may be renewed. */
+export function tokenFromEnv(): string | (() => string) {
   const file = process.env[env.tokenFile];
-  if (file !== undefined) return (await readFile(file, 'utf8')).trim();
-  return readEnv(env.token);
+  return file === undefined ? readEnv(env.token) : renewedToken(file, () => performance.now());
+}
+
+const tokenReadEveryMs = 30_000;
+
+/** What a file holds that somebody renews, as a kubelet does with the token of an account. One that is gone is as it was. */
+export function renewedToken(file: string, nowMs: () => number): () => string {
+  const read = (): string => readFileSync(file, 'utf8').trim();
+  let token = read();
+  let readMs = nowMs();
+  return () => {
+    if (nowMs() - readMs < tokenReadEveryMs) return token;
+    readMs = nowMs();
+    try {
+      token = read();
+    } catch {
+      // The kubelet puts another one there; until then the one before is as good as it was.
+    }
+    return token;
+  };
 }

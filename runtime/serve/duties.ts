@@ -1,6 +1,6 @@
 /**
  * What only the coordinator that leads does: it tells webhooks of what has ended, takes from and gives to brokers and folders, and
- * brings up the lines of its configuration.
+ * brings up the lines of its configuration and of the cluster's pipelines.
  *
  * Invariants
  *  1. `begin` and `end` are carried out one after another, in the order of the calls; `end` leaves nothing at work that `begin` started.
@@ -14,6 +14,7 @@ import { resolvePipeline } from '../config/pipeline.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { ServerConfig } from '../contracts/server-config.js';
 import type { Coordinator } from '../coordinator/coordinator.js';
+import type { Cluster } from '../cluster/open-cluster.js';
 import type { Journal } from '../journal/journal.js';
 import type { LocalDriver } from '../local/local-driver.js';
 import type { Places } from '../local/places.js';
@@ -27,6 +28,7 @@ export interface DutiesParts {
   journal: Journal;
   coordinator: Coordinator;
   driver: LocalDriver | undefined;
+  cluster: Cluster | undefined;
   places: Places;
   logger: Logger;
 }
@@ -44,6 +46,7 @@ export class Duties {
       try {
         await this.#openWebhooks();
         await this.#applyPipelines();
+        await this.#startCluster();
         const connectors = openConnectors(config.connectors, { office: PodlineClient.local(coordinator), logger });
         coordinator.watchConnectors(() => connectors.views());
         this.#closers.push(() => connectors.close());
@@ -86,6 +89,13 @@ export class Duties {
     });
     this.#closers.push(() => webhooks.close());
     await webhooks.start();
+  }
+
+  async #startCluster(): Promise<void> {
+    const { cluster, coordinator } = this.parts;
+    if (cluster === undefined) return;
+    this.#closers.push(() => cluster.stop());
+    await cluster.start(coordinator);
   }
 
   async #applyPipelines(): Promise<void> {

@@ -25,11 +25,11 @@ export interface Gates {
 export const lookEveryMs = 1_000;
 const lineSecretFile = 'line-secret';
 
-/** Throws PDL_CONFIG_INVALID. */
-export async function openGates({ auth, workDir }: ServerConfig, logger: Logger): Promise<Gates> {
+/** `lineGate`: of the cluster's lines. Throws PDL_CONFIG_INVALID. */
+export async function openGates({ auth, workDir }: ServerConfig, lineGate: Gate | undefined, logger: Logger): Promise<Gates> {
   const operatorToken = randomBytes(24).toString('base64url');
   const lineTokens = new LineTokens(await lineSecret(auth.lineSecret, workDir));
-  const gates: Gate[] = [lineTokens, operatorGate(operatorToken)];
+  const gates: Gate[] = [lineTokens, ...(lineGate === undefined ? [] : [lineGate]), operatorGate(operatorToken)];
   const closers: (() => void)[] = [];
   if (auth.tokens !== undefined) {
     const { tokens: file } = auth;

@@ -4,28 +4,31 @@ import { readServerConfig } from '../config/server-config.js';
 import { env } from '../contracts/env.js';
 import { PodlineError } from '../contracts/errors.js';
 import { createLogger } from '../telemetry/logger.js';
-import { serve } from './serve.js';
+import { serve, type Served } from './serve.js';
 
 const logger = createLogger({ name: 'coordinator' });
+let served: Served | undefined;
+let ending = false;
+// From the first moment on: as the first process of a container it would not be ended by a signal that nobody takes.
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  process.on(signal, () => {
+    if (ending) return;
+    ending = true;
+    logger.info({ signal }, 'the coordinator ends');
+    // While it starts, nobody relies on it yet; what is durable is as good as it is.
+    (served?.close() ?? Promise.resolve()).then(
+      () => process.exit(0),
+      (thrown: unknown) => {
+        logger.error({ err: String(thrown) }, 'the coordinator did not end cleanly');
+        process.exit(1);
+      },
+    );
+  });
+}
 try {
   const config = await readServerConfig(process.argv[2] ?? process.env[env.config], process.env, process.cwd());
-  const served = await serve(config, logger);
+  served = await serve(config, logger);
   logger.info({ url: served.url }, 'the coordinator is there');
-  let ending = false;
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.on(signal, () => {
-      if (ending) return;
-      ending = true;
-      logger.info({ signal }, 'the coordinator ends');
-      served.close().then(
-        () => process.exit(0),
-        (thrown: unknown) => {
-          logger.error({ err: String(thrown) }, 'the coordinator did not end cleanly');
-          process.exit(1);
-        },
-      );
-    });
-  }
 } catch (thrown) {
   const { code, message, hint } = PodlineError.from(thrown);
   logger.error({ code, hint }, message);

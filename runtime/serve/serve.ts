@@ -12,11 +12,12 @@ import { startApiServer, type ApiServer, type TlsPair } from '../api/server.js';
 import { PodlineError } from '../contracts/errors.js';
 import { limits } from '../contracts/limits.js';
 import type { ServerConfig } from '../contracts/server-config.js';
-import { createCoordinator, type Coordinator } from '../coordinator/coordinator.js';
+import { createCoordinator, type Coordinator, type CoordinatorOptions } from '../coordinator/coordinator.js';
 import { Election } from '../coordinator/election.js';
 import { lockWorkdir } from '../coordinator/workdir-lock.js';
 import { openJournal } from '../journal/open-journal.js';
 import { openPostgresLease } from '../journal/postgres/postgres-lease.js';
+import type { Cluster } from '../cluster/open-cluster.js';
 import { LocalDriver } from '../local/local-driver.js';
 import { machineCapacity, memoryOfMachine } from '../local/machine.js';
 import { layOut, type Places } from '../local/places.js';
@@ -27,6 +28,7 @@ import { watchFiles } from '../platform/watch-files.js';
 import { createMetrics } from '../telemetry/metrics.js';
 import { openTracing } from '../telemetry/tracing.js';
 import { Duties } from './duties.js';
+import { openQueueDepths, openServedCluster } from './in-cluster.js';
 import { lookEveryMs, openGates, type Gates } from './gates.js';
 
 export interface Served {
@@ -49,7 +51,9 @@ export async function serve(config: ServerConfig, logger: Logger): Promise<Serve
     const places = layOut(config.workDir, 'Memory');
     const lock = await lockWorkdir(places.workDir);
     closers.push(() => lock.release());
-    const gates = await openGates(config, logger);
+    const cluster = config.cluster === undefined ? undefined : await openServedCluster(config, config.cluster, logger);
+    if (cluster !== undefined) closers.push(() => cluster.close());
+    const gates = await openGates(config, cluster?.lineGate, logger);
     closers.push(() => {
       gates.close();
     });
@@ -66,9 +70,7 @@ export async function serve(config: ServerConfig, logger: Logger): Promise<Serve
     const cores = availableParallelism();
     const coordinator = await createCoordinator({
       journal,
-      driver,
-      ...(driver === undefined ? {} : { capacity: machineCapacity({ cores, memoryBytes: memoryOfMachine() }) }),
-      cores,
+      ...linesOf(driver, cluster, cores),
       logger,
       metrics,
       tracing: spans.tracing,
@@ -106,7 +108,11 @@ export async function serve(config: ServerConfig, logger: Logger): Promise<Serve
       driver.connect(url);
       closers.push(() => driver.stop());
     }
-    const duties = new Duties({ config, journal, coordinator, driver, places, logger });
+    if (config.cluster !== undefined && cluster !== undefined) {
+      const depths = await openQueueDepths(config.cluster, cluster, coordinator);
+      closers.push(() => depths?.close());
+    }
+    const duties = new Duties({ config, journal, coordinator, driver, cluster, places, logger });
     closers.push(() => duties.end());
     const lead = async (): Promise<void> => {
       await coordinator.lead(url);
@@ -114,7 +120,7 @@ export async function serve(config: ServerConfig, logger: Logger): Promise<Serve
     };
     if (isShared(config.journal)) {
       const election = new Election({
-        lease: openPostgresLease({ url: config.journal }),
+        lease: cluster?.openLease() ?? openPostgresLease({ url: config.journal }),
         me: { id: randomUUID(), address: url },
         clock: systemClock,
         logger,
@@ -156,6 +162,20 @@ export async function serve(config: ServerConfig, logger: Logger): Promise<Serve
 /** Without fields that hold undefined: they would stand before the defaults. */
 const given = <T extends object>(fields: T): { [K in keyof T]?: NonNullable<T[K]> } =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as { [K in keyof T]?: NonNullable<T[K]> };
+
+/** Who starts lines, what there is for them, and how many cores one has that does not say. */
+function linesOf(
+  driver: LocalDriver | undefined,
+  cluster: Cluster | undefined,
+  cores: number,
+): Pick<CoordinatorOptions, 'driver' | 'capacity' | 'autoscaler' | 'cores'> {
+  if (cluster !== undefined) {
+    const { capacity, autoscaler, cores: ofLine } = cluster;
+    return { driver: cluster.driver, capacity, autoscaler, cores: ofLine };
+  }
+  if (driver === undefined) return { cores };
+  return { driver, capacity: machineCapacity({ cores, memoryBytes: memoryOfMachine() }), cores };
+}
 
 const localDriver = (places: Places, { lineTokens }: Gates, logger: Logger): LocalDriver =>
   new LocalDriver({

@@ -72,7 +72,7 @@ export class Heartbeats {
       }
       for (const { slot, step, error } of answer.failedSwaps) agent.dispatch({ type: 'swapFailed', slot, step, error });
       if (answer.pipeline !== undefined) agent.revise(answer.pipeline);
-      if (answer.drain) agent.dispatch({ type: 'drain' });
+      agent.dispatch({ type: answer.drain ? 'drain' : 'stay' });
       agent.dispatch({ type: 'paused', paused: answer.paused });
     } catch (thrown) {
       this.#events = [...events, ...this.#events].slice(-limits.heartbeatEventsMax);

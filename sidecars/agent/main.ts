@@ -14,7 +14,7 @@ import { openCheckpoints } from '../../runtime/checkpoints/checkpoints.js';
 import { parseQuantity } from '../../runtime/config/units.js';
 import { watchLifeline } from '../../runtime/platform/lifeline.js';
 import { endProcess } from '../../runtime/platform/uninterrupted.js';
-import { readEnv, readEnvNumber, readToken } from '../../runtime/platform/read-env.js';
+import { readEnv, readEnvNumber, tokenFromEnv } from '../../runtime/platform/read-env.js';
 import { closeDelivery } from '../../runtime/results/deliver.js';
 import { closeLoadThread } from '../../runtime/sources/load-in-thread.js';
 import { openScratch } from '../../runtime/scratch/scratch.js';
@@ -58,7 +58,7 @@ watchLifeline(() => {
 
 const spans = await openTracing('podline-agent', logger);
 opened.push(() => spans.close());
-const client = new LineClient({ url: readEnv(env.coordinatorUrl), token: await readToken(), line, logger, instance });
+const client = new LineClient({ url: readEnv(env.coordinatorUrl), token: tokenFromEnv(), line, logger, instance });
 const scratchDir = readEnv(env.scratchDir);
 const ssdDir = readEnv(env.ssdDir);
 const volumeDir = process.env[env.volumeDir];

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect } from 'vitest';
-import { parseAllDocuments } from 'yaml';
+import { parse, parseAllDocuments } from 'yaml';
+import { serverConfigSchema } from '../../runtime/contracts/server-config.js';
 import { packageRoot } from '../../runtime/platform/entries.js';
 import { needs } from '../support/require.js';
 import { clusterScript } from './support/cluster.js';
@@ -16,11 +17,14 @@ const digest = `sha256:${'0'.repeat(64)}`;
 interface Rendered {
   kind: string;
   metadata: { name: string };
+  data?: Record<string, unknown>;
 }
 
-/** By kind and name; YAML 1.1, as kubectl and helm read it. */
+/** By kind and name; YAML 1.1, as kubectl and helm read it. The configuration as what it says, not as it is written. */
 function objectsOf(text: string): Map<string, Rendered> {
   const objects = parseAllDocuments(text, { version: '1.1' }).map((document) => document.toJS() as Rendered | null);
+  for (const object of objects)
+    if (object?.kind === 'ConfigMap') object.data = { 'coordinator.yaml': parse(String(object.data?.['coordinator.yaml'])) };
   return new Map(
     objects.flatMap((object) => (object === null ? [] : [[`${object.kind} ${object.metadata.name}`, object] as const])),
   );
@@ -52,8 +56,8 @@ needs('cluster').describe('the Helm chart', () => {
   afterAll(() => rm(dir, { recursive: true, force: true }));
 
   for (const [overlay, value] of [
-    ['namespaced', 'watch=namespaced'],
-    ['cluster-wide', 'watch=cluster'],
+    ['namespaced', 'config.cluster.watch=namespaced'],
+    ['cluster-wide', 'config.cluster.watch=cluster'],
   ] as const) {
     needs('cluster').it(`renders what the overlay ${overlay} does`, async () => {
       const [chart, overlaid] = [await charted(value), await kustomized(overlay)];
@@ -66,11 +70,17 @@ needs('cluster').describe('the Helm chart', () => {
     await expect(charted('image.digest=')).rejects.toThrow(/pinned by digest/);
   });
 
-  needs('cluster').it('takes the installation’s settings from its values', async () => {
-    const settings = (await charted('lines.cores=16', 'lines.volumeClaim=shared')).get(
-      'ConfigMap podline-settings',
-    ) as unknown as { data: Record<string, string> };
-    expect(settings.data).toMatchObject({ PODLINE_CORES: '16', PODLINE_VOLUME_CLAIM: 'shared' });
-    expect(settings.data).not.toHaveProperty('PODLINE_VOLUME_HOST_PATH');
+  needs('cluster').it('lays its values over the configuration', async () => {
+    const values = [
+      'config.cluster.lines.cores=16',
+      'config.cluster.lines.volumeClaim=shared',
+      'config.auth.tokens=/etc/podline-secrets/tokens',
+    ];
+    const config = (await charted(...values)).get('ConfigMap podline-coordinator')?.data?.['coordinator.yaml'];
+    expect(config).toMatchObject({
+      auth: { kubernetes: {}, tokens: '/etc/podline-secrets/tokens' },
+      cluster: { watch: 'namespaced', lines: { cores: 16, volumeClaim: 'shared', ssdHostPath: '/mnt/podline-ssd' } },
+    });
+    expect(() => serverConfigSchema.parse(config)).not.toThrow();
   });
 });

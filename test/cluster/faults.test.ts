@@ -8,14 +8,14 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect } from 'vitest';
-import { PodlineClient } from '../../runtime/api/client.js';
+import type { PodlineClient } from '../../runtime/api/client.js';
 import type { PodlineEvent } from '../../runtime/contracts/events.js';
 import { needs } from '../support/require.js';
 import { clusterScript, eventually, kubectl } from './support/cluster.js';
 import { FaultLine, lasting, type Strike, type Struck } from './support/fault-line.js';
 import { keepFigures } from './support/figures.js';
 import { hashOnLaptop, Holds, writeHeldPipeline } from './support/held-stages.js';
-import { coordinatorUrl, install, namespace, type Installation } from './support/installation.js';
+import { install, namespace, type Installation } from './support/installation.js';
 
 /** The 30 s of the record are the nightly's; what they show beyond the 5 is how long Kubernetes itself takes to come back. */
 const awayMs = process.env['PODLINE_CLUSTER_NIGHTLY'] === '1' ? 30_000 : 5_000;
@@ -74,7 +74,7 @@ needs('cluster').describe('a line that is struck', () => {
     hash = await hashOnLaptop(manifest, dir);
     holds = await Holds.on([0]);
     installation = await install('namespaced', { pipelines: [manifest] });
-    client = PodlineClient.connect(coordinatorUrl, await installation.token());
+    client = await installation.client();
     await kubectl('-n', namespace, 'apply', '-f', manifest);
     line = new FaultLine(namespace, 'struck', client, holds);
     await kubectl('-n', namespace, 'wait', '--for=condition=Complete', 'pipeline/struck', '--timeout=120s');

@@ -15,7 +15,8 @@ layers=(--layer)
 while read -r file; do layers+=("$file"); done < <(program_files "$(node -p process.execPath)" /usr/local/bin/node)
 # Natives of packages need what node itself does not.
 for library in libdl.so.2 libpthread.so.0 libstdc++.so.6 libgcc_s.so.1; do
-  path=$(ldconfig -p | awk -v l="$library" '$1 == l && /x86-64|AArch64/ {print $NF; exit}')
+  # To its end: who stops reading early ends ldconfig by SIGPIPE, and with it this script, now and then and without a word.
+  path=$(ldconfig -p | awk -v l="$library" '$1 == l && /x86-64|AArch64/ && !found {found = 1; print $NF}')
   [ -z "$path" ] || [[ " ${layers[*]} " == *":$path "* ]] || layers+=("$path:$path")
 done
 if [ -n "${PODLINE_IMAGE_DIST:-}" ]; then

@@ -6,13 +6,13 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect } from 'vitest';
-import { PodlineClient } from '../../runtime/api/client.js';
+import type { PodlineClient } from '../../runtime/api/client.js';
 import type { PipelineStatus } from '../../runtime/contracts/pipeline-status.js';
 import { needs } from '../support/require.js';
 import { clusterScript, eventually, kubectl, kubectlJson } from './support/cluster.js';
 import { keepFigures } from './support/figures.js';
 import { hashOnLaptop } from './support/held-stages.js';
-import { coordinatorUrl, install, namespace, type Installation } from './support/installation.js';
+import { install, namespace, type Installation } from './support/installation.js';
 
 interface Resource {
   status?: PipelineStatus;
@@ -96,7 +96,7 @@ needs('cluster', 'busybox-static').describe('a pipeline that cannot begin', () =
     busybox = await clusterScript(['foreign-image', 'busybox']);
     hash = await hashOnLaptop(await fileOf(copy('laptop', { image: undefined })), dir);
     installation = await install('namespaced');
-    client = PodlineClient.connect(coordinatorUrl, await installation.token());
+    client = await installation.client();
   });
 
   afterAll(async () => {

@@ -6,13 +6,13 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect } from 'vitest';
-import { PodlineClient } from '../../runtime/api/client.js';
+import type { PodlineClient } from '../../runtime/api/client.js';
 import { needs } from '../support/require.js';
 import { clusterScript, eventually, kubectl, kubectlJson } from './support/cluster.js';
 import { FaultLine, type Pod } from './support/fault-line.js';
 import { keepFigures } from './support/figures.js';
 import { hashOnLaptop, Holds, writeHeldPipeline } from './support/held-stages.js';
-import { coordinatorUrl, install, namespace, type Installation } from './support/installation.js';
+import { install, namespace, type Installation } from './support/installation.js';
 
 const shardsOfLoad = 20;
 const nodes = [1, 2, 3] as const;
@@ -68,7 +68,7 @@ needs('cluster').describe('lines on several nodes', () => {
     hash = await hashOnLaptop(manifest, dir);
     // The coordinator is on node 0, which stays.
     installation = await install('namespaced', { pipelines: [manifest] });
-    client = PodlineClient.connect(coordinatorUrl, await installation.token());
+    client = await installation.client();
     await join_(1);
     await join_(2);
     holds = await Holds.on([1, 2]);

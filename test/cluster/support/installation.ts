@@ -7,6 +7,8 @@
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
+import { parse } from 'yaml';
+import { PodlineClient } from '../../../runtime/api/client.js';
 import { packageRoot } from '../../../runtime/platform/entries.js';
 import { buildStages } from '../../../runtime/config/stage-index.js';
 import { clusterScript, kubectl, volumeDir } from './cluster.js';
@@ -18,23 +20,27 @@ export const coordinatorUrl = `http://${coordinatorIp}:8080`;
 
 export interface Installation {
   image: string;
+  /** Speaks to the coordinator as an account that may do everything with pipelines; once, and the caller closes it. */
+  client(): Promise<PodlineClient>;
   /** Where results of a pipeline lie whose `result.dir` is left out. */
   resultsOf(pipeline: string): string;
-  /** Of who may do everything. */
-  token(): Promise<string>;
   close(): Promise<void>;
 }
 
 export interface InstallOptions {
   /** Manifests whose TypeScript stages the installation's image carries. */
   pipelines?: readonly string[];
-  /** More that it carries: `source:target`. */
+  /** More that it carries, `source:target`. */
   extra?: readonly string[];
+  /** Of `manifests/components`. */
+  components?: readonly string[];
+  /** Address of the journal, where it is none of the coordinator's own. */
+  journal?: string | undefined;
 }
 
 export async function install(
   overlay: 'namespaced' | 'cluster-wide',
-  { pipelines = [], extra = [] }: InstallOptions = {},
+  { pipelines = [], components = [], extra = [], journal: address }: InstallOptions = {},
 ): Promise<Installation> {
   const dir = await mkdtemp(join(tmpdir(), 'podline-install-'));
   const journal = join(volumeDir, 'journal');
@@ -51,25 +57,26 @@ export async function install(
   const [newName = '', digest = ''] = image.split('@');
   const root = join(dir, 'overlay');
   await mkdir(root);
+  const config = parse(await readFile(join(packageRoot, 'manifests', overlay, 'coordinator.yaml'), 'utf8')) as {
+    cluster: { lines: Record<string, unknown> };
+  };
+  Object.assign(config.cluster.lines, {
+    coordinatorUrl,
+    ssdHostPath: '/mnt/ssd',
+    volumeHostPath: '/mnt/volume',
+  });
+  await writeFile(join(root, 'coordinator.yaml'), JSON.stringify(config));
   await writeFile(
     join(root, 'kustomization.yaml'),
     JSON.stringify({
       apiVersion: 'kustomize.config.k8s.io/v1beta1',
       kind: 'Kustomization',
-      namespace,
       resources: [relative(root, join(packageRoot, 'manifests', overlay))],
       images: [{ name: 'podline/runtime', newName, digest }],
-      configMapGenerator: [
-        {
-          name: 'podline-settings',
-          behavior: 'merge',
-          literals: [
-            `PODLINE_COORDINATOR_URL=http://${coordinatorIp}:8080`,
-            'PODLINE_SSD_HOST_PATH=/mnt/ssd',
-            'PODLINE_VOLUME_HOST_PATH=/mnt/volume',
-          ],
-        },
-      ],
+      components: components.map((component) => relative(root, join(packageRoot, 'manifests/components', component))),
+      configMapGenerator: [{ name: 'podline-coordinator', namespace, behavior: 'replace', files: ['coordinator.yaml'] }],
+      secretGenerator:
+        address === undefined ? [] : [{ name: 'podline-coordinator', namespace, literals: [`journal=${address}`] }],
       generatorOptions: { disableNameSuffixHash: true },
       patches: [
         {
@@ -111,13 +118,17 @@ export async function install(
   }
   return {
     image,
-    token: () => operatorToken(journal),
+    client: async () => PodlineClient.connect(coordinatorUrl, await tokenOfTester()),
     resultsOf: (pipeline) => join(volumeDir, 'results', pipeline, 'results'),
     close,
   };
 }
 
-/** Of the coordinator's own making, beside its journal. */
-async function operatorToken(journal: string): Promise<string> {
-  return (await readFile(join(journal, 'token'), 'utf8')).trim();
+/** Of an account that may do everything with pipelines, by a role of the cluster: good for whichever coordinator runs. */
+async function tokenOfTester(): Promise<string> {
+  const verbs = '--verb=submit,read,operate';
+  await kubectl('-n', namespace, 'create', 'serviceaccount', 'tester');
+  await kubectl('-n', namespace, 'create', 'role', 'tester', verbs, '--resource=pipelines.podline.dev');
+  await kubectl('-n', namespace, 'create', 'rolebinding', 'tester', '--role=tester', `--serviceaccount=${namespace}:tester`);
+  return kubectl('-n', namespace, 'create', 'token', 'tester');
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { openExternalMetrics } from '../../../runtime/cluster/external-metrics.js';
 import { openHpaAutoscaler } from '../../../runtime/cluster/hpa-autoscaler.js';
-import { planHpa, type HpaOptions } from '../../../runtime/cluster/hpa-plan.js';
+import { planHpa } from '../../../runtime/cluster/hpa-plan.js';
 import type { Ceiling } from '../../../runtime/contracts/capacity.js';
 import { openCommandAutoscaler, openWebhookAutoscaler } from '../../../runtime/coordinator/other-autoscalers.js';
 import { makeCertificate } from '../../support/certificate.js';
@@ -22,20 +22,14 @@ const ceiling: Ceiling = {
   shardsPerLine: 16,
   because: 'because memory quota 8Gi - 2Gi used by others over 2Gi a line (ResourceQuota team-a)',
 };
-const options: HpaOptions = {
-  namespace: 'team',
-  apiVersion: 'apps.kruise.io/v1beta1',
-  stabilizationSeconds: 300,
-  downPercent: 50,
-  downPeriodSeconds: 30,
-};
+const scaling = { stabilization: '5m', downShare: 0.5, downEvery: '30s' };
 
-describe('the HPA of a group', () => {
-  it('has W_max as its ceiling, goes up at once, and down slowly', () => {
-    expect(planHpa(ceiling, options)).toMatchObject({
-      metadata: { name: 'flights-large', annotations: { 'podline.dev/w-max': `3 ${ceiling.because}` } },
+describe('the HPA of a pipeline', () => {
+  it('has W_max as its ceiling, goes up at once, and down slowly; it asks for lines through the pipeline', () => {
+    expect(planHpa('flights', ceiling, scaling)).toMatchObject({
+      metadata: { name: 'flights', annotations: { 'podline.dev/w-max': `3 ${ceiling.because}` } },
       spec: {
-        scaleTargetRef: { apiVersion: 'apps.kruise.io/v1beta1', kind: 'StatefulSet', name: 'flights-large' },
+        scaleTargetRef: { apiVersion: 'podline.dev/v1alpha1', kind: 'Pipeline', name: 'flights' },
         minReplicas: 1,
         maxReplicas: 3,
         metrics: [
@@ -46,26 +40,38 @@ describe('the HPA of a group', () => {
             },
           },
         ],
-        behavior: { scaleUp: { stabilizationWindowSeconds: 0 }, scaleDown: { stabilizationWindowSeconds: 300 } },
+        behavior: {
+          scaleUp: { stabilizationWindowSeconds: 0 },
+          scaleDown: { stabilizationWindowSeconds: 300, policies: [{ type: 'Percent', value: 50, periodSeconds: 30 }] },
+        },
       },
     });
   });
 
-  it('is one that the API server takes, whatever W_max is: at least one, and no less than the least', () => {
-    expect(planHpa({ ...ceiling, linesMax: 0 }, options)).toMatchObject({ spec: { minReplicas: 1, maxReplicas: 1 } });
-    expect(planHpa({ ...ceiling, linesMax: 2, linesMin: 5 }, options)).toMatchObject({
+  it('is one that the API server takes, whatever W_max and the manifest are', () => {
+    expect(planHpa('flights', { ...ceiling, linesMax: 0 }, scaling)).toMatchObject({ spec: { minReplicas: 1, maxReplicas: 1 } });
+    expect(planHpa('flights', { ...ceiling, linesMax: 2, linesMin: 5 }, scaling)).toMatchObject({
       spec: { minReplicas: 2, maxReplicas: 2 },
+    });
+    const odd = { stabilization: '2h', downShare: 0.001, downEvery: '10ms' };
+    expect(planHpa('flights', ceiling, odd)).toMatchObject({
+      spec: { behavior: { scaleDown: { stabilizationWindowSeconds: 3_600, policies: [{ value: 1, periodSeconds: 1 }] } } },
     });
   });
 
-  it('is applied under its name', async () => {
-    const calls: unknown[][] = [];
-    const rest = { request: async (...call: unknown[]) => calls.push(call) as never };
-    await openHpaAutoscaler({ rest, optionsOf: () => options }).tell(ceiling);
-    expect(calls[0]?.slice(0, 2)).toEqual([
-      'PATCH',
-      '/apis/autoscaling/v2/namespaces/team/horizontalpodautoscalers/flights-large',
-    ]);
+  it('is kept by who keeps the pipeline’s objects, while that one leads', async () => {
+    const told: unknown[] = [];
+    let leads = true;
+    const keeper = {
+      setCeiling: (of: Ceiling) => void told.push(of.linesMax),
+      scale: async (pipeline: string, lines: number) => void told.push(`${pipeline} ${String(lines)}`),
+    };
+    const autoscaler = openHpaAutoscaler(() => (leads ? keeper : undefined));
+    await autoscaler.tell(ceiling);
+    await autoscaler.ask?.('flights', 0);
+    leads = false;
+    await autoscaler.tell(ceiling);
+    expect(told).toEqual([3, 'flights 0']);
   });
 });
 
@@ -79,7 +85,7 @@ describe('the external metrics API', () => {
   it('answers the front proxy, as an HPA asks, and nobody else', async () => {
     const [server, proxy, stranger] = [identity('podline'), identity('front-proxy'), identity('stranger')];
     const metrics = await openExternalMetrics({
-      tls: { ...server, clientCa: proxy.cert },
+      tls: { ...server, clientCa: proxy.cert, clientNames: ['front-proxy'] },
       host: '127.0.0.1',
       port: 0,
       depths: async () => [

@@ -28,6 +28,8 @@ export class FakeApiServer {
   readonly requests: Request[] = [];
   /** Answers for the next requests that fit, each used once. */
   readonly refusals: { method: string; path: RegExp; status: number; message: string }[] = [];
+  /** What a TokenReview answers: its status, or that of HTTP. */
+  reviews: (() => Record<string, unknown> | number) | undefined;
   readonly #objects = new Map<string, KubeObject>();
   #changes: Change[] = [];
   #version = 100;
@@ -194,11 +196,23 @@ export class FakeApiServer {
   }
 
   #answer(method: string, path: string, query: URLSearchParams, body: unknown): [number, unknown] {
+    const scaled = this.#objects.get(path.replace(/\/scale$/, ''));
+    if (method === 'PATCH' && path.endsWith('/scale') && scaled !== undefined) {
+      const lines = (body as { spec: { replicas: number } }).spec.replicas;
+      return [200, this.put(path.replace(/\/scale$/, ''), { ...scaled, spec: { ...(scaled.spec as object), lines } })];
+    }
     const status = path.endsWith('/status');
     const target = status ? path.slice(0, -'/status'.length) : path;
     const object = this.#objects.get(target);
     if (method === 'GET' && object !== undefined) return [200, object];
     if (method === 'GET' && isCollection(path)) return [200, this.#list(path, query)];
+    if (method === 'POST' && path.endsWith('/tokenreviews')) {
+      const review = this.reviews?.() ?? 500;
+      return typeof review === 'number' ? [review, { kind: 'Status' }] : [201, { ...(body as object), status: review }];
+    }
+    if (method === 'PUT') return this.#replace(path, object, body as KubeObject);
+    if (method === 'POST' && this.#objects.has(`${path}/${(body as KubeObject).metadata.name}`))
+      return [409, { kind: 'Status', message: 'it is there already' }];
     if (method === 'POST') return [201, this.put(`${path}/${(body as KubeObject).metadata.name}`, body as KubeObject)];
     if (method === 'PATCH' && object !== undefined)
       return [200, this.#patch(target, object, body as Partial<KubeObject>, status)];
@@ -208,6 +222,13 @@ export class FakeApiServer {
       return [200, { kind: 'Status' }];
     }
     return [404, { kind: 'Status', message: `${path} not found` }];
+  }
+
+  #replace(path: string, before: KubeObject | undefined, object: KubeObject): [number, unknown] {
+    if (before === undefined) return [404, { kind: 'Status', message: `${path} not found` }];
+    if (object.metadata.resourceVersion !== before.metadata.resourceVersion)
+      return [409, { kind: 'Status', message: 'the object has been modified' }];
+    return [200, this.put(path, object)];
   }
 
   #patch(path: string, object: KubeObject, patch: Partial<KubeObject>, status: boolean): KubeObject {
@@ -241,7 +262,7 @@ function itemsOf(collection: string): RegExp {
   const [, root = '', namespaces = '', plural = ''] = /^(.*?)(\/namespaces\/[^/]+)?\/([^/]+)$/.exec(collection) ?? [];
   return new RegExp(`^${root}${namespaces === '' ? '(/namespaces/[^/]+)?' : namespaces}/${plural}/[^/]+$`);
 }
-const isCollection = (path: string): boolean => /s$/.test(path);
+const isCollection = (path: string): boolean => /^\/(api\/v1|apis\/[^/]+\/[^/]+)(\/namespaces\/[^/]+)?\/[^/]+s$/.test(path);
 const isPicked = ({ metadata }: KubeObject, selector: string): boolean =>
   selector === '' || selector.split(',').every((term) => metadata.labels?.[term.split('=')[0] ?? ''] === term.split('=')[1]);
 const send = (response: ServerResponse, { type, object }: Change): void =>

@@ -28,7 +28,7 @@ function plan(spec: Record<string, unknown> = {}, more: Partial<PlanOptions> = {
       slots: 2,
       image,
       coordinatorUrl: 'http://c',
-      tokenSecret: 't',
+      credentials: { audience: 'team.podline.dev' },
       ssdHostPath: '/ssd',
       volume: { claim: 'v' },
       user: 10_001,

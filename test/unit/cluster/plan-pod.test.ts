@@ -11,7 +11,7 @@ const options: LinePodOptions = {
   slots: 2,
   image,
   coordinatorUrl: 'http://10.88.0.1:7000',
-  tokenSecret: 'podline-lines',
+  credentials: { audience: 'podline.podline.dev' },
   ssdHostPath: '/mnt/ssd',
   volume: { claim: 'checkpoints' },
   user: 10_001,
@@ -90,10 +90,25 @@ describe('the pods of a pipeline', () => {
     });
   });
 
-  it('give only the agent the token of the coordinator, and nobody one of the API server', () => {
-    const { containers, automountServiceAccountToken } = podSpec();
+  it('give only the agent a token, which is the pod’s own and for the coordinator alone', () => {
+    const { containers, automountServiceAccountToken, volumes } = podSpec();
     expect(automountServiceAccountToken).toBe(false);
-    expect(containers.filter((one) => 'PODLINE_TOKEN' in variables(one)).map(({ name }) => name)).toEqual(['agent']);
+    const seeing = containers.filter(({ volumeMounts }) => volumeMounts.some(({ name }) => name === 'credentials'));
+    expect(seeing.map(({ name }) => name)).toEqual(['agent']);
+    expect(variables(containers[0])).toMatchObject({ PODLINE_TOKEN_FILE: '/podline-credentials/token' });
+    const token = { audience: 'podline.podline.dev', expirationSeconds: 3_600, path: 'token' };
+    expect(volumes).toContainEqual({
+      name: 'credentials',
+      projected: { defaultMode: 0o400, sources: [{ serviceAccountToken: token }] },
+    });
+  });
+
+  it('have the agent trust the authority that the installation names', () => {
+    const { containers, volumes } = podSpec({}, { credentials: { audience: 'a', authority: 'podline-authority' } });
+    expect(variables(containers[0])).toMatchObject({ NODE_EXTRA_CA_CERTS: '/podline-credentials/ca.crt' });
+    expect(JSON.stringify(volumes)).toContain(
+      '{"configMap":{"name":"podline-authority","items":[{"key":"ca.crt","path":"ca.crt"}]}}',
+    );
   });
 
   it('limit each container by what it may write to the tmpfs and what it needs itself', () => {

@@ -38,28 +38,28 @@ let journal: Journal;
 let coordinator: Coordinator;
 let cluster: Cluster;
 
-async function open(watch: 'namespaced' | 'cluster' = 'namespaced'): Promise<void> {
+async function open(watch: 'namespaced' | 'cluster' = 'namespaced', autoscaling: 'podline' | 'hpa' = 'podline'): Promise<void> {
   cluster = await openCluster({
     namespace: 'podline',
     watch,
     kubeconfig: server.kubeconfig,
     workload: 'kruise',
+    autoscaling,
     lines: {
       image,
       coordinatorUrl: 'http://coordinator:8080',
-      tokenSecret: 'podline-lines',
       ssdHostPath: '/mnt/ssd',
       volume: { claim: 'volume' },
       user: 10_001,
       cores: 2,
       resultRoot: '/podline-volume/results',
     },
-    token: 'secret',
     imageRoot: dir,
     logger: silentLogger,
     clock,
   });
-  coordinator = await createCoordinator({ journal, driver: cluster.driver });
+  const { driver, capacity, autoscaler } = cluster;
+  coordinator = await createCoordinator({ journal, driver, capacity, autoscaler, clock });
   await cluster.start(coordinator);
 }
 async function close(): Promise<void> {
@@ -106,7 +106,6 @@ describe('a pipeline that is applied', () => {
     expect(names.map((path) => path.split('/').slice(-2).join('/')).sort()).toEqual([
       'pipelines/small',
       'podunavailablebudgets/small',
-      'secrets/podline-lines',
       'services/small',
       'statefulsets/small',
     ]);
@@ -289,17 +288,185 @@ describe('a coordinator', () => {
     expect(lines).toContain('"name":"PODLINE_LINE","value":"$(POD_NAME).team"');
     expect(lines).toContain('"name":"PODLINE_PIPELINE","value":"small.team"');
   });
+});
 
-  it('passes what it is asked for on to the scale subresource', async () => {
-    server.put(pathOf('small'), resource('small'));
-    await submitted();
-    await cluster.driver.scale('small', 3).catch(() => undefined);
-    expect(server.requests.at(-1)).toMatchObject({
-      method: 'PATCH',
-      path: `${pathOf('small')}/scale`,
-      body: { spec: { replicas: 3 } },
+describe('lines', () => {
+  const replicasOf = (name = 'small'): unknown => specOf(workloadOf(name))['replicas'];
+  const quotaPath = '/api/v1/namespaces/podline/resourcequotas/team';
+  const quota = (pods: number): unknown =>
+    server.put(quotaPath, { metadata: { name: 'team', namespace: 'podline' }, spec: { hard: { pods: String(pods) } } });
+  const podPath = (number: number): string => `/api/v1/namespaces/podline/pods/small-${String(number)}`;
+  const appear = (...numbers: number[]): void => {
+    for (const number of numbers)
+      server.put(podPath(number), {
+        metadata: {
+          name: `small-${String(number)}`,
+          namespace: 'podline',
+          labels: { 'app.kubernetes.io/name': 'podline-line', 'podline.dev/pipeline': 'small', 'podline.dev/group': 'default' },
+        },
+        spec: { containers: [] },
+        status: { phase: 'Running' },
+      });
+  };
+  const hello = (number: number): Promise<unknown> =>
+    coordinator.lineHello(`small-${String(number)}`, { pipeline: 'small', instance: 'i', node: 'n', slots: 1, residents: [] });
+  const lease = async (number: number): Promise<{ shardId: string; epoch: number }[]> =>
+    (await coordinator.lease(`small-${String(number)}`, { max: 1, waitMs: 0, residents: [] })).leases;
+
+  it('are as many as the resource says, as far as the quota of the namespace allows', async () => {
+    quota(2);
+    server.put(pathOf('small'), resource('small', { lines: 5 }));
+    await eventually(() => {
+      expect(replicasOf()).toBe(2);
     });
-    await expect(cluster.driver.scale('nobody', 1)).rejects.toMatchObject({ code: 'PDL_PIPELINE_UNKNOWN' });
+    quota(4);
+    await eventually(() => {
+      expect(replicasOf()).toBe(4);
+    });
+    expect((await coordinator.pipeline('small')).flow).toMatchObject({ linesMax: 4, groups: [{ wanted: 4 }] });
+  });
+
+  it('are none where the quota leaves no room, and the status says why', async () => {
+    quota(0);
+    server.put(pathOf('small'), resource('small'));
+    await eventually(() => {
+      expect(conditionOf('small', 'Ready')).toMatchObject({
+        reason: 'NoLines',
+        message: 'no lines are wanted: W_max is 0 because pods quota 0 over 1 a line (ResourceQuota team)',
+      });
+    });
+    expect(replicasOf()).toBe(0);
+  });
+
+  it('that are too many are drained from the top, and end when all above them hold nothing', async () => {
+    server.put(pathOf('small'), resource('small', { lines: 3 }));
+    await eventually(() => {
+      expect(replicasOf()).toBe(3);
+    });
+    appear(0, 1, 2);
+    for (const number of [0, 1, 2]) await hello(number);
+    await submitted();
+    const held = await lease(2);
+    server.put(pathOf('small'), { ...(server.get(pathOf('small')) as KubeObject), ...resource('small', { lines: 1 }) });
+    await eventually(async () => {
+      expect((await coordinator.line('small-1')).state).toBe('draining');
+    });
+    // Line 1 holds nothing, and must not take line 2 with it.
+    expect(replicasOf()).toBe(3);
+    for (const { shardId } of held) await coordinator.cancel(shardId);
+    await eventually(() => {
+      expect(replicasOf()).toBe(1);
+    });
+    expect((await coordinator.line('small-0')).state).toBe('active');
+  });
+
+  it('that go are kept when they are wanted again', async () => {
+    server.put(pathOf('small'), resource('small', { lines: 2 }));
+    appear(0, 1);
+    await eventually(() => {
+      expect(replicasOf()).toBe(2);
+    });
+    for (const number of [0, 1]) await hello(number);
+    await submitted();
+    await lease(1);
+    server.put(pathOf('small'), { ...(server.get(pathOf('small')) as KubeObject), ...resource('small', { lines: 1 }) });
+    await eventually(async () => {
+      expect((await coordinator.line('small-1')).state).toBe('draining');
+    });
+    server.put(pathOf('small'), { ...(server.get(pathOf('small')) as KubeObject), ...resource('small', { lines: 2 }) });
+    await eventually(async () => {
+      expect((await coordinator.line('small-1')).state).toBe('active');
+    });
+    expect(replicasOf()).toBe(2);
+  });
+
+  it('stay as they are when another coordinator takes over, whatever the demand was then', async () => {
+    server.put(pathOf('small'), resource('small', { scaling: { minLines: 1, shardsPerLine: 1, stabilization: '1h' } }));
+    await eventually(() => {
+      expect(replicasOf()).toBe(2);
+    });
+    appear(0, 1);
+    await eventually(() => {
+      expect(statusOf('small')?.replicas).toBe(2);
+    });
+    for (const shard of (await coordinator.list('small')).shards) await coordinator.cancel(shard.id);
+    await close();
+    await open();
+    await eventually(async () => {
+      expect((await coordinator.pipeline('small')).flow?.groups).toMatchObject([{ lines: 2, wanted: 2 }]);
+    });
+    expect(replicasOf()).toBe(2);
+  });
+
+  it('of a pipeline that was deleted are not those of one that is created under its name', async () => {
+    server.put(pathOf('small'), resource('small'));
+    await eventually(() => {
+      expect(replicasOf()).toBe(1);
+    });
+    appear(0);
+    await hello(0);
+    await submitted();
+    const before = server.get(pathOf('small')) as KubeObject;
+    server.put(pathOf('small'), { ...before, metadata: { ...before.metadata, deletionTimestamp: '2026-01-02T00:00:00Z' } });
+    await eventually(() => {
+      expect(server.get(pathOf('small'))).toBeUndefined();
+    });
+    server.delete(workloadOf('small'));
+    server.delete(podPath(0));
+    await eventually(async () => {
+      expect(await coordinator.lines()).toEqual([]);
+    });
+    server.put(pathOf('small'), resource('small'));
+    await eventually(() => {
+      expect(replicasOf()).toBe(1);
+    });
+  });
+
+  it('are asked for by an HPA where the installation says so: its ceiling is W_max, and it goes when the manifest has no scaling any more', async () => {
+    await close();
+    await open('namespaced', 'hpa');
+    const hpaPath = '/apis/autoscaling/v2/namespaces/podline/horizontalpodautoscalers/small';
+    quota(3);
+    server.put(pathOf('small'), resource('small', { scaling: { shardsPerLine: 2 } }));
+    await eventually(() => {
+      expect(server.get(hpaPath)?.spec).toMatchObject({
+        scaleTargetRef: { kind: 'Pipeline', name: 'small' },
+        minReplicas: 1,
+        maxReplicas: 3,
+      });
+    });
+    expect(server.get(hpaPath)?.metadata.ownerReferences).toMatchObject([{ kind: 'Pipeline', name: 'small' }]);
+    quota(7);
+    await eventually(() => {
+      expect(server.get(hpaPath)?.spec).toMatchObject({ maxReplicas: 7 });
+    });
+    server.put(pathOf('small'), { ...(server.get(pathOf('small')) as KubeObject), ...resource('small', { lines: 2 }) });
+    await eventually(() => {
+      expect(server.get(hpaPath)).toBeUndefined();
+    });
+    expect(replicasOf()).toBe(2);
+  });
+
+  it('go to none, and come back, through the resource: an HPA knows no zero', async () => {
+    await close();
+    await open('namespaced', 'hpa');
+    const scales = (): unknown[] =>
+      server.requests.flatMap(({ path, body }) => (path === `${pathOf('small')}/scale` ? [(body as KubeObject).spec] : []));
+    const scaling = { minLines: 0, stabilization: '2s', downEvery: '1s' };
+    server.put(pathOf('small'), resource('small', { input: {}, scaling }));
+    await eventually(() => {
+      expect(scales()).toEqual([{ replicas: 0 }]);
+    });
+    await eventually(() => {
+      expect(replicasOf()).toBe(0);
+    });
+    await coordinator.submit('small', [{ key: 'a', source: { inline: 1, format: 'bytes' }, parameters: {}, priority: 5 }]);
+    await eventually(() => {
+      expect(scales()).toEqual([{ replicas: 0 }, { replicas: 1 }]);
+    });
+    await eventually(() => {
+      expect(replicasOf()).toBe(1);
+    });
   });
 });
 

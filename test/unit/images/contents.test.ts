@@ -64,7 +64,7 @@ describe('the runtime image', () => {
         slots: 1,
         image: `a@sha256:${'0'.repeat(64)}`,
         coordinatorUrl: '',
-        tokenSecret: '',
+        credentials: { audience: '' },
         ssdHostPath: '/',
         volume: { claim: '' },
         user: 1,

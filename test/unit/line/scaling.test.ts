@@ -24,13 +24,13 @@ const none = { queued: 0, running: 0 };
 
 describe('the number of lines', () => {
   it('rises at once with a burst', () => {
-    const plan = planScale(initialScaling(1), { queued: 400, running: 8 }, 100, rules(), 1_000);
+    const plan = planScale(initialScaling(1, rules(), 0), { queued: 400, running: 8 }, 100, rules(), 1_000);
     expect(plan.lines).toBe(41);
     expect(plan.why).toBe('41 lines: 400 waiting and 8 running shards over 10 a line want 41');
   });
 
   it('stays after the burst for as long as it is told, then falls in steps, to zero', () => {
-    let state = planScale(initialScaling(1), { queued: 400, running: 0 }, 100, rules(), 0).state;
+    let state = planScale(initialScaling(1, rules(), 0), { queued: 400, running: 0 }, 100, rules(), 0).state;
     const falls: [atS: number, lines: number][] = [];
     for (let atS = 10; atS <= 900; atS += 10) {
       const { state: next, lines } = planScale(state, none, 100, rules(), atS * 1_000);
@@ -45,14 +45,14 @@ describe('the number of lines', () => {
   });
 
   it('obeys a ceiling that falls at once, and says so', () => {
-    const up = planScale(initialScaling(0), { queued: 90, running: 0 }, 100, rules(), 0);
+    const up = planScale(initialScaling(0, rules(), 0), { queued: 90, running: 0 }, 100, rules(), 0);
     const { lines, why } = planScale(up.state, { queued: 90, running: 0 }, 4, rules(), 1);
     expect(lines).toBe(4);
     expect(why).toBe('4 lines: W_max fell to 4, the lines above it are drained');
   });
 
   it('is bounded by W_max, with a word', () => {
-    expect(planScale(initialScaling(1), { queued: 90, running: 0 }, 3, rules(), 0).why).toMatch(/; W_max is 3$/);
+    expect(planScale(initialScaling(1, rules(), 0), { queued: 90, running: 0 }, 3, rules(), 0).why).toMatch(/; W_max is 3$/);
   });
 
   it('does not fall below `minLines`, and not to zero while a shard runs', () => {
@@ -78,7 +78,7 @@ describe('the number of lines', () => {
   it('is never above the ceiling, and never below what the least allows', () => {
     fc.assert(
       fc.property(ruleSets, fc.array(step, { minLength: 1, maxLength: 60 }), (given, steps) => {
-        let state: ScalingState = initialScaling(1);
+        let state: ScalingState = initialScaling(1, given, 0);
         let nowMs = 0;
         for (const { ms, queued, running, ceiling } of steps) {
           nowMs += ms;
@@ -96,7 +96,7 @@ describe('the number of lines', () => {
   it('never falls below what was wanted within the window: it does not flap', () => {
     fc.assert(
       fc.property(ruleSets, fc.array(step, { minLength: 1, maxLength: 60 }), (given, steps) => {
-        let state: ScalingState = initialScaling(0);
+        let state: ScalingState = initialScaling(0, given, 0);
         const looks: { atMs: number; wants: number }[] = [];
         let nowMs = 0;
         for (const { ms, queued, running } of steps) {
@@ -116,7 +116,7 @@ describe('the number of lines', () => {
   it('is enough for the demand at every look, where it may be', () => {
     fc.assert(
       fc.property(ruleSets, fc.array(step, { minLength: 1, maxLength: 30 }), (given, steps) => {
-        let state: ScalingState = initialScaling(0);
+        let state: ScalingState = initialScaling(0, given, 0);
         let nowMs = 0;
         for (const { ms, queued, running, ceiling } of steps) {
           nowMs += ms;
