@@ -214,7 +214,9 @@ export class Reconciler implements LineKeeper, HpaKeeper {
       if (refusal.isPassing) this.#queue.add(key, refusedAgainMs);
     }
     await this.#writeStatus(key, resource, refusal);
-    const lookAgainMs = await this.#lost.remove(this.#podsOf({ namespace: resource.metadata.namespace ?? '', name: resource.metadata.name }));
+    const lookAgainMs = await this.#lost.remove(
+      this.#podsOf({ namespace: resource.metadata.namespace ?? '', name: resource.metadata.name }),
+    );
     if (lookAgainMs !== undefined) this.#queue.add(key, lookAgainMs);
   }
 

@@ -34,13 +34,11 @@ export interface InstallOptions {
   extra?: readonly string[];
   /** Of `manifests/components`. */
   components?: readonly string[];
-  /** Address of the journal, where it is none of the coordinator's own. */
-  journal?: string | undefined;
 }
 
 export async function install(
   overlay: 'namespaced' | 'cluster-wide',
-  { pipelines = [], components = [], extra = [], journal: address }: InstallOptions = {},
+  { pipelines = [], components = [], extra = [] }: InstallOptions = {},
 ): Promise<Installation> {
   const dir = await mkdtemp(join(tmpdir(), 'podline-install-'));
   const journal = join(volumeDir, 'journal');
@@ -75,8 +73,6 @@ export async function install(
       images: [{ name: 'podline/runtime', newName, digest }],
       components: components.map((component) => relative(root, join(packageRoot, 'manifests/components', component))),
       configMapGenerator: [{ name: 'podline-coordinator', namespace, behavior: 'replace', files: ['coordinator.yaml'] }],
-      secretGenerator:
-        address === undefined ? [] : [{ name: 'podline-coordinator', namespace, literals: [`journal=${address}`] }],
       generatorOptions: { disableNameSuffixHash: true },
       patches: [
         {

@@ -479,7 +479,7 @@ describe('a pod whose node does not end it', () => {
         namespace: 'podline',
         labels: { 'app.kubernetes.io/name': 'podline-line', 'podline.dev/pipeline': 'small' },
       },
-      spec: { nodeName: 'dead' },
+      spec: { nodeName: 'dead', containers: [] },
     };
     server.put(pathOf('small'), resource('small'));
     await submitted();
