@@ -126,6 +126,10 @@ needs('cluster', 'busybox-static').describe('a pipeline that cannot begin', () =
       const message = await measure('image that exits at once', exiting, 'ShardsFailed', async () => {
         await kubectl('-n', namespace, 'wait', '--for=condition=Complete=False', 'pipeline/exiting', '--timeout=120s');
         await apply(copy('exiting', once));
+        // What is replayed before its line has heard of it fails once more.
+        await eventually('the line to work by it', async () =>
+          (await client.line('exiting-0')).revision >= 2 ? true : undefined,
+        );
         await eventually('the replay', async () => {
           const { replayed } = await client.replay('exiting');
           return replayed.length === 1 ? true : undefined;
