@@ -64,6 +64,8 @@ interface SlotMemory {
 export interface SeenLine {
   line: string;
   pod: string;
+  /** Of the pod that is there now: its agent names itself after it (`PODLINE_INSTANCE`). */
+  uid: string;
   group: string;
   faults: PodlineError[];
   unschedulable: string | undefined;
@@ -118,9 +120,10 @@ export class LinePods {
   linesOf(pipeline: string): SeenLine[] {
     const workload = this.#workloads.get(pipeline);
     if (workload === undefined) return [];
-    return [...workload.memory].map(([line, { podName, slots, fault, unschedulable }]) => ({
+    return [...workload.memory].map(([line, { podName, uid, slots, fault, unschedulable }]) => ({
       line,
       pod: podName,
+      uid,
       group: groupOfPod(workload, podName)?.group ?? '',
       faults: [fault, ...slots.map((slot) => slot.fault ?? slot.refused)].filter((found) => found !== undefined),
       unschedulable,

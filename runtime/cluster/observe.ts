@@ -1,5 +1,6 @@
 /** What is to be seen of a pipeline now: from the journal, from lines, from pods. Reads, and changes nothing. */
 import { formatBytes } from '../config/units.js';
+import type { LineView } from '../contracts/views.js';
 import type { Desk } from './desk.js';
 import type { Known } from './intake.js';
 import type { KubeObject } from './kube-rest.js';
@@ -29,9 +30,11 @@ export async function observe(
 ): Promise<Observed> {
   const name = known?.pipeline.name ?? '';
   const seen = pods.linesOf(name);
-  const there = new Set(seen.map(({ line }) => line));
+  const there = new Map(seen.map(({ line, uid }) => [line, uid]));
+  // An agent of the pod before may have been heard a moment ago: it says nothing of this one.
+  const isHere = ({ line, instance }: LineView): boolean => instance.split('.')[0] === there.get(line);
   const views = known === undefined ? [] : await desk.lines();
-  const active = views.filter((line) => line.pipeline === name && line.state === 'active' && there.has(line.line));
+  const active = views.filter((line) => line.pipeline === name && line.state === 'active' && isHere(line));
   const running = active.flatMap(({ shards }) => shards.flatMap((shard) => shard.running.map(({ stage }) => stage)));
   const progress = known === undefined ? undefined : await progressOf(desk, name);
   return {

@@ -151,7 +151,7 @@ needs('cluster').describe('a line that is struck', () => {
     };
     // Whether the tries of the stage last until there is room is a matter of moments; those of the shard come after.
     const { runs, told } = await strike('scratch full', how, 1);
-    expect(runs['third']).toBe(1);
+    expect(runs['third']).toBeGreaterThanOrEqual(1);
     expect(told.some((type) => type === 'scratch.spilled' || type === 'stage.failed')).toBe(true);
   });
 
@@ -184,7 +184,8 @@ needs('cluster').describe('a line that is struck', () => {
     });
     expect(shard.report?.resumedFrom).toBe('ssd');
     expect(runs).toEqual({ first: 0, second: 1, third: 1 });
-    expect(['second.0', 'second.1', 'second.2']).toEqual(expect.arrayContaining(repeated));
+    // Its processes go on until the kubelet hears of it; what they do then is committed nowhere.
+    expect(['second.0', 'second.1', 'second.2', 'second.3']).toEqual(expect.arrayContaining(repeated));
   });
 
   needs('cluster').it('in a pod that is evicted, goes on from the node’s SSD', async () => {
