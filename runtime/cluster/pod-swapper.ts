@@ -29,6 +29,8 @@ export interface PodSwapperOptions {
 const triesMax = 8;
 const conflictWaitMs = 25;
 const serverWaitMs = { initial: 200, max: 5_000 };
+/** Below 500, and said for a while only. An API server that has just begun knows neither accounts nor rights: 401 and 403. */
+const passing: ReadonlySet<number> = new Set([401, 403, 409, 429]);
 
 export class PodSwapper {
   readonly #queues = new Map<string, Promise<unknown>>();
@@ -78,7 +80,7 @@ export class PodSwapper {
         if (!(error instanceof KubeFailure)) throw error;
         failure = error;
         const { status } = error;
-        if (status !== undefined && status !== 409 && status !== 429 && status < 500)
+        if (status !== undefined && status < 500 && !passing.has(status))
           throw fail(`the API server refused the swap: ${error.message}`, 'never', error);
         const limitMs =
           status === 409 ? conflictWaitMs * tries : Math.min(serverWaitMs.max, serverWaitMs.initial * 2 ** (tries - 1));

@@ -125,8 +125,15 @@ describe('a swap', () => {
     expect(kube.patches.map(({ patch }) => patch.metadata.annotations['podline.dev/slot-0.step'])).toEqual(['s3']);
   });
 
+  it('is tried again where the API server has only just begun and knows nobody’s rights yet', async () => {
+    kube.failures.push(new KubeFailure(401, 'Unauthorized'), new KubeFailure(403, 'pods "flights-0" is forbidden'));
+    await swapper().swap('flights-0', target('s1'));
+    expect(kube.patches).toHaveLength(1);
+    expect(delays).toHaveLength(2);
+  });
+
   it('goes ahead after one that failed', async () => {
-    kube.failures.push(new KubeFailure(403, 'forbidden'));
+    kube.failures.push(new KubeFailure(422, 'invalid'));
     const one = swapper();
     const [first, second] = await Promise.allSettled([
       one.swap('flights-0', target('s1')),
