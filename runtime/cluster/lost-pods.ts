@@ -15,6 +15,7 @@ import type { Logger } from '../platform/logger.js';
 import type { Desk } from './desk.js';
 import type { KubeObject, KubeRest } from './kube-rest.js';
 import { isStatus } from './kube-rest.js';
+import { isAgentOf } from './names.js';
 import { objectPath } from './resources.js';
 
 export interface LostPodsOptions {
@@ -42,8 +43,7 @@ export class LostPods {
       const { uid = '', deletionGracePeriodSeconds = 0 } = pod.metadata;
       const sinceMs = this.#deletedMs.get(uid) ?? nowMs;
       this.#deletedMs.set(uid, sinceMs);
-      // An agent's instance begins with the uid of its pod.
-      const heard = lines.filter(({ instance, state }) => instance.startsWith(uid) && state !== 'silent');
+      const heard = lines.filter(({ instance, state }) => isAgentOf(instance, uid) && state !== 'silent');
       const silentMs = Math.min(Infinity, ...heard.map((line) => line.silentMs));
       const waitMs = Math.max(
         sinceMs + deletionGracePeriodSeconds * 1_000 + limits.leaseTtlMs - nowMs,

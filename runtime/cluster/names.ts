@@ -36,3 +36,6 @@ export const podPaths = {
 
 /** Where an image that carries a pipeline's stages has them: what `podline build` writes as `pipelines/<name>`. */
 export const imageStagesDir = (pipeline: string): string => `/podline/pipelines/${pipeline}`;
+
+/** Whether an agent is one of a pod: it calls itself by the uid of its pod (`PODLINE_INSTANCE`), a dot, and what is its process's own. */
+export const isAgentOf = (instance: string, podUid: string): boolean => instance.startsWith(`${podUid}.`);

@@ -5,6 +5,7 @@ import type { Desk } from './desk.js';
 import type { Known } from './intake.js';
 import type { KubeObject } from './kube-rest.js';
 import type { LinePods } from './line-pods.js';
+import { isAgentOf } from './names.js';
 import { selectorOf, type Workloads } from './plan-pod.js';
 import type { GroupLines } from './plan-objects.js';
 import type { Refusal } from './resolve.js';
@@ -32,7 +33,7 @@ export async function observe(
   const seen = pods.linesOf(name);
   const there = new Map(seen.map(({ line, uid }) => [line, uid]));
   // An agent of the pod before may have been heard a moment ago: it says nothing of this one.
-  const isHere = ({ line, instance }: LineView): boolean => instance.split('.')[0] === there.get(line);
+  const isHere = ({ line, instance }: LineView): boolean => isAgentOf(instance, there.get(line) ?? '');
   const views = known === undefined ? [] : await desk.lines();
   const active = views.filter((line) => line.pipeline === name && line.state === 'active' && isHere(line));
   const running = active.flatMap(({ shards }) => shards.flatMap((shard) => shard.running.map(({ stage }) => stage)));
