@@ -7,6 +7,7 @@ import { PodlineError } from '../contracts/errors.js';
 import { openScratch } from '../scratch/scratch.js';
 import type { Scratch, ScratchOptions } from '../scratch/types.js';
 import type { DeliveryAnswer, DeliveryOrder } from './deliver.js';
+import { TextThreads } from './parallel/text-threads.js';
 import { writeResult } from './write-result.js';
 
 if (parentPort === null) throw new Error('deliver-thread is a thread entry');
@@ -14,6 +15,8 @@ const port = parentPort;
 
 /** Deliveries at once. */
 const atOnceMax = 4;
+
+const textThreads = new TextThreads();
 
 const waiting: DeliveryOrder[] = [];
 let working = 0;
@@ -47,7 +50,7 @@ async function answer({ id, request, cancelled }: DeliveryOrder): Promise<Delive
   try {
     const scratch = await use(scratchOptions);
     try {
-      return { id, delivered: await writeResult({ ...rest, scratch, signal }) };
+      return { id, delivered: await writeResult({ ...rest, scratch, signal, help: textThreads.help(scratchOptions) }) };
     } finally {
       users -= 1;
       if (users === 0) unused();

@@ -2,10 +2,8 @@
 import type { ColumnSchema } from '../contracts/block.js';
 import type { ColumnData, Utf8Data } from '../scratch/types.js';
 import { ArrowTable, MergedDictionary } from './arrow.js';
-import { csvHeader, writeCsvBlock } from './csv.js';
-import { writeNdjsonBlock } from './ndjson.js';
 import type { FileSink } from './sink.js';
-import { TextBuffer } from './text-buffer.js';
+import type { TextName } from './text-format.js';
 import type { ResultFormat } from './types.js';
 
 export interface TableFile {
@@ -15,9 +13,9 @@ export interface TableFile {
   finish(): Promise<void>;
 }
 
-/** `dictionaries` gives those of every block that is to come, by column; only Arrow asks. */
+/** Of the formats that are no text. `dictionaries` gives those of every block that is to come, by column; only Arrow asks. */
 export async function openTableFile(
-  format: ResultFormat,
+  format: Exclude<ResultFormat, TextName>,
   sink: FileSink,
   schema: readonly ColumnSchema[],
   dictionaries: () => Iterable<readonly [column: string, dictionary: Utf8Data]>,
@@ -34,32 +32,5 @@ export async function openTableFile(
       const { ParquetTable } = await import('./parquet.js');
       return new ParquetTable(sink, schema);
     }
-    case 'csv':
-      sink.write(csvHeader(schema.map(({ name }) => name)));
-      return textTable(sink, (out, rows, columns) => {
-        writeCsvBlock(out, rows, inOrder(schema, columns));
-      });
-    case 'ndjson':
-      return textTable(sink, writeNdjsonBlock);
   }
 }
-
-function textTable(
-  sink: FileSink,
-  append: (out: TextBuffer, rows: number, columns: ReadonlyMap<string, ColumnData>) => void,
-): TableFile {
-  const out = new TextBuffer((bytes) => {
-    sink.write(bytes);
-    sink.flush();
-  });
-  return {
-    append: (rows, columns) => {
-      append(out, rows, columns);
-      return Promise.resolve();
-    },
-    finish: () => Promise.resolve(),
-  };
-}
-
-const inOrder = (schema: readonly ColumnSchema[], columns: ReadonlyMap<string, ColumnData>): ColumnData[] =>
-  schema.flatMap(({ name }) => columns.get(name) ?? []);

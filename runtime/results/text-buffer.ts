@@ -40,6 +40,11 @@ export class TextBuffer {
     this.#at = 0;
   }
 
+  /** Drops what there is. */
+  forget(): void {
+    this.#at = 0;
+  }
+
   #room(bytes: number): Buffer {
     if (this.#at + bytes > this.#bytes.length) {
       const grown = Buffer.allocUnsafeSlow(Math.max(this.#at + bytes, this.#bytes.length * 2));

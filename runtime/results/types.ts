@@ -35,8 +35,24 @@ export interface Delivered {
   already: boolean;
 }
 
+/** Other threads that make blocks of a table into text. */
+export interface TextHelp {
+  /** Threads. */
+  count: number;
+  /** Streams of fewer bytes are made by the delivery's own thread sooner. */
+  fromBytes: number;
+  /** The text of a block from the thread of that number, below `count`, in pieces. Throws what reading the scratch throws. */
+  textOf(
+    thread: number,
+    block: { shardId: string; stream: string; seq: number; format: 'csv' | 'ndjson' },
+  ): Promise<readonly Uint8Array[]>;
+  /** Read so far. */
+  read: { memory: number; ssd: number };
+}
+
 /** A delivery that has the scratch open already; what the thread runs. */
 export interface WriteResultRequest extends Omit<DeliverRequest, 'scratchOptions' | 'signal'> {
   scratch: Scratch;
+  help?: TextHelp | undefined;
   signal?: Pick<AbortSignal, 'aborted'> | undefined;
 }

@@ -120,6 +120,7 @@ async function writeFiles(request: WriteResultRequest, folder: string, bytes: De
           format,
           folder,
           names,
+          help: request.help,
           check: () => {
             check(request);
           },
@@ -127,8 +128,10 @@ async function writeFiles(request: WriteResultRequest, folder: string, bytes: De
       );
     }
     for (const sub of new Set(files.flatMap(({ name }) => foldersAbove(name)))) await syncFolder(join(folder, sub));
-    bytes.memory.read += reader.read.memory;
-    bytes.ssd.read += reader.read.ssd;
+    for (const { read } of [reader, ...(request.help === undefined ? [] : [request.help])]) {
+      bytes.memory.read += read.memory;
+      bytes.ssd.read += read.ssd;
+    }
     return inOrderOfNames(files);
   } finally {
     reader.close();

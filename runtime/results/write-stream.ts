@@ -7,9 +7,12 @@ import { limits } from '../contracts/limits.js';
 import type { ResultFile } from '../contracts/shard.js';
 import type { Scratch, ShardReader, Utf8Data } from '../scratch/types.js';
 import { checkedFileName } from './names.js';
+import { writeTogether } from './parallel/together.js';
 import { FileSink } from './sink.js';
 import { openTableFile } from './table-file.js';
-import type { ResultFormat } from './types.js';
+import { TextBuffer } from './text-buffer.js';
+import { isText, textFormat, type TextName } from './text-format.js';
+import type { ResultFormat, TextHelp } from './types.js';
 
 export interface StreamToWrite {
   scratch: Scratch;
@@ -23,6 +26,8 @@ export interface StreamToWrite {
   check: () => void;
   /** Names that are taken already; added to. */
   names: Set<string>;
+  /** Threads that make text too. */
+  help?: TextHelp | undefined;
 }
 
 /** Blocks whose records are held at once. */
@@ -42,6 +47,10 @@ export async function writeStream(to: StreamToWrite): Promise<ResultFile[]> {
 async function writeTable(to: StreamToWrite): Promise<ResultFile> {
   const { record, format, reader } = to;
   return withSink(to, `${record.stream}.${format}`, async (sink) => {
+    if (isText(format)) {
+      await writeText(to, sink, format);
+      return record.rows;
+    }
     const table = await openTableFile(format, sink, record.schema, () => dictionariesOf(to));
     for await (const block of blocksOf(to)) {
       await table.append(block.rows, reader.table(block));
@@ -50,6 +59,34 @@ async function writeTable(to: StreamToWrite): Promise<ResultFile> {
     return record.rows;
   });
 }
+
+async function writeText(to: StreamToWrite, sink: FileSink, format: TextName): Promise<void> {
+  const { record, scratch, shardId, reader, check } = to;
+  const help = to.help !== undefined && record.bytes >= to.help.fromBytes ? to.help : noHelp;
+  const text = textFormat(format, record.schema);
+  sink.write(text.head);
+  let take: (bytes: Uint8Array) => void = () => undefined;
+  const out = new TextBuffer((bytes) => take(bytes));
+  const { stream } = record;
+  await writeTogether({
+    blocks: record.blocks,
+    helpers: help.count,
+    ask: (helper, seq) => help.textOf(helper, { shardId, stream, seq, format }),
+    make: (seq, taker) => {
+      take = taker;
+      const block = scratch.block(shardId, stream, seq);
+      if (block === undefined) throw new PodlineError('PDL_INTERNAL', `block ${String(seq)} of ${stream} is not in the index`);
+      text.write(out, block.rows, reader.table(block));
+    },
+    write: (piece) => {
+      sink.write(piece);
+      sink.flush();
+    },
+    check,
+  });
+}
+
+const noHelp = { count: 0, textOf: () => Promise.resolve([]) };
 
 function* dictionariesOf({ scratch, shardId, record, reader }: StreamToWrite): Generator<readonly [string, Utf8Data]> {
   const seen = new Set<string>();

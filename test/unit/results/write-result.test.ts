@@ -3,13 +3,15 @@ import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { PodlineError } from '../../../runtime/contracts/errors.js';
 import { closeDelivery, deliverInThread } from '../../../runtime/results/deliver.js';
 import { besideName, folderName } from '../../../runtime/results/names.js';
+import { TextThreads } from '../../../runtime/results/parallel/text-threads.js';
 import type { WriteResultRequest } from '../../../runtime/results/types.js';
 import { writeResult } from '../../../runtime/results/write-result.js';
 import type { Scratch } from '../../../runtime/scratch/types.js';
 import { Fixture, lineagesOf, shardId } from '../checkpoints/fixture.js';
-import { fill, request } from './fixture.js';
+import { fill, request, table } from './fixture.js';
 
 let fixture: Fixture;
 let scratch: Scratch;
@@ -256,6 +258,38 @@ describe('after a crash', () => {
     await mkdir(beside(7, 'tmp'), { recursive: true });
     await expect(writeResult(of({ epoch: 6 }))).rejects.toMatchObject({ code: 'PDL_LEASE_LOST' });
     expect(existsSync(beside(7, 'tmp'))).toBe(true);
+  });
+});
+
+describe('text made by several threads', () => {
+  let threads: TextThreads;
+  beforeEach(() => {
+    threads = new TextThreads(2);
+  });
+  afterEach(async () => {
+    await threads.close();
+  });
+  const scratchOptions = () => {
+    const { role: _role, ...options } = fixture.scratchOptions();
+    return options;
+  };
+
+  it.each(['csv', 'ndjson'] as const)('is the same %s that one thread makes', async (format) => {
+    const blocks = Array.from({ length: 30 }, () => table.blocks).flat();
+    await fill(scratch, { kind: 'table', blocks });
+    const help = threads.help(scratchOptions(), 0);
+    const alone = await writeResult(of({ format, resultDir: join(dir, 'alone') }));
+    const together = await writeResult(of({ format, resultDir: join(dir, 'together'), help }));
+    expect(together.result.hash).toBe(alone.result.hash);
+    expect(help.read.memory).toBeGreaterThan(0);
+    expect(together.bytes.memory.read).toBe(alone.bytes.memory.read);
+  });
+
+  it('leaves nothing behind where a thread fails', async () => {
+    await fill(scratch, { kind: 'table' });
+    const help = threads.help({ ...scratchOptions(), dir: join(dir, 'nowhere') }, 0);
+    await expect(writeResult(of({ format: 'csv', help }))).rejects.toThrow(PodlineError);
+    expect(await readdir(dir)).toEqual([]);
   });
 });
 
