@@ -190,8 +190,10 @@ export class JsonTokens {
     for (let digit = (bytes[at] ?? 0) - 0x30; digit >= 0 && digit <= 9; digit = (bytes[++at] ?? 0) - 0x30)
       value = (value * 10 + digit) | 0;
     const wholeDigits = at - start;
-    if (wholeDigits === 0 || wholeDigits > 9 || (wholeDigits > 1 && bytes[start] === 0x30))
+    if (wholeDigits === 0 || wholeDigits > exactDigits || (wholeDigits > 1 && bytes[start] === 0x30))
       return this.#longNumber(column, row, bytes, from, to);
+    // Beyond 32 bits: what was added up above is void.
+    if (wholeDigits > 9) value = wholeOf(bytes, start, at);
     if (bytes[at] === 0x2e) {
       const fractionAt = ++at;
       let fraction = 0;
@@ -280,6 +282,13 @@ function textEnd(bytes: Buffer, from: number, to: number): number {
     else if (byte === quote) return at + 1;
   }
   return -1;
+}
+
+/** Digits, `exactDigits` at most. */
+function wholeOf(bytes: Buffer, from: number, to: number): number {
+  let value = 0;
+  for (let at = from; at < to; at++) value = value * 10 + ((bytes[at] ?? 0) - 0x30);
+  return value;
 }
 
 function numberEnd(bytes: Buffer, from: number, to: number): number {

@@ -29,7 +29,7 @@ export class UnifiedColumn {
     }
     const { codes, isSame } = this.#last;
     const old = column.values as Int32Array;
-    const values = isSame ? old : old.map((code) => codes[code] ?? 0);
+    const values = isSame ? old : recoded(old, codes);
     return { ...column, values, dictionary: this.#dictionary.snapshot() };
   }
 
@@ -50,6 +50,12 @@ export class UnifiedColumn {
       dictionary: this.#dictionary.snapshot(),
     };
   }
+}
+
+function recoded(old: Int32Array, codes: Int32Array): Int32Array {
+  const values = new Int32Array(old.length);
+  for (let i = 0; i < old.length; i++) values[i] = codes[old[i] ?? 0] ?? 0;
+  return values;
 }
 
 const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

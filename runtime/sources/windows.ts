@@ -17,9 +17,12 @@ export interface Window {
 /** Bytes of a window are valid until the next one is asked for. Throws PDL_SOURCE_UNREADABLE for a record over `recordBytesMax`. */
 export async function* windows(stream: AsyncIterable<Buffer>, name: string): AsyncGenerator<Window> {
   let carry = Buffer.alloc(0);
+  let room = Buffer.alloc(0);
   let at = 0;
   for await (const piece of stream) {
-    const window: Window = { bytes: carry.length === 0 ? piece : Buffer.concat([carry, piece]), at, isEnd: false, consumed: 0 };
+    const length = carry.length + piece.length;
+    if (carry.length > 0 && room.length < length) room = Buffer.allocUnsafeSlow(2 * length);
+    const window: Window = { bytes: carry.length === 0 ? piece : joined(room, carry, piece), at, isEnd: false, consumed: 0 };
     yield window;
     at += window.consumed;
     carry = Buffer.from(window.bytes.subarray(window.consumed));
@@ -31,6 +34,12 @@ export async function* windows(stream: AsyncIterable<Buffer>, name: string): Asy
     }
   }
   yield { bytes: carry, at, isEnd: true, consumed: carry.length };
+}
+
+function joined(room: Buffer, first: Buffer, second: Buffer): Buffer {
+  first.copy(room);
+  second.copy(room, first.length);
+  return room.subarray(0, first.length + second.length);
 }
 
 export const notUtf8 = (place: string, records: number): PodlineError =>
