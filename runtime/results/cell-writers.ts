@@ -2,7 +2,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { ColumnData, Utf8Data } from '../scratch/types.js';
 import { cellReader, isSet, type Cell } from './cells.js';
-import { hasPlainYear, TextBuffer } from './text-buffer.js';
+import { hasPlainYear, pieceOf, TextBuffer, type Piece } from './text-buffer.js';
 
 export type CellWriter = (row: number) => void;
 
@@ -14,7 +14,7 @@ export interface CellFormat {
   /** UTF-8 text. */
   text(out: TextBuffer, bytes: Uint8Array, from: number, to: number): void;
   /** ISO times and dates between this. */
-  timeQuote: Uint8Array;
+  timeQuote: Piece;
   /** Any cell, for what has no faster way. */
   cell(cell: Cell): string;
   list(out: TextBuffer, column: ColumnData): CellWriter;
@@ -83,8 +83,8 @@ function valueWriter(out: TextBuffer, column: ColumnData, format: CellFormat): C
   }
 }
 
-const yes = Buffer.from('true');
-const no = Buffer.from('false');
+const yes = pieceOf('true');
+const no = pieceOf('false');
 
 /** One type of array, so that what writes numbers is compiled for one. */
 const asDoubles = (values: ArrayLike<number>): Float64Array =>
@@ -120,13 +120,13 @@ function dictionaryWriter(out: TextBuffer, codes: Int32Array, dictionary: Utf8Da
       else out.string(format.cell(Buffer.from(values.subarray(from, to)).toString()));
     };
   }
-  const entries: Uint8Array[] = [];
-  const one = new TextBuffer((bytes) => entries.push(Uint8Array.from(bytes)), 4096);
+  const entries: Piece[] = [];
+  const one = new TextBuffer((bytes) => entries.push(pieceOf(bytes)), 4096);
   for (let code = 0; code < length; code++) {
     format.text(one, values, offsets[code] ?? 0, offsets[code + 1] ?? 0);
     one.drain();
     // An empty field without quotes drains nothing.
-    if (entries.length === code) entries.push(new Uint8Array(0));
+    if (entries.length === code) entries.push(pieceOf(''));
   }
   return (row) => {
     const entry = entries[codes[row] ?? 0];

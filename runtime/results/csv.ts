@@ -6,7 +6,7 @@ import type { ColumnData } from '../scratch/types.js';
 import { cellWriter, type CellFormat, type CellWriter } from './cell-writers.js';
 import type { Cell } from './cells.js';
 import { jsonList } from './ndjson.js';
-import { TextBuffer } from './text-buffer.js';
+import { pieceOf, TextBuffer } from './text-buffer.js';
 
 const mustQuote = /[",\r\n]|^$|^\s|\s$/;
 
@@ -42,7 +42,7 @@ const csvCells: CellFormat = {
     if (at === to) out.plainText(bytes, from, to);
     else out.quotedText(bytes, from, to);
   },
-  timeQuote: new Uint8Array(0),
+  timeQuote: pieceOf(''),
   cell: csvField,
   list: csvList,
 };

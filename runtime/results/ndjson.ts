@@ -5,9 +5,9 @@
 import type { ColumnData } from '../scratch/types.js';
 import { cellWriter, type CellFormat, type CellWriter } from './cell-writers.js';
 import type { Cell } from './cells.js';
-import type { TextBuffer } from './text-buffer.js';
+import { pieceOf, type TextBuffer } from './text-buffer.js';
 
-const nullWord = Buffer.from('null');
+const nullWord = pieceOf('null');
 
 function jsonValue(cell: Cell): string {
   if (typeof cell === 'number') return Number.isFinite(cell) ? String(cell) : 'null';
@@ -24,7 +24,7 @@ export const jsonCells: CellFormat = {
   text: (out, bytes, from, to) => {
     out.jsonText(bytes, from, to);
   },
-  timeQuote: Buffer.from('"'),
+  timeQuote: pieceOf('"'),
   cell: jsonValue,
   list: jsonList,
 };
@@ -48,10 +48,10 @@ export function jsonList(out: TextBuffer, column: ColumnData): CellWriter {
 
 export function writeNdjsonBlock(out: TextBuffer, rows: number, columns: ReadonlyMap<string, ColumnData>): void {
   const cells = [...columns].map(([name, column], index) => ({
-    label: Buffer.from(`${index === 0 ? '{' : ','}${JSON.stringify(name)}:`),
+    label: pieceOf(`${index === 0 ? '{' : ','}${JSON.stringify(name)}:`),
     write: cellWriter(out, column, jsonCells),
   }));
-  const end = Buffer.from(cells.length === 0 ? '{}\n' : '}\n');
+  const end = pieceOf(cells.length === 0 ? '{}\n' : '}\n');
   for (let row = 0; row < rows; row++) {
     for (const { label, write } of cells) {
       out.raw(label);

@@ -15,11 +15,28 @@ const decimalsMax = 6;
 const decimalsScale = 1e6;
 const dayMs = 86_400_000;
 
+/** Bytes that are written again and again, as words of four: the last one is filled up with what the next write covers. */
+export interface Piece {
+  readonly length: number;
+  readonly words: Int32Array;
+}
+
+export function pieceOf(bytes: Uint8Array | string): Piece {
+  const from = Buffer.from(bytes);
+  const padded = Buffer.alloc(Math.ceil(from.length / 4) * 4);
+  from.copy(padded);
+  return {
+    length: from.length,
+    words: Int32Array.from({ length: padded.length / 4 }, (_, word) => padded.readInt32LE(4 * word)),
+  };
+}
+
 /** Whether a day, counted from 1970, lies in a year that is written with four digits: 0000 to 9999. */
 export const hasPlainYear = (days: number): boolean => days >= -719_528 && days <= 2_932_896;
 
 export class TextBuffer {
   #bytes: Buffer;
+  #view: DataView;
   #at = 0;
 
   /** `take` has done with the bytes when it returns. */
@@ -28,6 +45,7 @@ export class TextBuffer {
     startBytes = drainBytes + 64 * 1024,
   ) {
     this.#bytes = Buffer.allocUnsafeSlow(startBytes);
+    this.#view = viewOf(this.#bytes);
   }
 
   /** Hands on what there is, if that is much; between rows. */
@@ -50,6 +68,7 @@ export class TextBuffer {
       const grown = Buffer.allocUnsafeSlow(Math.max(this.#at + bytes, this.#bytes.length * 2));
       this.#bytes.copy(grown, 0, 0, this.#at);
       this.#bytes = grown;
+      this.#view = viewOf(grown);
     }
     return this.#bytes;
   }
@@ -58,12 +77,11 @@ export class TextBuffer {
     this.#room(1)[this.#at++] = byte;
   }
 
-  /** Short bytes as they are. */
-  raw(piece: Uint8Array): void {
-    const bytes = this.#room(piece.length);
-    let at = this.#at;
-    for (let i = 0; i < piece.length; i++) bytes[at++] = piece[i] ?? 0;
-    this.#at = at;
+  raw({ length, words }: Piece): void {
+    this.#room(4 * words.length);
+    const at = this.#at;
+    for (let word = 0; word < words.length; word++) this.#view.setInt32(at + 4 * word, words[word] ?? 0, true);
+    this.#at = at + length;
   }
 
   string(text: string): void {
@@ -237,5 +255,7 @@ export class TextBuffer {
     this.#at = at;
   }
 }
+
+const viewOf = ({ buffer, byteOffset, byteLength }: Buffer): DataView => new DataView(buffer, byteOffset, byteLength);
 
 const placesOf = (value: number): number => (value < 1_000_000 ? 6 : value < 10_000_000 ? 7 : value < 100_000_000 ? 8 : 9);
