@@ -2,9 +2,9 @@
  * Podline itself, as a user has it: `podline serve` with one line, a shard submitted over its API, its report read from there.
  *
  * Wall time has everything: submission, journal, lease, load, stages, digest, delivery, and the client's hearing of it. `spanMs` is by the
- * line's own report: hand-over and work of the stages (the one that only takes the digest aside), added up, from "the input of the first is
- * committed" to "the output of the last is". It is told only where stages work one after another; where they stream, they overlap with each
- * other and with the load, and a sum would be no span.
+ * line's own report, and by the clock that its processes share: from "the input is whole in the scratch" to "the output of the last stage is"
+ * (the stage that only takes the digest aside), with every way between processes. It is told only where stages work one after another; where
+ * they stream, they have done most of their work before the input is whole, and the span would leave that out.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -65,9 +65,7 @@ export class PodlineRunner implements Runner {
     return {
       dir: join(job.resultDir, folderName(job.id)),
       bytes,
-      ...(this.#pipeline.manifest.spec.streaming === 'off'
-        ? { spanMs: measured.reduce((sum, { handoverMs, workMs }) => sum + handoverMs + workMs, 0) }
-        : {}),
+      ...(this.#pipeline.manifest.spec.streaming === 'off' ? { spanMs: measured.at(-1)?.wholeAfterMs } : {}),
       stages: measured.map(({ stage, workMs, handoverMs, swapMs }) => ({ stage, workMs, handoverMs, swapMs })),
       told: { loadMs: report.load.ms, scratchPeakBytes: report.scratchPeakBytes },
     };

@@ -100,8 +100,12 @@ export const stageReportSchema = z.object({
   handoverMs: z
     .number()
     .describe(
-      'From the moment the stage could begin (its inputs were committed) to the moment its code was told to; what a line is there to keep small.',
+      'From the moment the stage could begin (its inputs were committed) to the first call of its code, whatever lies between; what a line is there to keep small.',
     ),
+  wholeAfterMs: z
+    .number()
+    .optional()
+    .describe('From the input being whole in the scratch to the output of the stage being so. Absent: not both were made here.'),
   slot: z.int(),
   executor: z.string(),
 });

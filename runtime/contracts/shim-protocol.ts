@@ -90,6 +90,10 @@ export const endedSchema = z.object({
   workMs: z.number(),
   /** Of a run with `growing` inputs: how long it had done all blocks that there were and waited for more. Absent: not at all. */
   waitedMs: z.number().optional(),
+  /** By the clock that all processes of a node share: the first call of the stage's code. Absent: it was not called, or not measured. */
+  calledAtMs: z.number().optional(),
+  /** By the same clock: the end, the output in the index. */
+  endedAtMs: z.number().optional(),
   blocks: z.int(),
   rows: z.number(),
   bytes: bytesByMediumSchema,

@@ -22,3 +22,9 @@ export const systemClock: Clock = {
     };
   },
 };
+
+/**
+ * Milliseconds of the clock that all processes of a node share, CLOCK_MONOTONIC: for what one process began and another ended.
+ * Two nodes have nothing to do with each other.
+ */
+export const nodeClockMs = (): number => Number(process.hrtime.bigint()) / 1e6;

@@ -16,6 +16,7 @@ import { isPodlineError, PodlineError } from '../contracts/errors.js';
 import type { PipelineSpec } from '../contracts/manifest.js';
 import type { ShardSource } from '../contracts/shard.js';
 import { parseBytes } from '../config/units.js';
+import { nodeClockMs } from '../platform/clock.js';
 import type { StreamWriter } from '../scratch/types.js';
 import { reblock, toWrite } from './columns.js';
 import { inlineContent } from './inline.js';
@@ -46,6 +47,8 @@ export interface LoadResult {
   /** How often this load read the content from its beginning: 1; 0 if nothing was left to read. */
   sourceReads: number;
   schema: ColumnSchema[];
+  /** When the stream was whole, by `nodeClockMs`. */
+  wholeAtMs: number;
 }
 
 export interface LoadOptions {
@@ -225,8 +228,9 @@ async function finish(
 ): Promise<LoadResult> {
   options.signal?.throwIfAborted();
   const { rows, blocks } = await writer.seal();
+  const wholeAtMs = nodeClockMs();
   const bytes = addBytes(noBytes(), counts.bytes);
   bytes.memory.written += writer.written.memory;
   bytes.ssd.written += writer.written.ssd;
-  return { rows, blocks, bytes, sourceReads: counts.passes, schema };
+  return { rows, blocks, bytes, sourceReads: counts.passes, schema, wholeAtMs };
 }

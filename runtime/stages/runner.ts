@@ -15,6 +15,7 @@ import { noBytes, type BytesByMedium } from '../contracts/block.js';
 import type { WireError } from '../contracts/errors.js';
 import type { ResolvedStage, StageDeclaration } from '../contracts/manifest.js';
 import type { RunRequest } from '../contracts/shim-protocol.js';
+import { nodeClockMs } from '../platform/clock.js';
 import type { Scratch } from '../scratch/types.js';
 import { orAborted } from './aborts.js';
 import { AggregateCommits } from './aggregate-commits.js';
@@ -35,6 +36,10 @@ export interface RunEnd {
   workMs: number;
   /** For blocks of inputs that were still made, with nothing else to do. */
   waitedMs?: number | undefined;
+  /** The first call of the stage's code, by `nodeClockMs`. */
+  calledAtMs?: number | undefined;
+  /** By the same clock. */
+  endedAtMs?: number | undefined;
   /** Blocks of the input that this run has done. */
   blocks: number;
   /** Rows that it has written. */
@@ -77,8 +82,15 @@ export async function endOf(
     failure = thrown ?? new Error('nothing was thrown');
   }
   const { firstCallAtMs, ...told } = counts;
-  const workMs = nowMs() - startedAtMs - counts.waitedMs;
-  const times = { startMs: (firstCallAtMs ?? startedAtMs) - startedAtMs, workMs, ...told };
+  const endedMs = nowMs();
+  const endedAtMs = nodeClockMs();
+  const times = {
+    startMs: (firstCallAtMs ?? startedAtMs) - startedAtMs,
+    workMs: endedMs - startedAtMs - counts.waitedMs,
+    endedAtMs,
+    ...(firstCallAtMs === undefined ? {} : { calledAtMs: endedAtMs - (endedMs - firstCallAtMs) }),
+    ...told,
+  };
   if (failure === undefined) return { outcome: 'committed', ...times };
   if (signal.aborted) return { outcome: 'cancelled', ...times };
   return { outcome: 'failed', error: asPodlineError(failure, 'PDL_STAGE_FAILED').toWire(), ...times };

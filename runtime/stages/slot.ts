@@ -15,6 +15,7 @@ import { PodlineError, type WireError } from '../contracts/errors.js';
 import type { ResolvedStage } from '../contracts/manifest.js';
 import type { AgentToShim, RunEnded, RunRequest, ShimToAgent, Welcome } from '../contracts/shim-protocol.js';
 import { fileSafe } from '../platform/files.js';
+import { collectYoung } from '../platform/heap.js';
 import type { Logger } from '../platform/logger.js';
 import type { RunEvents } from './commits.js';
 import type { HostSetup, StageHost } from './host.js';
@@ -32,6 +33,9 @@ export interface SlotParts {
   send: (...messages: ShimToAgent[]) => void;
   logger: Logger;
 }
+
+/** A slot that has been parked as long has let go of what its run had mapped, and nobody waits for it, as a rule. */
+const parkedMs = 20;
 
 interface Loaded {
   /** Of the welcome that it was loaded for: the same again needs no loading. */
@@ -188,6 +192,7 @@ export class Slot {
     }
     this.#running = undefined;
     this.parts.send(...running.progress.end(), ended);
+    setTimeout(() => this.#running ?? collectYoung(), parkedMs).unref();
   }
 
   #cancel(reason: string): void {

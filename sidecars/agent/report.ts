@@ -1,9 +1,10 @@
 /**
  * What happened to one shard under one lease, collected as it happens: what becomes of `ShardReport`.
  *
- * Owns the counting only. Times in ms; bytes by medium; `why` in the words of the resume plan and of failures.
+ * Owns the counting only. Times in ms, what lies between two processes by the clock of the node; bytes by medium; `why` in the words of the
+ * resume plan and of failures.
  */
-import { addBytes, noBytes, type BytesByMedium } from '../../runtime/contracts/block.js';
+import { addBytes, inputStream, noBytes, type BytesByMedium } from '../../runtime/contracts/block.js';
 import type { ShardReport, StageReport } from '../../runtime/contracts/shard.js';
 import type { RunEnded } from '../../runtime/contracts/shim-protocol.js';
 import type { ResolvedStage } from '../../runtime/contracts/manifest.js';
@@ -23,14 +24,20 @@ export class ShardReportBuilder {
   #resumedFrom: ShardReport['resumedFrom'] = 'source';
   #swaps = 0;
   #scratchPeakBytes = 0;
+  readonly #inputs = new Map<string, readonly string[]>();
+  /** When streams were made whole under this lease, by the clock of the node. */
+  readonly #wholeAtMs = new Map<string, number>();
 
   constructor(stages: readonly ResolvedStage[]) {
-    for (const stage of stages) this.#stages.set(stage.name, emptyStage(stage));
+    this.revise(stages);
   }
 
   /** The graph changed while the shard is on the line: stages that are new get a line of their own. */
   revise(stages: readonly ResolvedStage[]): void {
-    for (const stage of stages) if (!this.#stages.has(stage.name)) this.#stages.set(stage.name, emptyStage(stage));
+    for (const stage of stages) {
+      if (!this.#stages.has(stage.name)) this.#stages.set(stage.name, emptyStage(stage));
+      this.#inputs.set(stage.name, stage.after);
+    }
     const named = new Set(stages.map((stage) => stage.name));
     for (const name of this.#stages.keys()) if (!named.has(name)) this.#stages.delete(name);
   }
@@ -47,8 +54,9 @@ export class ShardReportBuilder {
     }
   }
 
-  loaded(load: Omit<ShardReport['load'], 'outcome'>): void {
+  loaded(load: Omit<ShardReport['load'], 'outcome'>, wholeAtMs: number): void {
     this.#load = { ...load, outcome: 'read' };
+    this.#wholeAtMs.set(inputStream, wholeAtMs);
   }
 
   swapped(stage: string, ms: number): void {
@@ -57,24 +65,41 @@ export class ShardReportBuilder {
     if (report !== undefined) report.swapMs += ms;
   }
 
-  started(stage: string, slot: number, handoverMs: number, attempt: number, why: string | undefined): void {
+  started(stage: string, slot: number, why: string | undefined): void {
     const report = this.#stages.get(stage);
     if (report === undefined) return;
     report.outcome = 'ran';
     report.runs += 1;
     report.slot = slot;
-    // Of several runs, the first tells what the line costs; the others are repairs.
-    if (attempt === 1 && report.runs === 1) report.handoverMs = handoverMs;
     if (why !== undefined) report.why = why;
   }
 
-  ended(stage: string, run: Pick<RunEnded, 'startMs' | 'workMs' | 'blocks' | 'rows' | 'bytes'>): void {
+  /**
+   * From the inputs being whole to the first call of the stage's code. `heard`: as far as this process saw it, without the ways between
+   * processes; it counts where the inputs were not made here, or were read while they grew.
+   */
+  handoverMs(stage: string, { calledAtMs }: Pick<RunEnded, 'calledAtMs'>, heardMs: number): number {
+    const wholeAtMs = (this.#inputs.get(stage) ?? []).map((input) => this.#wholeAtMs.get(input) ?? Number.NaN);
+    const betweenMs = (calledAtMs ?? Number.NaN) - Math.max(...wholeAtMs);
+    return betweenMs >= 0 ? betweenMs : heardMs;
+  }
+
+  ended(
+    stage: string,
+    run: Pick<RunEnded, 'outcome' | 'workMs' | 'blocks' | 'rows' | 'bytes' | 'endedAtMs'>,
+    handoverMs: number,
+  ): void {
     const report = this.#stages.get(stage);
     if (report === undefined) return;
-    if (report.runs === 1) report.handoverMs += run.startMs;
+    // Of several runs, the first tells what the line costs; the others are repairs.
+    if (report.runs === 1) report.handoverMs = handoverMs;
     report.workMs += run.workMs;
     report.blocksRun += run.blocks;
     addBytes(report.bytes, run.bytes);
+    if (run.outcome !== 'committed' || run.endedAtMs === undefined) return;
+    this.#wholeAtMs.set(stage, run.endedAtMs);
+    const inputAtMs = this.#wholeAtMs.get(inputStream);
+    if (inputAtMs !== undefined) report.wholeAfterMs = run.endedAtMs - inputAtMs;
   }
 
   sealed(stage: string, blocks: number, rows: number): void {

@@ -99,7 +99,7 @@ export class RunWork {
         : growing.length > 0
           ? `it began on the blocks of ${growing.join(', ')} that were there`
           : undefined;
-    resident.report.started(stage, slot, handoverMs, attempt, why);
+    resident.report.started(stage, slot, why);
     const fields = { shardId, ...traceFields(span.trace), stage, slot, runId, attempt, growing };
     this.agent.options.logger.debug(fields, 'a run was started');
     this.agent.note('stage.started', shardId, {
@@ -155,15 +155,16 @@ export class RunWork {
     const { shardId, stage } = run;
     const sealed = this.agent.options.scratch.stream(shardId, stage);
     const wanted = resident.lineages.get(stage);
+    const handoverMs = resident.report.handoverMs(stage, ended, run.handoverMs + ended.startMs);
     if (ended.outcome === 'committed' && sealed?.sealed === true && sealed.lineage.digest === wanted?.digest) {
-      const { workMs, bytes, startMs } = ended;
-      this.#committed(resident, sealed, run, { workMs, bytes, handoverMs: run.handoverMs + startMs });
+      const { workMs, bytes } = ended;
+      this.#committed(resident, sealed, run, { workMs, bytes, handoverMs });
       // Behind the hand-over; the report is read when the shard has been delivered.
-      resident.report.ended(stage, ended);
+      resident.report.ended(stage, ended, handoverMs);
       run.span.end({ outcome: 'committed', rows: sealed.rows, blocks: sealed.blocks });
       return;
     }
-    resident.report.ended(stage, ended);
+    resident.report.ended(stage, ended, handoverMs);
     const error =
       ended.error ??
       new PodlineError('PDL_STAGE_FAILED', `stage ${stage} was ${ended.outcome} and its stream is not whole`).toWire();

@@ -159,7 +159,7 @@ export class ShardWork {
       ),
     );
     const ms = this.agent.options.nowMs() - startedMs;
-    resident.report.loaded({ rows: loaded.rows, ms, sourceReads: loaded.sourceReads, bytes: loaded.bytes });
+    resident.report.loaded({ rows: loaded.rows, ms, sourceReads: loaded.sourceReads, bytes: loaded.bytes }, loaded.wholeAtMs);
     this.agent.note('shard.loaded', shardId, { rows: loaded.rows, ms: Math.round(ms), bytes: loaded.bytes });
     checkpointNow(this.agent, shardId);
   }
