@@ -5,7 +5,7 @@ import type { RunEnded } from '../../../runtime/contracts/shim-protocol.js';
 import { ShardReportBuilder } from '../../../sidecars/agent/report.js';
 
 const stage = (name: string, ...after: string[]): ResolvedStage =>
-  ({ name, after, executor: 'node' }) as Partial<ResolvedStage> as ResolvedStage;
+  ({ name, after, executor: 'thread' }) as Partial<ResolvedStage> as ResolvedStage;
 const stages = [stage('a', 'input'), stage('b', 'input'), stage('c', 'a', 'b')];
 
 let report: ShardReportBuilder;
