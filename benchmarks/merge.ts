@@ -3,7 +3,8 @@
  *
  * Invariants
  *  1. Every comparison is within one run: a part is taken whole or not at all, with the limits of the machine that were measured beside it.
- *  2. Parts of one record are of one machine, one Node and one size of shards; another makes a record of its own.
+ *  2. Parts of one record are of one machine, one Node and one size of shards; another makes a record of its own. `--full` is about one
+ *     part alone, growth, which shows by its sizes how it ran.
  *  3. Of each part the record says when it ran, and how busy the machine was.
  */
 import type { BenchResults } from './results.js';
@@ -39,7 +40,6 @@ function differenceOf(kept: BenchResults, fresh: BenchResults): string | undefin
     system: machine.os,
     Node: machine.node,
     scale: options.scale,
-    '--full': options.full,
   });
   const now = what(fresh);
   const before = Object.entries(what(kept)).find(([name, value]) => now[name] !== value);
