@@ -48,6 +48,8 @@ export interface LinePodOptions {
   /** uid and gid of all containers. */
   user: number;
   logLevel?: string | undefined;
+  /** More that the agent finds in its environment. */
+  agentVariables?: Readonly<Record<string, string>> | undefined;
   /** Whose StatefulSet; OpenKruise's without it. */
   workload?: Workloads | undefined;
   /** Cores of a line that does not say; 1 without it. */
@@ -191,6 +193,7 @@ export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<s
         : [field('POD_NAME', 'metadata.name'), constant(env.line, `$(POD_NAME)${options.lineSuffix}`)]),
       field(env.instance, 'metadata.uid'),
       field(env.node, 'spec.nodeName'),
+      ...Object.entries(options.agentVariables ?? {}).map(([name, value]) => constant(name, value)),
     ],
     [
       ...mounts,
