@@ -19,7 +19,7 @@ import { limits } from '../contracts/limits.js';
 import type { Pipeline } from '../contracts/manifest.js';
 import { parseBytes, parseQuantity } from '../config/units.js';
 import { defaultGroup, workloadName } from '../line/groups.js';
-import { defaultStageBytes, sizePod, type PodSize } from '../line/pod-size.js';
+import { defaultStageBytes, sizePod, type Need, type PodSize } from '../line/pod-size.js';
 import { parseImageName } from './image-string.js';
 import { agentContainer, imageStagesDir, labels, podPaths, slotContainer, stageAnnotation, stepAnnotation } from './names.js';
 import { PodlineError } from '../contracts/errors.js';
@@ -79,6 +79,12 @@ const tokenSeconds = 3_600;
 
 const quantity = (bytes: number): string => `${String(Math.ceil(bytes / mib))}Mi`;
 
+/** As the API server takes it. Who asks for no cpu says nothing of it. */
+export const requestsOf = ({ memoryBytes, cpu }: Need): { cpu?: string; memory: string } => ({
+  ...(cpu === 0 ? {} : { cpu: `${String(Math.ceil(cpu * 1_000))}m` }),
+  memory: quantity(memoryBytes),
+});
+
 interface EnvVar {
   name: string;
   value?: string;
@@ -109,7 +115,7 @@ function container(
     env: variables,
     volumeMounts: mounts,
     resources: {
-      requests: { ...(cpu === 0 ? {} : { cpu: `${String(Math.ceil(cpu * 1_000))}m` }), memory: quantity(requestBytes) },
+      requests: requestsOf({ memoryBytes: requestBytes, cpu }),
       limits: { memory: quantity(limitBytes) },
     },
     securityContext: { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },

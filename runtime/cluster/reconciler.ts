@@ -296,6 +296,7 @@ export class Reconciler implements LineKeeper, HpaKeeper {
       groups: new Map(targets.map((of) => [workloadName(name, of.group), of])),
       slots,
       image: lines.image,
+      cores: lines.cores,
       kube: podsOf(rest, namespace),
       lineOf: (podName) => `${podName}${suffix}`,
     });
