@@ -3,13 +3,13 @@
  *
  * Invariants
  *  1. A call is tried again only where doing it twice is the same as once: the API is made so (keys, epochs, steps).
- *  2. Tries and pauses are bounded; the pause has jitter, handed in. With several addresses there are more tries, enough to outlast
- *     a failover: who does not answer is left for the next one, and a standby's word for the leader's address is taken.
+ *  2. Tries and pauses are bounded; the pause has jitter, handed in. With several coordinators, by their addresses or by a standby's
+ *     word, there are more tries, enough to outlast a failover: who does not answer is left for the next one, and a standby's word for the leader's address is taken.
  *  3. What comes back as problem+json is thrown as the PodlineError that the other side threw; what does not answer, as PDL_UNREACHABLE.
  */
 import { Agent, request as send, type Dispatcher } from 'undici';
 import { z } from 'zod';
-import { PodlineError, isPodlineError } from '../contracts/errors.js';
+import { PodlineError, isElsewhere, isPodlineError } from '../contracts/errors.js';
 import { limits } from '../contracts/limits.js';
 import { wireErrorSchema } from '../contracts/shard.js';
 import { backoffMs } from '../line/backoff.js';
@@ -19,6 +19,8 @@ export interface CallerOptions {
   url: string;
   /** A function where it is renewed: asked for each request. */
   token: string | (() => string);
+  /** Whose certificates are trusted, PEM; without it, whomever Node trusts. */
+  authority?: string | undefined;
   /** In [0, 1). */
   random?: (() => number) | undefined;
   delay?: ((ms: number, signal?: AbortSignal) => Promise<void>) | undefined;
@@ -76,30 +78,33 @@ const addressesOf = (url: string): string[] =>
     .map((address) => address.trim().replace(/\/+$/, ''))
     .filter((address) => address !== '');
 
-/** Nobody answered, or one who sends us on. */
-export const isElsewhere = (error: PodlineError): boolean => error.code === 'PDL_UNREACHABLE' || error.code === 'PDL_NOT_LEADER';
-
 export class HttpCaller {
-  readonly #dispatcher = new Agent({ ...agentOptions, connections: 16 });
+  readonly #dispatcher: Agent;
   /** Of calls that last; the coordinator bounds them. */
-  readonly #lasting = new Agent({ ...agentOptions, connections: 2 * limits.eventStreamsMax });
+  readonly #lasting: Agent;
   readonly #addresses: string[];
   /** The one that answered last, or is asked next. */
   #current: string;
   readonly #token: () => string;
   readonly #random: () => number;
   readonly #delay: (ms: number, signal?: AbortSignal) => Promise<void>;
-  readonly #triesMax: number;
+  readonly #triesMax: number | undefined;
   readonly #timeoutMs: number;
+  /** Several addresses, or one of which a standby has answered: a failover is outlasted. */
+  #isOneOfSeveral: boolean;
 
   constructor(options: CallerOptions) {
+    const agent = { ...agentOptions, ...(options.authority === undefined ? {} : { connect: { ca: options.authority } }) };
+    this.#dispatcher = new Agent({ ...agent, connections: 16 });
+    this.#lasting = new Agent({ ...agent, connections: 2 * limits.eventStreamsMax });
     this.#addresses = addressesOf(options.url);
     this.#current = this.#addresses[0] ?? '';
     const { token } = options;
     this.#token = typeof token === 'string' ? () => token : token;
     this.#random = options.random ?? Math.random;
     this.#delay = options.delay ?? delayMs;
-    this.#triesMax = options.triesMax ?? (this.#addresses.length > 1 ? limits.failoverTriesMax : limits.callTriesMax);
+    this.#triesMax = options.triesMax;
+    this.#isOneOfSeveral = this.#addresses.length > 1;
     this.#timeoutMs = options.timeoutMs ?? 30_000;
   }
 
@@ -163,6 +168,7 @@ export class HttpCaller {
     });
     if (response.statusCode >= 200 && response.statusCode < 300) return response;
     const error = errorOf(response.statusCode, await response.body.text(), call.path);
+    if (error.code === 'PDL_NOT_LEADER') this.#isOneOfSeveral = true;
     if (isElsewhere(error)) this.#leave(url, error.code === 'PDL_NOT_LEADER' ? error.place : undefined);
     throw error;
   }
@@ -173,7 +179,6 @@ export class HttpCaller {
   }
 
   async #try<T>(call: Call, once: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const triesMax = call.triesMax ?? this.#triesMax;
     for (let tries = 1; ; tries += 1) {
       const timeout = AbortSignal.timeout(this.#timeoutMs + (call.waitMs ?? 0));
       try {
@@ -182,10 +187,14 @@ export class HttpCaller {
         if (call.signal?.aborted === true) throw thrown;
         const error = isPodlineError(thrown) ? thrown : unreachable(this.url, call.path, thrown);
         // Only what never reached the coordinator, or what it did not get round to: everything else is its answer.
-        if (!isElsewhere(error) || tries >= triesMax) throw error;
+        if (!isElsewhere(error) || tries >= (call.triesMax ?? this.#triesMaxNow)) throw error;
         await this.pause(tries, call.signal);
       }
     }
+  }
+
+  get #triesMaxNow(): number {
+    return this.#triesMax ?? (this.#isOneOfSeveral ? limits.failoverTriesMax : limits.callTriesMax);
   }
 
   /** Whoever is asked next: not this one, unless another call has found a better one meanwhile. */

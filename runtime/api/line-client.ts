@@ -24,7 +24,7 @@ import { silentLogger, type Logger } from '../platform/logger.js';
 import { HttpCaller, type CallerOptions } from './http-caller.js';
 
 export type LeaseRequest = z.infer<typeof leaseRequestSchema>;
-export type LeaseAnswer = z.infer<typeof leaseAnswerSchema>;
+export type LeaseAnswer = z.infer<typeof leaseAnswerSchema> & { pipeline?: Pipeline | undefined };
 export type LineWelcome = z.infer<typeof lineWelcomeSchema> & { pipeline: Pipeline };
 export type HeartbeatAnswer = z.infer<typeof heartbeatAnswerSchema> & { pipeline?: Pipeline | undefined };
 
@@ -32,6 +32,8 @@ export interface LineClientOptions extends CallerOptions {
   line: string;
   /** Tells this process from the one before of the same line. */
   instance: string;
+  /** Called when the line had to say hello again: the coordinator is a new one, or knows another pipeline of the name. */
+  onWelcome?: ((welcome: LineWelcome) => void) | undefined;
   logger?: Logger | undefined;
 }
 
@@ -68,7 +70,7 @@ export class LineClient {
 
   /** Long poll: answers at once when there is work, else after at most `waitMs`. */
   async lease(request: LeaseRequest, signal?: AbortSignal): Promise<LeaseAnswer> {
-    return this.#known(() =>
+    return (await this.#known(() =>
       this.#caller.json(
         {
           method: 'POST',
@@ -79,7 +81,7 @@ export class LineClient {
         },
         leaseAnswerSchema,
       ),
-    );
+    )) as LeaseAnswer;
   }
 
   async heartbeat(heartbeat: Heartbeat, signal?: AbortSignal): Promise<HeartbeatAnswer> {
@@ -123,7 +125,8 @@ export class LineClient {
     } catch (thrown) {
       if (!isPodlineError(thrown, 'PDL_LINE_UNKNOWN') || this.#hello === undefined) throw thrown;
       this.#logger.warn({ line: this.options.line }, 'the coordinator was restarted: the line says hello again');
-      await this.hello(this.#hello);
+      const welcome = await this.hello(this.#hello);
+      this.options.onWelcome?.(welcome);
       return call();
     }
   }

@@ -1,12 +1,12 @@
 /** The two ways from a client to a coordinator: in process, and over HTTP. Same methods, same results, same errors. */
 import type { z } from 'zod';
-import { PodlineError } from '../contracts/errors.js';
+import { PodlineError, isElsewhere } from '../contracts/errors.js';
 import { eventSchema, type PodlineEvent } from '../contracts/events.js';
 import { limits } from '../contracts/limits.js';
 import { submitAnswerSchema, type Submission, type SubmitAnswer, type requestSchema } from '../contracts/shard.js';
 import type { EventQuery } from '../contracts/views.js';
 import { handle, parseOrThrow, type Coordinator } from './handlers.js';
-import { HttpCaller, errorOf, isElsewhere, unreachable, type CallerOptions } from './http-caller.js';
+import { HttpCaller, errorOf, unreachable, type CallerOptions } from './http-caller.js';
 import { openResultFile } from './result-files.js';
 import { routes, type RouteInput, type RouteName, type RouteResponse } from './routes.js';
 import { answerGroups, ndjsonGroups } from './submit-stream.js';

@@ -3,21 +3,19 @@ import type { Wanted } from '../contracts/capacity.js';
 import type { PodlineEvent } from '../contracts/events.js';
 import type { Pipeline, PipelineSpec } from '../contracts/manifest.js';
 import type { Shard, ShardSource, Submission, SubmitAnswer } from '../contracts/shard.js';
-import type { Counts, EventQuery, LineView, ListRequest, PipelineView, ShardPage } from '../contracts/views.js';
+import type { EventQuery, LineView, ListRequest, PipelineView, ShardPage } from '../contracts/views.js';
 
 export interface Desk {
   applyPipeline(pipeline: Pipeline): Promise<PipelineView>;
   pipeline(name: string): Promise<PipelineView>;
-  progress(name: string): Promise<Counts>;
-  pause(name: string): Promise<unknown>;
-  resume(name: string): Promise<unknown>;
+  /** With its shards and lines. Throws PDL_PIPELINE_UNKNOWN. */
+  deletePipeline(name: string, options: { cancel: boolean }): Promise<unknown>;
   submit(name: string, submissions: readonly Submission[]): Promise<SubmitAnswer[]>;
   get(shardId: string): Promise<Shard>;
   list(name: string, request: ListRequest): Promise<ShardPage>;
-  cancel(shardId: string): Promise<unknown>;
+  resumeFrom(shardId: string, stage: string): Promise<unknown>;
   startLines(name: string, lines: Wanted): Promise<unknown>;
   leaveLines(name: string): void;
-  resumeFrom(shardId: string, stage: string): Promise<unknown>;
   lines(): Promise<LineView[]>;
   events(query: EventQuery): AsyncIterable<PodlineEvent>;
   lastEventId(): Promise<number>;

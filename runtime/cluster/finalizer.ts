@@ -1,48 +1,34 @@
-/**
- * What must be done before a resource may go: nothing of it may be given to lines any more. Its objects go by their owner.
- *
- * Ended shards stay in the journal; a pipeline that is created again under the name runs its input again (`submit-input.ts`).
- */
+/** What must be done before a resource may go: the coordinator forgets the pipeline and its shards. Its objects go by their owner. */
+import { isPodlineError } from '../contracts/errors.js';
 import type { Desk } from './desk.js';
 import { patchType, type KubeObject, type KubeRest } from './kube-rest.js';
 import { objectPath } from './resources.js';
 
 export const finalizer = 'podline.dev/journal';
-const cancelledAtOnce = 1_000;
 
 export async function putFinalizer(rest: KubeRest, { metadata }: KubeObject): Promise<void> {
   const finalizers = metadata.finalizers ?? [];
   if (!finalizers.includes(finalizer)) await setFinalizers(rest, metadata, [...finalizers, finalizer]);
 }
 
-/** Cancels open shards and lets the resource go. `more`: there are more of them, call again. */
+/** Deletes the pipeline from the journal, open shards and all, and lets the resource go. Done again after a crash, it goes on. */
 export async function endPipeline(
   rest: KubeRest,
-  desk: Pick<Desk, 'progress' | 'pause' | 'list' | 'cancel'>,
+  desk: Pick<Desk, 'deletePipeline'>,
   name: string,
   { metadata }: KubeObject,
-): Promise<'gone' | 'more'> {
+): Promise<void> {
   const finalizers = metadata.finalizers ?? [];
-  if (!finalizers.includes(finalizer)) return 'gone';
-  const isKnown = await desk.progress(name).then(
-    () => true,
-    () => false,
-  );
-  if (isKnown) {
-    await desk.pause(name);
-    for (const state of ['pending', 'running'] as const) {
-      const { shards, next } = await desk.list(name, { state, max: cancelledAtOnce });
-      // One that has ended meanwhile is as good.
-      for (const { id } of shards) await desk.cancel(id).catch(() => undefined);
-      if (next !== undefined) return 'more';
-    }
-  }
+  if (!finalizers.includes(finalizer)) return;
+  await desk.deletePipeline(name, { cancel: true }).catch((thrown: unknown) => {
+    // It was never taken in, or is gone already.
+    if (!isPodlineError(thrown, 'PDL_PIPELINE_UNKNOWN')) throw thrown;
+  });
   await setFinalizers(
     rest,
     metadata,
     finalizers.filter((other) => other !== finalizer),
   );
-  return 'gone';
 }
 
 /** With the version that was seen: somebody else's finalizer that came meanwhile is not lost. */

@@ -12,7 +12,6 @@ import type { ImageCode } from './image-code.js';
 import type { KubeObject } from './kube-rest.js';
 import { sizeLine, type LineSize } from './plan-pod.js';
 import { imagesToRead, manifestOf, Refusal, resolveResource, type ImageStages } from './resolve.js';
-import { statusOf } from './status.js';
 import type { Submission } from './submissions.js';
 
 /** What is known of a resource beyond what the API server says. */
@@ -33,7 +32,7 @@ export interface Known {
 }
 
 export interface IntakeOptions {
-  desk: Pick<Desk, 'applyPipeline' | 'resume'>;
+  desk: Pick<Desk, 'applyPipeline'>;
   code: Pick<ImageCode, 'read'>;
   /** The installation's, for stages without one of their own. */
   image: string;
@@ -61,8 +60,6 @@ export class Intake {
     const slots = slotsOf(resolved, cpu === undefined ? cores : parseQuantity(cpu));
     const size = sized(resolved, slots, cores);
     const view = await desk.applyPipeline(resolved);
-    // A pipeline of that name that was deleted had been paused.
-    if (view.paused && statusOf(resource)?.observedGeneration === undefined) await desk.resume(name);
     return {
       uid,
       generation,

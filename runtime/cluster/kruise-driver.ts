@@ -47,6 +47,7 @@ export class KruiseDriver implements LineDriver {
       groups: oneGroup(pipeline.name, lines),
       slots,
       image: pods.image,
+      cores: pods.cores ?? 1,
       kube,
       lineOf: (podName) => podName,
     });

@@ -40,6 +40,8 @@ export interface Kube {
   pod(name: string): Promise<PodView | undefined>;
   /** Strategic merge patch. */
   patchPod(name: string, patch: Record<string, unknown>): Promise<PodView>;
+  /** The same of the subresource `resize`. */
+  resizePod(name: string, patch: Record<string, unknown>): Promise<PodView>;
   /** Calls back for each pod, now and at each change, until `close()`. */
   watchPods(selector: string, watch: PodWatch): Promise<void>;
   /** Creates the Advanced StatefulSet, or makes an existing one equal to it. */
@@ -98,6 +100,15 @@ class ClientNodeKube implements Kube {
     return viewOf(
       await call(() =>
         this.#core.patchNamespacedPod(request, setHeaderOptions('Content-Type', PatchStrategy.StrategicMergePatch)),
+      ),
+    );
+  }
+
+  async resizePod(name: string, patch: Record<string, unknown>): Promise<PodView> {
+    const request = { name, namespace: this.options.namespace, body: patch, fieldManager };
+    return viewOf(
+      await call(() =>
+        this.#core.patchNamespacedPodResize(request, setHeaderOptions('Content-Type', PatchStrategy.StrategicMergePatch)),
       ),
     );
   }
@@ -225,6 +236,7 @@ export function viewOf(object: V1Pod | KubeObject): PodView {
     ip: pod.status?.podIP,
     node: pod.spec?.nodeName,
     unschedulable: unschedulable(pod),
+    requests: Object.fromEntries((pod.spec?.containers ?? []).map(({ name, resources }) => [name, resources?.requests ?? {}])),
     containers: (pod.status?.containerStatuses ?? []).map(containerView),
   };
 }

@@ -12,10 +12,12 @@
 import type { DriverEvent, SwapOrder } from '../contracts/driver.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { Pipeline } from '../contracts/manifest.js';
+import { parseQuantity } from '../config/units.js';
+import { sizeSlots } from '../line/pod-size.js';
 import type { Logger } from '../platform/logger.js';
 import { agentContainer, slotContainer } from './names.js';
 import { PodSwapper, type PodSwapperOptions } from './pod-swapper.js';
-import { wantedStep } from './swap-patch.js';
+import { slotsIn, wantedStep } from './swap-patch.js';
 import { containerFault, type PodView } from './verdict.js';
 
 export interface LinePodsOptions {
@@ -33,6 +35,8 @@ export interface Workload {
   slots: number;
   /** In which a stage without one of its own runs, pinned by digest. */
   image: string;
+  /** Of a line whose pipeline does not say. */
+  cores: number;
   /** Of the namespace of the pods. */
   kube: PodSwapperOptions['kube'];
   /** What a line is called, by the name of its pod: unique over all namespaces. */
@@ -152,8 +156,13 @@ export class LinePods {
     }
     const podName = memory?.podName ?? line;
     const seen = memory?.slots[slot];
+    const { cpu } = pipeline.spec.resources;
+    const cores = cpu === undefined ? workload.cores : parseQuantity(cpu);
+    const sizes = pipeline.spec.swap.resize
+      ? (held: readonly (string | undefined)[]) => sizeSlots(pipeline, held, cores)
+      : undefined;
     const patched = workload.swapper
-      .swap(podName, { slot, stage, step, image: resolved.image ?? workload.image }, memory?.uid)
+      .swap(podName, { slot, stage, step, image: resolved.image ?? workload.image, sizes }, memory?.uid)
       .then(() => {
         if (seen !== undefined) seen.refused = undefined;
       })
@@ -181,7 +190,7 @@ export class LinePods {
       memory = {
         podName: pod.name,
         uid: pod.uid,
-        slots: Array.from({ length: slotsIn(pod) ?? workload.slots }, (_, slot) => firstSight(pod, slot)),
+        slots: Array.from({ length: slotsIn(pod) || workload.slots }, (_, slot) => firstSight(pod, slot)),
         fault: undefined,
         unschedulable: undefined,
       };
@@ -240,12 +249,6 @@ export class LinePods {
 
 const groupOfPod = ({ groups }: Workload, podName: string): { group: string; lines: number } | undefined =>
   groups.get(podName.slice(0, podName.lastIndexOf('-')));
-
-/** How many slots the pod was created with; `undefined` until the kubelet has said which containers there are. */
-function slotsIn({ containers }: PodView): number | undefined {
-  const slots = containers.filter(({ name }) => name.startsWith(slotContainer(0).replace('0', ''))).length;
-  return slots === 0 ? undefined : slots;
-}
 
 function firstSight(pod: PodView, slot: number): SlotMemory {
   const container = pod.containers.find(({ name }) => name === slotContainer(slot));

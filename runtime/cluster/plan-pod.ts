@@ -19,7 +19,7 @@ import { limits } from '../contracts/limits.js';
 import type { Pipeline } from '../contracts/manifest.js';
 import { parseBytes, parseQuantity } from '../config/units.js';
 import { defaultGroup, workloadName } from '../line/groups.js';
-import { defaultStageBytes, sizePod, type PodSize } from '../line/pod-size.js';
+import { defaultStageBytes, sizePod, type Need, type PodSize } from '../line/pod-size.js';
 import { parseImageName } from './image-string.js';
 import { agentContainer, imageStagesDir, labels, podPaths, slotContainer, stageAnnotation, stepAnnotation } from './names.js';
 import { PodlineError } from '../contracts/errors.js';
@@ -48,6 +48,8 @@ export interface LinePodOptions {
   /** uid and gid of all containers. */
   user: number;
   logLevel?: string | undefined;
+  /** More that the agent finds in its environment. */
+  agentVariables?: Readonly<Record<string, string>> | undefined;
   /** Whose StatefulSet; OpenKruise's without it. */
   workload?: Workloads | undefined;
   /** Cores of a line that does not say; 1 without it. */
@@ -76,6 +78,12 @@ const shimFolderBytes = 16 * mib;
 const tokenSeconds = 3_600;
 
 const quantity = (bytes: number): string => `${String(Math.ceil(bytes / mib))}Mi`;
+
+/** As the API server takes it. Who asks for no cpu says nothing of it. */
+export const requestsOf = ({ memoryBytes, cpu }: Need): { cpu?: string; memory: string } => ({
+  ...(cpu === 0 ? {} : { cpu: `${String(Math.ceil(cpu * 1_000))}m` }),
+  memory: quantity(memoryBytes),
+});
 
 interface EnvVar {
   name: string;
@@ -107,7 +115,7 @@ function container(
     env: variables,
     volumeMounts: mounts,
     resources: {
-      requests: { ...(cpu === 0 ? {} : { cpu: `${String(Math.ceil(cpu * 1_000))}m` }), memory: quantity(requestBytes) },
+      requests: requestsOf({ memoryBytes: requestBytes, cpu }),
       limits: { memory: quantity(limitBytes) },
     },
     securityContext: { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },
@@ -191,6 +199,7 @@ export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<s
         : [field('POD_NAME', 'metadata.name'), constant(env.line, `$(POD_NAME)${options.lineSuffix}`)]),
       field(env.instance, 'metadata.uid'),
       field(env.node, 'spec.nodeName'),
+      ...Object.entries(options.agentVariables ?? {}).map(([name, value]) => constant(name, value)),
     ],
     [
       ...mounts,

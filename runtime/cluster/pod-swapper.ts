@@ -8,16 +8,17 @@
  *  2. A patch goes to the pod that was read, unchanged since: uid and resourceVersion are in it, and a 409 leads to reading again.
  *  3. A step that the pod already asks for is not patched a second time: the call may be repeated.
  *  4. Of several orders for one slot that wait, only the newest is carried out.
- *  5. Tries are bounded, and the waits between them are random, so that a fleet does not knock in step after an outage.
+ *  5. A pod that is to be resized is resized before the swap, in the same turn, and is swapped whether or not that was taken.
+ *  6. Tries are bounded, and the waits between them are random, so that a fleet does not knock in step after an outage.
  */
 import { PodlineError } from '../contracts/errors.js';
 import type { Logger } from '../platform/logger.js';
 import { KubeFailure, type Kube } from './kube.js';
-import { swapPatch, wantedStep, type SwapTarget } from './swap-patch.js';
+import { resizePatch, swapPatch, wantedStep, type SwapTarget } from './swap-patch.js';
 import type { PodView } from './verdict.js';
 
 export interface PodSwapperOptions {
-  kube: Pick<Kube, 'pod' | 'patchPod'>;
+  kube: Pick<Kube, 'pod' | 'patchPod' | 'resizePod'>;
   logger: Logger;
   /** The wait before a container is reloaded, `swap.gracePeriodSeconds`. */
   gracePeriodMs: number;
@@ -75,7 +76,7 @@ export class PodSwapper {
         if (uid !== undefined && pod.uid !== uid)
           throw fail(`the pod ${podName} is another one now (${pod.uid}, not ${uid}): its scratch is gone`, 'never');
         if (wantedStep(pod, target.slot) === target.step) return pod;
-        return await kube.patchPod(podName, swapPatch(pod, target));
+        return await kube.patchPod(podName, swapPatch(await this.#resize(pod, target), target));
       } catch (error) {
         if (!(error instanceof KubeFailure)) throw error;
         failure = error;
@@ -89,5 +90,20 @@ export class PodSwapper {
       }
     }
     throw fail(`the API server did not take the swap in ${String(triesMax)} tries: ${failure?.message ?? ''}`, 'later', failure);
+  }
+
+  /** Before the swap. What the pod asks for is no reason not to swap: where a resize is refused, it asks for what it did. */
+  async #resize(pod: PodView, target: SwapTarget): Promise<PodView> {
+    const { kube, logger } = this.options;
+    const patch = resizePatch(pod, target);
+    if (patch === undefined) return pod;
+    try {
+      return await kube.resizePod(pod.name, patch);
+    } catch (error) {
+      const { status } = error as KubeFailure;
+      if (status === undefined || status === 409 || status >= 500) throw error;
+      logger.warn({ pod: pod.name, step: target.step, status, err: String(error) }, 'the pod is not resized');
+      return pod;
+    }
   }
 }

@@ -1,10 +1,15 @@
 /** The pods of one namespace, as `PodSwapper` asks for them. */
-import { viewOf, type Kube } from './kube.js';
+import { viewOf } from './kube.js';
 import { isStatus, patchType, type KubeRest } from './kube-rest.js';
+import { fieldManager } from './object-writer.js';
+import type { PodSwapperOptions } from './pod-swapper.js';
 import { objectPath } from './resources.js';
+import type { PodView } from './verdict.js';
 
-export function podsOf(rest: KubeRest, namespace: string): Pick<Kube, 'pod' | 'patchPod'> {
+export function podsOf(rest: KubeRest, namespace: string): PodSwapperOptions['kube'] {
   const path = (name: string): string => objectPath('Pod', { namespace, name });
+  const patch = async (at: string, body: Record<string, unknown>): Promise<PodView> =>
+    viewOf(await rest.request('PATCH', at, { body, contentType: patchType.strategic, query: { fieldManager } }));
   return {
     pod: async (name) => {
       try {
@@ -14,13 +19,7 @@ export function podsOf(rest: KubeRest, namespace: string): Pick<Kube, 'pod' | 'p
         throw thrown;
       }
     },
-    patchPod: async (name, body) =>
-      viewOf(
-        await rest.request('PATCH', path(name), {
-          body,
-          contentType: patchType.strategic,
-          query: { fieldManager: 'podline' },
-        }),
-      ),
+    patchPod: (name, body) => patch(path(name), body),
+    resizePod: (name, body) => patch(`${path(name)}/resize`, body),
   };
 }

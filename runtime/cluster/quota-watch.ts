@@ -65,6 +65,10 @@ export async function openQuotaWatch(options: QuotaWatchOptions): Promise<QuotaW
 
 class NamespaceQuota implements QuotaWatch {
   #seen: Seen = { quotas: [], ranges: [], pods: [] };
+  /** The same as text: what is listed again is, as a rule, what was there. */
+  #seenText = '';
+  /** Made of it, until it changes: of a thousand pods it takes a while, and it is asked for every second. */
+  #quotas: readonly Quota[] | undefined;
   readonly #listeners = new Set<() => void>();
   readonly #ending = new AbortController();
   readonly #watches: Promise<void>[] = [];
@@ -87,7 +91,7 @@ class NamespaceQuota implements QuotaWatch {
   quotas(): readonly Quota[] {
     const { quotas, pods, ranges } = this.#seen;
     // Scopes are those of pods of lines; where there is none yet, of one that says nothing.
-    return quotasOf(quotas, pods[0] ?? { containers: [] }, usedByPods(pods, ranges));
+    return (this.#quotas ??= quotasOf(quotas, pods[0] ?? { containers: [] }, usedByPods(pods, ranges)));
   }
 
   subscribe(listener: () => void): () => void {
@@ -134,9 +138,10 @@ class NamespaceQuota implements QuotaWatch {
     // A pod that has ended is not counted by quotas.
     const alive = pods.items.filter(({ status }) => status?.phase !== 'Succeeded' && status?.phase !== 'Failed');
     const seen = { quotas: quotas.items, ranges: ranges.items, pods: alive.map(({ spec }) => spec) };
-    const changed = JSON.stringify(seen) !== JSON.stringify(this.#seen);
-    this.#seen = seen;
-    if (changed) for (const listener of this.#listeners) listener();
+    const text = JSON.stringify(seen);
+    if (text === this.#seenText) return;
+    [this.#seen, this.#seenText, this.#quotas] = [seen, text, undefined];
+    for (const listener of this.#listeners) listener();
   }
 
   /** Any event is a reason to look; what is true, the list says. */

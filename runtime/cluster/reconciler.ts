@@ -201,7 +201,7 @@ export class Reconciler implements LineKeeper, HpaKeeper {
     if (resource.metadata.deletionTimestamp !== undefined) {
       const name = this.#names.of(resource);
       desk.leaveLines(name);
-      if ((await endPipeline(rest, desk, name, resource)) === 'more') this.#queue.add(key);
+      await endPipeline(rest, desk, name, resource);
       return;
     }
     let refusal: Refusal | undefined;
@@ -296,6 +296,7 @@ export class Reconciler implements LineKeeper, HpaKeeper {
       groups: new Map(targets.map((of) => [workloadName(name, of.group), of])),
       slots,
       image: lines.image,
+      cores: lines.cores,
       kube: podsOf(rest, namespace),
       lineOf: (podName) => `${podName}${suffix}`,
     });

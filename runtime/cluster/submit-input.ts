@@ -4,7 +4,7 @@
  * Invariants
  *  1. A key names one source: what was submitted under it with another one (the input was edited, a file has changed) stays, and the new
  *     one gets a key of its own, `<key>~<digest of the source>`.
- *  2. A shard from an earlier life of the pipeline (its resource was deleted and created again) is run again.
+ *  2. A shard from an earlier life of the pipeline (its resource went without the finalizer, and was created again) is run again.
  */
 import { createHash } from 'node:crypto';
 import { inputStream } from '../contracts/block.js';

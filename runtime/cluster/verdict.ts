@@ -27,6 +27,8 @@ export interface PodView {
   node: string | undefined;
   /** Why the scheduler finds no node for it, in its words. */
   unschedulable?: string | undefined;
+  /** By container, what it asks its node for. */
+  requests?: Record<string, Record<string, string>> | undefined;
   containers: ContainerView[];
 }
 

@@ -361,3 +361,6 @@ export class PodlineError extends Error {
 
 export const isPodlineError = (thrown: unknown, code?: ErrorCode): thrown is PodlineError =>
   thrown instanceof PodlineError && (code === undefined || thrown.code === code);
+
+/** Of a call to a coordinator: nobody answered, or one that sends us on. The same call may be answered later, or by another one. */
+export const isElsewhere = (error: PodlineError): boolean => error.code === 'PDL_UNREACHABLE' || error.code === 'PDL_NOT_LEADER';

@@ -52,6 +52,8 @@ export type Lease = z.infer<typeof leaseSchema>;
 export const leaseAnswerSchema = z.object({
   leases: z.array(leaseSchema),
   queued: z.int().describe('Shards of the pipeline that wait.'),
+  /** A newer revision of the pipeline, if there is one: what is leased here is worked on by it. */
+  pipeline: z.unknown().optional(),
 });
 
 /** POST …/heartbeat: renews the leases and carries what there is to see. */

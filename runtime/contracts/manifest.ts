@@ -280,6 +280,12 @@ export const pipelineSpecSchema = z.strictObject({
         .max(3600)
         .default(0)
         .describe('Wait between the end of one stage and the start of the next in a slot.'),
+      resize: z
+        .boolean()
+        .default(false)
+        .describe(
+          'In a cluster of Kubernetes 1.33 or newer: with each swap the pod is resized in place, so that it asks its node for what the stages in its slots may use at once. Without it, it asks for the most that any of them may, all its life.',
+        ),
     })
     .prefault({}),
   result: z

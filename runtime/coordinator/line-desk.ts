@@ -8,7 +8,9 @@
  *  1. A lease ends by silence: only a heartbeat that names the shard under its epoch renews it.
  *  2. A line that was started anew (another instance) is leased the shards of its predecessor with its first request, under new epochs.
  *  3. A swap is ordered from the driver once per step, however often the line asks.
- *  4. After a stall of the coordinator itself all leases begin anew: its own silence is not the lines'.
+ *  4. What is leased is worked on by the pipeline as it was when it was leased, or later: a line that knows an older revision is given the
+ *     newer one with its leases. Who applies a pipeline and then replays a shard has it worked on by what was applied.
+ *  5. After a stall of the coordinator itself all leases begin anew: its own silence is not the lines'.
  */
 import type { Allowed } from '../contracts/access.js';
 import type { LineDriver } from '../contracts/driver.js';
@@ -374,14 +376,17 @@ export class LineDesk {
     for (const shardId of reclaim) this.#leases.drop(shardId);
     for (const { shardId, epoch } of leases)
       this.#leases.hold({ shardId, epoch, pipeline, line: line.name, instance, deadlineMs });
-    this.parts.arm((await this.parts.pipeline(pipeline)).rules.timeLimits.runningMs === undefined ? deadlineMs : 0);
+    // Looked at behind the journal: whatever made these shards wait has changed the pipeline before.
+    const record = await this.parts.pipeline(pipeline);
+    this.parts.arm(record.rules.timeLimits.runningMs === undefined ? deadlineMs : 0);
     if (isAborted(signal) || isDraining(line) || this.#lines.find(line.name)?.hello.instance !== instance) {
       await this.takeBack(line.name, leases).catch((thrown: unknown) => {
         if (!isPodlineError(thrown, 'PDL_LEASE_LOST')) throw thrown;
       });
       return { leases: [], queued: left };
     }
-    return { leases, queued: left };
+    const isNewer = leases.length > 0 && record.pipeline.revision !== line.revision;
+    return { leases, queued: left, ...(isNewer ? { pipeline: record.pipeline } : {}) };
   }
 
   async #expire(shards: readonly ShardAtEpoch[], reason: string): Promise<void> {

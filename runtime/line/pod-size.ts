@@ -68,19 +68,40 @@ export function sizePod(pipeline: SizedPipeline, slots: number, cores: number): 
   };
 }
 
+/**
+ * What each slot needs while it holds the stage named, nothing where that is undefined: of those held that may run at once the set of the
+ * greatest need. The others, and names that the pipeline has not, are idle. Same length and order as `held`.
+ */
+export function sizeSlots(pipeline: SizedPipeline, held: readonly (string | undefined)[], cores: number): Need[] {
+  const stages = held.flatMap((name) => pipeline.stages.find((stage) => stage.name === name) ?? []);
+  const set = greatestSet(pipeline, memoryOf, held.length, cores, stages);
+  const cpu = sumOf(greatestSet(pipeline, cpuOf, held.length, cores, stages), cpuOf);
+  return held.map((name) => {
+    const index = set.findIndex((stage) => stage.name === name);
+    const [stage] = index < 0 ? [] : set.splice(index, 1);
+    return { memoryBytes: stage === undefined ? idleSlotBytes : memoryOf(stage), cpu: cpu / held.length };
+  });
+}
+
 const sumOf = (stages: readonly SizedStage[], of: (stage: SizedStage) => number): number =>
   stages.reduce((sum, stage) => sum + of(stage), 0);
 
-/** The stages of greatest weight that may run at once, the heaviest first. */
-function greatestSet(pipeline: SizedPipeline, weight: (stage: SizedStage) => number, slots: number, cores: number): SizedStage[] {
-  const { stages, spec } = pipeline;
-  const sorted = [...stages].sort((a, b) => weight(b) - weight(a));
+/** The stages of greatest weight that may run at once, the heaviest first. `held`: only these, each as often as it stands there. */
+function greatestSet(
+  { stages, spec }: SizedPipeline,
+  weight: (stage: SizedStage) => number,
+  slots: number,
+  cores: number,
+  held?: readonly SizedStage[],
+): SizedStage[] {
+  const candidates = held === undefined ? stages : spec.residents === 1 ? [...new Set(held)] : held;
+  const sorted = [...candidates].sort((a, b) => weight(b) - weight(a));
   const cpuMax = Math.max(1, Math.floor(cores));
   if (spec.residents === 1 && spec.streaming === 'off')
     return greatestOfOneShard(sorted, weight, slots, cpuMax, independentIn(stages)) ?? sorted.slice(0, slots);
   // A stage that begins on the first blocks of the one before it runs beside it, and with several shards on a line a stage runs in
   // several slots. Then nothing but slots and cores is in the way, and taking the heaviest first is the best.
-  const copiesMax = spec.residents === 1 ? 1 : slots;
+  const copiesMax = spec.residents === 1 || held !== undefined ? 1 : slots;
   const set: SizedStage[] = [];
   let cpuFree = cpuMax;
   for (const stage of sorted) {

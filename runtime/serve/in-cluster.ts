@@ -10,6 +10,7 @@ import type { PipelineView } from '../contracts/views.js';
 import type { Coordinator } from '../coordinator/coordinator.js';
 import { defaultGroup } from '../line/groups.js';
 import type { Logger } from '../platform/logger.js';
+import { tracingVariables } from '../telemetry/tracing.js';
 
 /** Throws PDL_CONFIG_INVALID, and what `openCluster` throws. */
 export async function openServedCluster({ listen }: ServerConfig, config: ClusterConfig, logger: Logger): Promise<Cluster> {
@@ -32,6 +33,7 @@ export async function openServedCluster({ listen }: ServerConfig, config: Cluste
       ...lines,
       coordinatorUrl: coordinatorUrl ?? `${scheme}://podline-coordinator.${namespace}.svc:${String(listen.port)}`,
       volume: volumeClaim === undefined ? { hostPath: volumeHostPath } : { claim: volumeClaim },
+      agentVariables: tracingVariables(process.env),
       authority: caFile === undefined ? undefined : await readAuthority(caFile),
     },
     logger,

@@ -109,6 +109,19 @@ export async function openTracing(service: string, logger: Logger): Promise<Open
   }
 }
 
+/** What is a process's own, and what is secret or a file of its machine. */
+const notHandedOn = /^OTEL_(SERVICE_NAME|RESOURCE_ATTRIBUTES|.*_(HEADERS|CERTIFICATE|CLIENT_KEY))$/;
+
+/** The `OTEL_…` variables by which agents elsewhere send their spans where ours go. */
+export const tracingVariables = (environment: NodeJS.ProcessEnv): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(environment)
+      .flatMap(([name, value]): [string, string][] =>
+        value !== undefined && name.startsWith('OTEL_') && !notHandedOn.test(name) ? [[name, value]] : [],
+      )
+      .sort(([one], [other]) => (one < other ? -1 : 1)),
+  );
+
 /** Only an SDK gives a span an id; one that is never ended is never told. */
 const isRegistered = (provider: TracerProvider): boolean =>
   traces.isSpanContextValid(provider.getTracer('podline').startSpan('podline.probe', {}, ROOT_CONTEXT).spanContext());

@@ -9,9 +9,11 @@ import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { env } from '../../runtime/contracts/env.js';
+import type { Pipeline } from '../../runtime/contracts/manifest.js';
 import { LineClient } from '../../runtime/api/line-client.js';
 import { openCheckpoints } from '../../runtime/checkpoints/checkpoints.js';
 import { parseQuantity } from '../../runtime/config/units.js';
+import { canonicalJson } from '../../runtime/line/lineage.js';
 import { watchLifeline } from '../../runtime/platform/lifeline.js';
 import { endProcess } from '../../runtime/platform/uninterrupted.js';
 import { readEnv, readEnvNumber, tokenFromEnv } from '../../runtime/platform/read-env.js';
@@ -56,9 +58,26 @@ watchLifeline(() => {
   process.kill(process.pid, 'SIGKILL');
 });
 
+/** A pipeline that was deleted and applied anew begins with revision 1 again. Whoever worked for the one before ends; what starts it again takes the new one. */
+function endUnlessOurs(known: Pipeline): void {
+  const ours = agent.pipeline;
+  if (known.revision > ours.revision || canonicalJson(known) === canonicalJson(ours)) return;
+  logger.warn({ revision: known.revision, ours: ours.revision }, 'the pipeline is another one of the name: the agent ends');
+  process.kill(process.pid, 'SIGTERM');
+}
+
 const spans = await openTracing('podline-agent', logger);
 opened.push(() => spans.close());
-const client = new LineClient({ url: readEnv(env.coordinatorUrl), token: tokenFromEnv(), line, logger, instance });
+const client = new LineClient({
+  url: readEnv(env.coordinatorUrl),
+  token: tokenFromEnv(),
+  line,
+  logger,
+  instance,
+  onWelcome: ({ pipeline: known }) => {
+    endUnlessOurs(known);
+  },
+});
 const scratchDir = readEnv(env.scratchDir);
 const ssdDir = readEnv(env.ssdDir);
 const volumeDir = process.env[env.volumeDir];

@@ -5,7 +5,7 @@
  * the line meanwhile is dropped.
  */
 import { inputStream } from '../../runtime/contracts/block.js';
-import { PodlineError, isPodlineError, type WireError } from '../../runtime/contracts/errors.js';
+import { PodlineError, isElsewhere, isPodlineError, type WireError } from '../../runtime/contracts/errors.js';
 import { limits } from '../../runtime/contracts/limits.js';
 import type { Lease } from '../../runtime/contracts/line-api.js';
 import type { Span } from '../../runtime/contracts/telemetry.js';
@@ -44,6 +44,7 @@ export class ShardWork {
       const request = { max: Math.max(max, atLeast), waitMs: wait ? limits.leaseWaitMs : 0, residents };
       const answer = await this.agent.options.client.lease(request, this.#stopped.signal);
       await this.#dropStrangers(answer.leases);
+      if (answer.pipeline !== undefined) this.agent.revise(answer.pipeline);
       const { outputsAtOnce } = this.agent;
       const leases = await Promise.all(
         answer.leases.map(async (lease) => ({
@@ -240,10 +241,10 @@ export class ShardWork {
   /** Tells the coordinator how a shard ended, until it has heard or says that the lease is another's. */
   async #settle({ shardId, epoch }: Lease, tell: () => Promise<unknown>): Promise<void> {
     try {
-      await tell();
+      await this.#untilHeard(tell);
     } catch (thrown) {
       if (!isPodlineError(thrown, 'PDL_LEASE_LOST')) {
-        // The client has tried for longer than the lease lives: whoever holds it now starts from the checkpoint.
+        // It was tried for as long as the lease lives: whoever holds it now starts from the checkpoint.
         this.agent.options.logger.error(
           { shardId, err: PodlineError.from(thrown).message },
           'the coordinator did not hear how the shard ended',
@@ -253,6 +254,21 @@ export class ShardWork {
       return;
     }
     this.agent.dispatch({ type: 'ended', shardId, epoch });
+  }
+
+  /** A coordinator that is started again, or followed by another one, is away for less than a lease: the work is not thrown away for that. */
+  async #untilHeard(tell: () => Promise<unknown>): Promise<void> {
+    const { nowMs } = this.agent.options;
+    const untilMs = nowMs() + limits.leaseTtlMs;
+    for (;;) {
+      try {
+        await tell();
+        return;
+      } catch (thrown) {
+        // The client has paused between its tries.
+        if (!isElsewhere(PodlineError.from(thrown)) || this.#stopped.signal.aborted || nowMs() >= untilMs) throw thrown;
+      }
+    }
   }
 
   async free(shardId: string): Promise<void> {

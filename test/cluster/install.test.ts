@@ -283,6 +283,7 @@ export default defineStage({ input: { v: 'int32' }, output: { w: 'float64' }, ke
         'poddisruptionbudgets.policy [get create patch]',
         'pods [get list watch patch create delete]',
         'pods/log [get]',
+        'pods/resize [patch]',
         'podunavailablebudgets.policy.kruise.io [get create patch]',
         'limitranges [get list watch]',
         'resourcequotas [get list watch]',

@@ -4,13 +4,15 @@
  *
  * Owns the namespace `podline` and its volume; `close` removes both, and the definition with every pipeline.
  */
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { parse } from 'yaml';
 import { PodlineClient } from '../../../runtime/api/client.js';
+import type { CallerOptions } from '../../../runtime/api/http-caller.js';
 import { packageRoot } from '../../../runtime/platform/entries.js';
 import { buildStages } from '../../../runtime/config/stage-index.js';
+import { makeCertificate } from '../../support/certificate.js';
 import { clusterScript, kubectl, volumeDir } from './cluster.js';
 
 export const namespace = 'podline';
@@ -21,7 +23,7 @@ export const coordinatorUrl = `http://${coordinatorIp}:8080`;
 export interface Installation {
   image: string;
   /** Speaks to the coordinator as an account that may do everything with pipelines; once, and the caller closes it. */
-  client(): Promise<PodlineClient>;
+  client(options?: Pick<CallerOptions, 'triesMax' | 'delay'>): Promise<PodlineClient>;
   /** Where results of a pipeline lie whose `result.dir` is left out. */
   resultsOf(pipeline: string): string;
   close(): Promise<void>;
@@ -34,16 +36,64 @@ export interface InstallOptions {
   extra?: readonly string[];
   /** Of `manifests/components`. */
   components?: readonly string[];
+  /** For the component `postgres`: the address of the database, as pods reach it. */
+  journal?: string;
+  /** Over `cluster` of the coordinator's configuration. */
+  cluster?: Record<string, unknown>;
+  /** More of the coordinator's environment. */
+  variables?: readonly EnvVar[];
 }
+
+/** What an overlay of its own says where the component `tls` is in it. */
+interface Tls {
+  /** PEM, whom clients trust. */
+  authority: string;
+  listen: Record<string, unknown>;
+  /** In the folder of the overlay. */
+  files: string[];
+  variables: EnvVar[];
+}
+
+interface EnvVar {
+  name: string;
+  value?: string;
+  valueFrom?: Record<string, unknown>;
+}
+
+/** One certificate for the Service and for whatever address a coordinator's pod gets on node 0: names are nobody's here. */
+async function prepareTls(root: string): Promise<Tls> {
+  const pods = Array.from({ length: 253 }, (_, number) => `IP:10.244.0.${String(number + 2)}`);
+  const { key, cert } = makeCertificate(root, 'tls', [`IP:${coordinatorIp}`, ...pods].join());
+  await copyFile(cert, join(root, 'ca.crt'));
+  await chmod(key, 0o600);
+  const file = (name: string): string => `/etc/podline-secrets/${name}`;
+  return {
+    authority: await readFile(cert, 'utf8'),
+    listen: { host: '0.0.0.0', port: 8080, tls: { cert: file('tls.crt'), key: file('tls.key') } },
+    files: ['tls.crt', 'tls.key', 'ca.crt'],
+    variables: [
+      { name: 'POD_IP', valueFrom: { fieldRef: { fieldPath: 'status.podIP' } } },
+      { name: 'PODLINE_LISTEN_ADVERTISE', value: 'https://$(POD_IP):8080' },
+    ],
+  };
+}
+
+/** As an overlay of the administrator's would: over the environment that the coordinator has. */
+const withVariables = (env: readonly EnvVar[]): Record<string, unknown> => ({
+  apiVersion: 'apps/v1',
+  kind: 'StatefulSet',
+  metadata: { name: 'podline-coordinator', namespace },
+  spec: { template: { spec: { containers: [{ name: 'coordinator', env }] } } },
+});
 
 export async function install(
   overlay: 'namespaced' | 'cluster-wide',
-  { pipelines = [], components = [], extra = [] }: InstallOptions = {},
+  { pipelines = [], components = [], extra = [], journal, cluster = {}, variables = [] }: InstallOptions = {},
 ): Promise<Installation> {
   const dir = await mkdtemp(join(tmpdir(), 'podline-install-'));
-  const journal = join(volumeDir, 'journal');
-  await rm(journal, { recursive: true, force: true });
-  for (const folder of [journal, join(volumeDir, 'results')]) {
+  const journalDir = join(volumeDir, 'journal');
+  await rm(journalDir, { recursive: true, force: true });
+  for (const folder of [journalDir, join(volumeDir, 'results')]) {
     await mkdir(folder, { recursive: true });
     await chmod(folder, 0o777);
   }
@@ -56,13 +106,26 @@ export async function install(
   const root = join(dir, 'overlay');
   await mkdir(root);
   const config = parse(await readFile(join(packageRoot, 'manifests', overlay, 'coordinator.yaml'), 'utf8')) as {
+    listen: Record<string, unknown>;
     cluster: { lines: Record<string, unknown> };
   };
+  const tls = components.includes('tls') ? await prepareTls(root) : undefined;
+  const url = tls === undefined ? coordinatorUrl : coordinatorUrl.replace('http:', 'https:');
+  Object.assign(config.cluster, cluster);
   Object.assign(config.cluster.lines, {
-    coordinatorUrl,
+    coordinatorUrl: url,
     ssdHostPath: '/mnt/ssd',
     volumeHostPath: '/mnt/volume',
+    ...(tls === undefined ? {} : { caFile: '/etc/podline-secrets/ca.crt' }),
   });
+  if (tls !== undefined) config.listen = tls.listen;
+  const environment = [...(tls?.variables ?? []), ...variables];
+  const secret = {
+    name: 'podline-coordinator',
+    namespace,
+    literals: journal === undefined ? [] : [`journal=${journal}`],
+    files: tls?.files ?? [],
+  };
   await writeFile(join(root, 'coordinator.yaml'), JSON.stringify(config));
   await writeFile(
     join(root, 'kustomization.yaml'),
@@ -73,8 +136,10 @@ export async function install(
       images: [{ name: 'podline/runtime', newName, digest }],
       components: components.map((component) => relative(root, join(packageRoot, 'manifests/components', component))),
       configMapGenerator: [{ name: 'podline-coordinator', namespace, behavior: 'replace', files: ['coordinator.yaml'] }],
+      ...(secret.literals.length + secret.files.length === 0 ? {} : { secretGenerator: [secret] }),
       generatorOptions: { disableNameSuffixHash: true },
       patches: [
+        ...(environment.length === 0 ? [] : [{ patch: JSON.stringify(withVariables(environment)) }]),
         {
           target: { kind: 'Service', name: 'podline-coordinator' },
           patch: JSON.stringify([{ op: 'add', path: '/spec/clusterIP', value: coordinatorIp }]),
@@ -114,7 +179,7 @@ export async function install(
   }
   return {
     image,
-    client: async () => PodlineClient.connect(coordinatorUrl, await tokenOfTester()),
+    client: async (options = {}) => PodlineClient.connect(url, await tokenOfTester(), { ...options, authority: tls?.authority }),
     resultsOf: (pipeline) => join(volumeDir, 'results', pipeline, 'results'),
     close,
   };

@@ -7,9 +7,14 @@ interface Patch {
   spec: { containers: { name: string; image: string }[] };
 }
 
+interface Resize {
+  spec: { containers: { name: string; resources: { requests: Record<string, string> } }[] };
+}
+
 export class FakeKube implements Kube {
   readonly pods = new Map<string, PodView>();
   readonly patches: { pod: string; patch: Patch }[] = [];
+  readonly resizes: { pod: string; requests: Record<string, Record<string, string>> }[] = [];
   readonly applied: Record<string, unknown>[] = [];
   /** Failures for the next calls, oldest first; `undefined` lets a call through. */
   readonly failures: (KubeFailure | undefined)[] = [];
@@ -49,6 +54,15 @@ export class FakeKube implements Kube {
   async pod(name: string): Promise<PodView | undefined> {
     await Promise.resolve();
     return this.pods.get(name);
+  }
+
+  async resizePod(name: string, body: Record<string, unknown>): Promise<PodView> {
+    const failure = this.failures.shift();
+    if (failure !== undefined) throw failure;
+    const { containers } = (body as unknown as Resize).spec;
+    const requests = Object.fromEntries(containers.map((of) => [of.name, of.resources.requests]));
+    this.resizes.push({ pod: name, requests });
+    return this.put({ name, requests: { ...this.pods.get(name)?.requests, ...requests } });
   }
 
   async patchPod(name: string, body: Record<string, unknown>): Promise<PodView> {

@@ -154,7 +154,7 @@ describe('the kruise driver', () => {
   it('takes an order at once when a wait stands before it, and tells of its failure by an event', async () => {
     kube.put({ name: 'flights-0', containers: slots() });
     kube.failures.push(new KubeFailure(422, 'Forbidden'));
-    const patient = { ...pipeline, spec: { ...pipeline.spec, swap: { gracePeriodSeconds: 5 } } };
+    const patient = { ...pipeline, spec: { ...pipeline.spec, swap: { gracePeriodSeconds: 5, resize: false } } };
     await driver.swap({ ...order('clean', 's1'), pipeline: patient });
     await vi.waitFor(() => {
       expect(events.at(-1)).toMatchObject({

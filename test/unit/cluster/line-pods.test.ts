@@ -25,7 +25,7 @@ function lines(): { pods: LinePods; kube: FakeKube } {
   const pods = new LinePods({ logger: silentLogger, delay: () => Promise.resolve(), random: () => 0 });
   const image = `podline/runtime@sha256:${'0'.repeat(64)}`;
   const groups = new Map([['flights', { group: 'default', lines: 1 }]]);
-  pods.track({ pipeline, groups, slots: 1, image, kube, lineOf: (name) => name });
+  pods.track({ pipeline, groups, slots: 1, image, cores: 1, kube, lineOf: (name) => name });
   const containers = [container('agent'), container('slot-0')];
   pods.changed('flights', kube.put({ name: 'flights-0', containers }));
   return { pods, kube };

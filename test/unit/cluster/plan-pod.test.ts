@@ -111,6 +111,12 @@ describe('the pods of a pipeline', () => {
     );
   });
 
+  it('have the agent find what the installation adds to its environment, and no stage', () => {
+    const { containers } = podSpec({}, { agentVariables: { OTEL_TRACES_SAMPLER: 'always_on' } });
+    const seeing = containers.filter((of) => variables(of)['OTEL_TRACES_SAMPLER'] === 'always_on');
+    expect(seeing.map(({ name }) => name)).toEqual(['agent']);
+  });
+
   it('limit each container by what it may write to the tmpfs and what it needs itself', () => {
     const [agent, slot] = podSpec().containers;
     expect(slot?.resources).toEqual({ requests: { memory: '1024Mi' }, limits: { memory: `${String(1024 + 2048 + 128)}Mi` } });

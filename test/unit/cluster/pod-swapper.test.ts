@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { KubeFailure } from '../../../runtime/cluster/kube.js';
 import { PodSwapper } from '../../../runtime/cluster/pod-swapper.js';
 import { silentLogger } from '../../../runtime/platform/logger.js';
-import { FakeKube } from './fake-kube.js';
+import { container, FakeKube } from './fake-kube.js';
 
 const image = `registry.local:5000/podline/flights@sha256:${'0'.repeat(64)}`;
 const target = (step: string, slot = 0) => ({ slot, stage: 'clean', step, image });
@@ -145,5 +145,44 @@ describe('a swap', () => {
   it('honours the wait before a container is reloaded', async () => {
     await swapper(2_000).swap('flights-0', target('s1'));
     expect(delays).toEqual([2_000]);
+  });
+});
+
+describe('a pod that is resized with its swaps', () => {
+  const mib = 2 ** 20;
+  const needs: Record<string, number> = { clean: 256 * mib, join: 512 * mib };
+  const sizes = (held: readonly (string | undefined)[]) =>
+    held.map((stage) => ({ memoryBytes: needs[stage ?? ''] ?? 64 * mib, cpu: stage === 'join' ? 0.5 : 0 }));
+  const sized = (step: string, slot: number, stage = 'clean') => ({ slot, stage, step, image, sizes });
+
+  beforeEach(() => {
+    kube.put({
+      name: 'flights-0',
+      requests: { 'slot-0': { memory: '512Mi', cpu: '500m' }, 'slot-1': { memory: '64Mi' } },
+      containers: [container('agent'), container('slot-0'), container('slot-1')],
+    });
+  });
+
+  it('asks for what the stages need that its slots will hold, before it is swapped, and only where that changes', async () => {
+    const one = swapper();
+    await one.swap('flights-0', sized('s1', 0));
+    expect(kube.resizes).toEqual([{ pod: 'flights-0', requests: { 'slot-0': { cpu: '0', memory: '256Mi' } } }]);
+    await one.swap('flights-0', sized('s2', 0));
+    expect(kube.resizes).toHaveLength(1);
+    await one.swap('flights-0', sized('s3', 1, 'join'));
+    expect(kube.resizes[1]?.requests).toEqual({ 'slot-1': { cpu: '500m', memory: '512Mi' } });
+    expect(kube.patches.map(({ patch }) => Object.values(patch.metadata.annotations)[1])).toEqual(['s1', 's2', 's3']);
+  });
+
+  it('is swapped all the same where the cluster cannot resize', async () => {
+    kube.failures.push(new KubeFailure(404, 'the server could not find the requested resource'));
+    await swapper().swap('flights-0', sized('s1', 0));
+    expect([kube.resizes.length, kube.patches.length]).toEqual([0, 1]);
+  });
+
+  it('is read again when it changed meanwhile', async () => {
+    kube.failures.push(new KubeFailure(409, 'the object has been modified'));
+    await swapper().swap('flights-0', sized('s1', 0));
+    expect([kube.resizes.length, kube.patches.length]).toEqual([1, 1]);
   });
 });

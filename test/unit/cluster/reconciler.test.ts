@@ -255,7 +255,7 @@ describe('a coordinator', () => {
     expect((await coordinator.pipeline('small')).counts.pending).toBe(2);
   });
 
-  it('cancels open shards before a pipeline goes, and runs the input of one that comes again', async () => {
+  it('deletes the pipeline before its resource goes, and runs the input of one that comes again', async () => {
     server.put(pathOf('small'), resource('small'));
     await submitted();
     const stored = server.get(pathOf('small')) as KubeObject;
@@ -264,15 +264,13 @@ describe('a coordinator', () => {
     await eventually(() => {
       expect(server.get(pathOf('small'))).toBeUndefined();
     });
-    expect((await coordinator.pipeline('small')).counts).toMatchObject({ pending: 0, cancelled: 2 });
+    await expect(coordinator.pipeline('small')).rejects.toMatchObject({ code: 'PDL_PIPELINE_UNKNOWN' });
     const again = resource('small');
-    // Born after the shards ended: what they are is of an earlier life.
-    const born = { uid: 'another', creationTimestamp: '2099-01-01T00:00:00Z' };
-    server.put(pathOf('small'), { ...again, metadata: { ...again.metadata, ...born } });
+    server.put(pathOf('small'), { ...again, metadata: { ...again.metadata, uid: 'another' } });
     await eventually(async () => {
       expect((await coordinator.pipeline('small')).counts).toMatchObject({ pending: 2, cancelled: 0 });
     });
-    expect((await coordinator.pipeline('small')).paused).toBe(false);
+    expect(await coordinator.pipeline('small')).toMatchObject({ paused: false, revision: 1 });
   });
 
   it('keeps pipelines of one name in several namespaces apart', async () => {

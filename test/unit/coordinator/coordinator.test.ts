@@ -426,6 +426,20 @@ describe('what there is to see', () => {
     expect((await coordinator.heartbeat('line-0', heartbeatOf('x', [], { revision: 2 }))).pipeline).toBeUndefined();
   });
 
+  it('is leased with the revision that it is to be worked on by, to a line that knows an older one', async () => {
+    const { coordinator } = await stage();
+    await coordinator.lineHello('line-0', helloOf('x'));
+    await submit(coordinator, 'a');
+    expect(await coordinator.lease('line-0', ask())).not.toHaveProperty('pipeline');
+    const waiting = coordinator.lease('line-0', ask(1, 10_000));
+    await coordinator.applyPipeline(pipelineOf('flights', { description: 'newer' }));
+    await submit(coordinator, 'b');
+    expect(await waiting).toMatchObject({ leases: [{ key: 'b' }], pipeline: { revision: 2 } });
+    await coordinator.heartbeat('line-0', heartbeatOf('x', [], { revision: 2 }));
+    await submit(coordinator, 'c');
+    expect(await coordinator.lease('line-0', ask())).not.toHaveProperty('pipeline');
+  });
+
   it('is told as events: those of the lines too, each once, from where a reader stands', async () => {
     const { coordinator } = await stage();
     const [id = ''] = await submit(coordinator, 'a');

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { idleSlotBytes, sizePod, type SizedPipeline } from '../../../runtime/line/pod-size.js';
+import { idleSlotBytes, sizePod, sizeSlots, type SizedPipeline } from '../../../runtime/line/pod-size.js';
 
 const gib = 2 ** 30;
 interface Sized {
@@ -88,5 +88,45 @@ describe('the size of a pod', () => {
 
   it('takes a stage that does not say for half a GiB', () => {
     expect(sizePod(pipeline([{ name: 'a' }]), 1, 1).peak).toEqual({ memoryBytes: gib / 2, cpu: 0 });
+  });
+});
+
+describe('the size of slots by the stages that they hold', () => {
+  const growing = [
+    { name: 'first', memory: '1Gi', cpu: 1 },
+    { name: 'second', after: ['first'], memory: '3Gi', cpu: 2 },
+    { name: 'third', after: ['second'], memory: '2Gi' },
+  ];
+  const memoryOf = (...held: (string | undefined)[]): number[] =>
+    sizeSlots(pipeline(growing), held, 4).map(({ memoryBytes }) => memoryBytes);
+
+  it('is that of the greatest that may run at once: a stage that is warmed beside another one is idle', () => {
+    expect(memoryOf('first', undefined)).toEqual([gib, idleSlotBytes]);
+    expect(memoryOf('first', 'second')).toEqual([idleSlotBytes, 3 * gib]);
+    expect(memoryOf('third', 'second')).toEqual([idleSlotBytes, 3 * gib]);
+    expect(memoryOf('third', 'nobody')).toEqual([2 * gib, idleSlotBytes]);
+    expect(sizeSlots(pipeline(growing), ['first', 'second'], 4).map(({ cpu }) => cpu)).toEqual([1, 1]);
+  });
+
+  it('is never more in all than the pod was made for', () => {
+    for (const spec of [{}, { streaming: 'auto' as const }, { residents: 4 }]) {
+      const of = pipeline(growing, spec);
+      const whole = sizePod(of, 2, 4).slots.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
+      const names = [undefined, ...growing.map(({ name }) => name)];
+      for (const one of names)
+        for (const other of names) {
+          const sum = sizeSlots(of, [one, other], 4).reduce((bytes, { memoryBytes }) => bytes + memoryBytes, 0);
+          expect(sum).toBeLessThanOrEqual(whole);
+        }
+    }
+  });
+
+  it('counts a stage as often as slots hold it, where a line has several shards', () => {
+    expect(sizeSlots(pipeline(growing, { residents: 4 }), ['second', 'second'], 4).map(({ memoryBytes }) => memoryBytes)).toEqual(
+      [3 * gib, 3 * gib],
+    );
+    expect(sizeSlots(pipeline(growing, { residents: 4 }), ['second', 'second'], 1).map(({ memoryBytes }) => memoryBytes)).toEqual(
+      [3 * gib, idleSlotBytes],
+    );
   });
 });

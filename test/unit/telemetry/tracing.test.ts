@@ -3,7 +3,7 @@ import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { traceOf } from '../../../runtime/contracts/trace.js';
 import { silentLogger } from '../../../runtime/platform/logger.js';
-import { openTracing, tracingOf } from '../../../runtime/telemetry/tracing.js';
+import { openTracing, tracingOf, tracingVariables } from '../../../runtime/telemetry/tracing.js';
 import { apiBench, completeOne, failOne, leaseOne } from '../../support/api.js';
 
 const traceId = '0af7651916cd43dd8448eb211c80319c';
@@ -16,6 +16,25 @@ function recording() {
   const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] });
   return { exporter, tracing: tracingOf(provider) };
 }
+
+describe('variables of traces', () => {
+  it('are handed on to agents, but for what is the process’s own and what is secret', () => {
+    const environment = {
+      OTEL_TRACES_SAMPLER: 'always_on',
+      OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318',
+      OTEL_EXPORTER_OTLP_HEADERS: 'authorization=secret',
+      OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY: '/etc/key',
+      OTEL_EXPORTER_OTLP_CERTIFICATE: '/etc/ca',
+      OTEL_SERVICE_NAME: 'mine',
+      OTEL_RESOURCE_ATTRIBUTES: 'pod=mine',
+      HOME: '/root',
+    };
+    expect(Object.entries(tracingVariables(environment))).toEqual([
+      ['OTEL_EXPORTER_OTLP_ENDPOINT', 'http://collector:4318'],
+      ['OTEL_TRACES_SAMPLER', 'always_on'],
+    ]);
+  });
+});
 
 describe('trace context', () => {
   it('is read from headers as the standard has it', () => {
