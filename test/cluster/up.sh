@@ -14,6 +14,10 @@ mkdir -p "$state"/{pki,log,etcd,registry,volume,nodes}
 chmod 755 "$state"; chmod 1777 "$state/volume"
 ip link add podline-m type bridge; ip addr add "$machine_ip/24" dev podline-m; ip link set podline-m up
 sysctl -qw net.ipv4.ip_forward=1
+# The address of a Service leads nowhere until kube-proxy has a rule for it. Without this it would lead to this machine's gateway, and what
+# answers there would be asked for as long as the connection lives.
+iptables -N "$services_chain"; iptables -A "$services_chain" -d "$services" -j REJECT
+for chain in OUTPUT FORWARD; do iptables -A "$chain" -j "$services_chain"; done
 
 pki=$state/pki
 openssl req -x509 -newkey rsa:2048 -nodes -keyout "$pki/ca.key" -out "$pki/ca.crt" -subj /CN=podline-test -days 365 2>/dev/null
@@ -32,7 +36,7 @@ start control "$state/log" registry docker-registry serve "$state/registry.yml"
 # A node that dies is missed after 20 s, and not after the 50 of a large cluster: its kubelet says every 3 s that it lives.
 # The journal of a test cluster need not outlive the machine: no fsync.
 start control "$state/log" etcd etcd --data-dir "$state/etcd" --unsafe-no-fsync --listen-client-urls "$etcd" --advertise-client-urls "$etcd" --listen-peer-urls http://127.0.0.1:23800 --initial-advertise-peer-urls http://127.0.0.1:23800 --initial-cluster default=http://127.0.0.1:23800
-start control "$state/log" apiserver kube-apiserver --etcd-servers="$etcd" --service-cluster-ip-range=10.96.0.0/16 \
+start control "$state/log" apiserver kube-apiserver --etcd-servers="$etcd" --service-cluster-ip-range=$services \
   --secure-port=6443 --bind-address="$machine_ip" --advertise-address="$machine_ip" \
   --tls-cert-file="$pki/apiserver.crt" --tls-private-key-file="$pki/apiserver.key" --client-ca-file="$pki/ca.crt" \
   --service-account-issuer=https://kubernetes.default.svc --service-account-key-file="$pki/sa.pub" --service-account-signing-key-file="$pki/sa.key" \
