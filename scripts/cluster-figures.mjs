@@ -126,6 +126,18 @@ ${table(behind, {
   over: (row) => row.over,
   'without the first swap': (row) => row.overWithoutFirstSwap,
 })}
+
+Where the time beside the stages goes, in ms. _First_: the swap of the first stage, as far as loading does not hide it. _Others_: for each further stage, from
+the end of the one before to its own first call; longer than a hand-over where its swap took longer than the stage before. _Rest_: lease,
+delivery, the word of the end.
+
+${table(behind, {
+  what: (row) => row.what,
+  load: (row) => row.loadMs,
+  first: (row) => row.firstMs,
+  others: (row) => row.othersMs,
+  rest: (row) => row.restMs,
+})}
 `,
   );
 }

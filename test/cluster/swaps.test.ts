@@ -113,6 +113,17 @@ needs('cluster').describe('swaps in a row', () => {
   });
 });
 
+/** The agent's part of the hand-overs to a stage, by shard, ms: what it told when it started the stage. */
+async function agentsPart({ client, pipeline }: PodLine, stage: string, shards: number): Promise<Map<string, number>> {
+  const parts = new Map<string, number>();
+  for await (const { type, shardId, data } of client.events({ after: 0, pipeline: pipeline.name })) {
+    if (type === 'stage.started' && shardId !== undefined && data['stage'] === stage)
+      parts.set(shardId, Number(data['handoverMs']));
+    if (parts.size === shards) break;
+  }
+  return parts;
+}
+
 needs('cluster').describe('stages that take turns in warm slots', () => {
   let dir: string;
   let line: PodLine | undefined;
@@ -173,13 +184,27 @@ export default defineStage({ block(batch) {
     // The first shard brings the stages into their slots; they stay there.
     const warm = shards.filter(({ report }) => report?.swaps === 0);
     expect(warm).toHaveLength(count - 1);
-    const reports = warm.flatMap(({ report }) => report?.stages ?? []);
-    expect(reports.map(({ swapMs }) => swapMs)).toEqual(reports.map(() => 0));
-    const [, second] = line.pipeline.stages;
+    const stages = warm.flatMap(({ report }) => report?.stages ?? []);
+    expect(stages.map(({ swapMs }) => swapMs)).toEqual(stages.map(() => 0));
+    const second = line.pipeline.stages[1]?.name;
+    const agents = await agentsPart(line, second ?? '', count);
+    const handed = warm.map(({ id, report }) => {
+      const whole = report?.stages.find(({ stage }) => stage === second)?.handoverMs ?? Number.NaN;
+      const agent = agents.get(id) ?? Number.NaN;
+      return { whole, agent, slot: whole - agent };
+    });
     figures.push(
       rowOf(
         'hand-over to a warm slot',
-        reports.filter(({ stage }) => stage === second?.name).map(({ handoverMs }) => handoverMs),
+        handed.map(({ whole }) => whole),
+      ),
+      rowOf(
+        'of that, in the agent: hears of the commit, writes down the run',
+        handed.map(({ agent }) => agent),
+      ),
+      rowOf(
+        'of that, in the slot: hears of the run, opens its input, first call of the stage',
+        handed.map(({ slot }) => slot),
       ),
     );
     await line.close();
@@ -192,6 +217,8 @@ export default defineStage({ block(batch) {
     expect(stages.map(({ runs }) => runs)).toEqual(stages.map(() => 1));
     expect(shard?.report?.swaps).toBe(long.stages);
     const workMs = stages.reduce((sum, stage) => sum + stage.workMs, 0);
+    const [first = 0, ...others] = stages.map(({ handoverMs }) => handoverMs);
+    const loadMs = shard?.report?.load.ms ?? 0;
     const wallMs = Date.parse(shard?.endedAt ?? '') - Date.parse(shard?.startedAt ?? '');
     // The first stage can be swapped behind nothing.
     const firstMs = stages[0]?.swapMs ?? 0;
@@ -202,6 +229,11 @@ export default defineStage({ block(batch) {
       wallMs: wallMs.toFixed(0),
       over: percent(wallMs),
       overWithoutFirstSwap: percent(wallMs - firstMs),
+      loadMs: loadMs.toFixed(0),
+      // The first stage is asked for when the shard is leased, and waits for its slot when the shard is loaded.
+      firstMs: first.toFixed(0),
+      othersMs: others.map((ms) => ms.toFixed(0)).join(' '),
+      restMs: (wallMs - workMs - loadMs - first - others.reduce((sum, ms) => sum + ms, 0)).toFixed(0),
     });
   });
 });
