@@ -1,11 +1,5 @@
 import { defineConfig } from 'vitest/config';
 
-/**
- * Files of the cluster's suite that a night run has beside the others: failures, nodes, swaps and scaling take a quarter of an hour and had
- * not been green often enough, when they were made, for every change to wait for them.
- */
-const nightly = ['faults', 'images', 'nodes', 'scaling', 'swaps'].map((name) => `test/cluster/${name}.test.ts`);
-
 /** unit: one folder at a time, no processes. integration: spawns processes and threads from dist. cluster: needs the test cluster. */
 const project = (name: string, options: { testTimeout: number; order: number; serial?: boolean }) => ({
   test: {
@@ -19,7 +13,6 @@ const project = (name: string, options: { testTimeout: number; order: number; se
     sequence: { groupOrder: options.order },
     ...(options.serial === true ? { fileParallelism: false } : {}),
     ...(name === 'cluster' ? { globalSetup: './test/cluster/global-setup.ts' } : {}),
-    ...(name === 'cluster' && process.env['PODLINE_CLUSTER_NIGHTLY'] !== '1' ? { exclude: nightly } : {}),
   },
 });
 

@@ -28,6 +28,15 @@ function table(rows, columns) {
   return [line(heads), line(heads.map(() => '---')), ...body].join('\n');
 }
 const from = ({ at, machine }) => `Run of ${at} on ${machine}.`;
+/** Of a table of failures. */
+const failed = {
+  failure: (row) => row.failure,
+  again: (row) => row.repeatedBlocks,
+  'went on from': (row) => row.resumedFrom,
+  leases: (row) => row.leases,
+  'back, s': (row) => row.backS,
+  'delivered, s': (row) => row.deliveredS,
+};
 const code = (words) =>
   words
     ? String(words)
@@ -35,6 +44,12 @@ const code = (words) =>
         .map((word) => `\`${word}\``)
         .join(', ')
     : '';
+
+const conditionsOf = (words) =>
+  words
+    .split(', ')
+    .flatMap((word) => (word === '' ? [] : [`\`${word}\``]))
+    .join(', ');
 
 const write = async (name, text) => {
   const file = join(docs, name);
@@ -70,34 +85,14 @@ _Delivered_: seconds from the failure to the result. _Again_: blocks that were w
 
 ${from(faults)}
 
-${table(faults.figures, {
-  failure: (row) => row.failure,
-  again: (row) => row.repeatedBlocks,
-  'went on from': (row) => row.resumedFrom,
-  leases: (row) => row.leases,
-  'back, s': (row) => row.backS,
-  'delivered, s': (row) => row.deliveredS,
-  'in the status, meanwhile': (row) =>
-    row.conditions
-      .split(', ')
-      .filter((word) => word !== '')
-      .map((word) => `\`${word}\``)
-      .join(', '),
-})}
+${table(faults.figures, { ...failed, 'in the status, meanwhile': (row) => conditionsOf(row.conditions) })}
 
 ## Nodes
 
 The nodes of the test cluster are held to be dead after 20 s, and the pipeline tolerates that for 1 s; with the defaults of Kubernetes and of Podline
 it is 50 s and 30 s. ${from(nodes)}
 
-${table(nodes.figures, {
-  failure: (row) => row.failure,
-  again: (row) => row.repeatedBlocks,
-  'went on from': (row) => row.resumedFrom,
-  leases: (row) => row.leases,
-  'back, s': (row) => row.backS,
-  'delivered, s': (row) => row.deliveredS,
-})}
+${table(nodes.figures, failed)}
 
 ${images === undefined ? '' : ofImages(images)}`,
   );
@@ -130,6 +125,18 @@ ${table(behind, {
   'in all, ms': (row) => row.wallMs,
   over: (row) => row.over,
   'without the first swap': (row) => row.overWithoutFirstSwap,
+})}
+
+Where the time beside the stages goes, in ms. _First_: the swap of the first stage, as far as loading does not hide it. _Others_: for each further stage, from
+the end of the one before to its own first call; longer than a hand-over where its swap took longer than the stage before. _Rest_: lease,
+delivery, the word of the end.
+
+${table(behind, {
+  what: (row) => row.what,
+  load: (row) => row.loadMs,
+  first: (row) => row.firstMs,
+  others: (row) => row.othersMs,
+  rest: (row) => row.restMs,
 })}
 `,
   );

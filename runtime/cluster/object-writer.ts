@@ -6,7 +6,7 @@
  * Invariants
  *  1. All writes are server-side applies under one field manager: fields that are not in a plan are left alone.
  *  2. An object is sent when its plan is another one than was last sent, or when the object is. Between two looks at what is there lies
- *     `verifyMs`; they are reads.
+ *     `verifyMs`, unless there is reason to `doubt` it; they are reads.
  *  3. A process that is new sends everything once, which changes nothing where everything is as it should be.
  */
 import type { Clock } from '../platform/clock.js';
@@ -58,6 +58,14 @@ export class ObjectWriter {
       await this.#remove(path);
       sent.delete(path);
     }
+  }
+
+  /** An object was seen as it is said to be. Unless that is our own doing, it is read again at the next `write`; answers whether. */
+  doubt(owner: string, path: string, object: KubeObject | undefined): boolean {
+    const sent = this.#sent.get(owner)?.get(path);
+    if (sent === undefined || sent.text === '' || (object !== undefined && markOf(object) === sent.mark)) return false;
+    sent.verifiedMs = -Infinity;
+    return true;
   }
 
   forget(owner: string): void {

@@ -9,7 +9,8 @@
  *  3. A step that the pod already asks for is not patched a second time: the call may be repeated.
  *  4. Of several orders for one slot that wait, only the newest is carried out.
  *  5. A pod that is to be resized is resized before the swap, in the same turn, and is swapped whether or not that was taken.
- *  6. Tries are bounded, and the waits between them are random, so that a fleet does not knock in step after an outage.
+ *  6. Tries are bounded, and the waits between them are random, so that a fleet does not knock in step after an outage. When they are
+ *     spent, that is PDL_SWAP_NOT_TAKEN: no failure of the stage, and the line orders again.
  */
 import { PodlineError } from '../contracts/errors.js';
 import type { Logger } from '../platform/logger.js';
@@ -41,9 +42,8 @@ export class PodSwapper {
   constructor(private readonly options: PodSwapperOptions) {}
 
   /**
-   * Resolves with the pod as the API server accepted it, or `undefined` when a newer order took its place. Throws
-   * PDL_SWAP_FAILED: the pod is gone or another one than `uid`
-   * (retry never), the object was refused (never), the API server did not take it in time (later).
+   * Resolves with the pod as the API server accepted it, or `undefined` when a newer order took its place. Throws PDL_SWAP_FAILED, for
+   * good: the pod is gone or another one than `uid`, or the object was refused; and PDL_SWAP_NOT_TAKEN.
    */
   async swap(podName: string, target: SwapTarget, uid?: string): Promise<PodView | undefined> {
     const { gracePeriodMs, delay } = this.options;
@@ -65,16 +65,16 @@ export class PodSwapper {
   async #swapNow(podName: string, target: SwapTarget, uid: string | undefined): Promise<PodView> {
     const { kube, delay, random, logger } = this.options;
     const place = `pod ${podName}, slot ${String(target.slot)}`;
-    const fail = (message: string, retry: 'never' | 'later', cause?: unknown): PodlineError =>
-      new PodlineError('PDL_SWAP_FAILED', message, { place, retry, cause });
+    const fail = (message: string, cause?: unknown): PodlineError =>
+      new PodlineError('PDL_SWAP_FAILED', message, { place, retry: 'never', cause });
     let failure: KubeFailure | undefined;
     for (let tries = 1; tries <= triesMax; tries += 1) {
       try {
         const pod = await kube.pod(podName);
         if (pod === undefined || pod.deleting)
-          throw fail(`the pod ${podName} is ${pod === undefined ? 'not there' : 'being deleted'}`, 'never');
+          throw fail(`the pod ${podName} is ${pod === undefined ? 'not there' : 'being deleted'}`);
         if (uid !== undefined && pod.uid !== uid)
-          throw fail(`the pod ${podName} is another one now (${pod.uid}, not ${uid}): its scratch is gone`, 'never');
+          throw fail(`the pod ${podName} is another one now (${pod.uid}, not ${uid}): its scratch is gone`);
         if (wantedStep(pod, target.slot) === target.step) return pod;
         return await kube.patchPod(podName, swapPatch(await this.#resize(pod, target), target));
       } catch (error) {
@@ -82,14 +82,15 @@ export class PodSwapper {
         failure = error;
         const { status } = error;
         if (status !== undefined && status < 500 && !passing.has(status))
-          throw fail(`the API server refused the swap: ${error.message}`, 'never', error);
+          throw fail(`the API server refused the swap: ${error.message}`, error);
         const limitMs =
           status === 409 ? conflictWaitMs * tries : Math.min(serverWaitMs.max, serverWaitMs.initial * 2 ** (tries - 1));
         logger.debug({ pod: podName, step: target.step, status, tries }, 'the swap is patched again');
         if (tries < triesMax) await delay(limitMs * (0.5 + random() / 2));
       }
     }
-    throw fail(`the API server did not take the swap in ${String(triesMax)} tries: ${failure?.message ?? ''}`, 'later', failure);
+    const message = `the API server did not take the swap in ${String(triesMax)} tries: ${failure?.message ?? ''}`;
+    throw new PodlineError('PDL_SWAP_NOT_TAKEN', message, { place, cause: failure });
   }
 
   /** Before the swap. What the pod asks for is no reason not to swap: where a resize is refused, it asks for what it did. */

@@ -44,6 +44,7 @@ import { inputDigest, Refusal } from './resolve.js';
 import { collectionPath, objectPath } from './resources.js';
 import { eventsBetween, planStatus, statusOf } from './status.js';
 import { Submissions } from './submissions.js';
+import { WorkloadWatch } from './workload-watch.js';
 import { WorkQueue } from './work-queue.js';
 
 const resyncMs = 300_000;
@@ -58,6 +59,7 @@ const queueBounds = { workersMax: 4, keysMax: 10_000, gapMs: 500, backoffMs: { i
 export class Reconciler implements LineKeeper, HpaKeeper {
   readonly #resources: Informer<KubeObject>;
   readonly #linePods: Informer<KubeObject>;
+  readonly #workloads: WorkloadWatch;
   readonly #queue: WorkQueue;
   readonly #known = new Map<string, Known>();
   /** The status that was last written. */
@@ -114,6 +116,10 @@ export class Reconciler implements LineKeeper, HpaKeeper {
         });
       },
     });
+    this.#workloads = new WorkloadWatch(options, resyncMs, (place, path, object) => {
+      const key = keyOf({ metadata: place });
+      if (this.#objects.doubt(key, path, object)) this.#queue.add(key);
+    });
   }
 
   /** Resolves when pipelines and pods were seen once. */
@@ -126,6 +132,7 @@ export class Reconciler implements LineKeeper, HpaKeeper {
     });
     // A look before the pods are known would see a pipeline without lines.
     this.#podsListed = this.#linePods.start();
+    this.#workloads.start();
     await Promise.all([this.#resources.start(), this.#podsListed]);
     this.#listening = this.#listen(after);
   }
@@ -158,7 +165,8 @@ export class Reconciler implements LineKeeper, HpaKeeper {
   async close(): Promise<void> {
     this.#ending.abort();
     this.#unsubscribe();
-    await Promise.all([this.#queue.close(), this.#resources.close(), this.#linePods.close(), this.#submissions.close()]);
+    const informers = [this.#resources, this.#linePods, this.#workloads];
+    await Promise.all([this.#queue.close(), this.#submissions.close(), ...informers.map((informer) => informer.close())]);
     await this.#listening;
   }
 

@@ -261,6 +261,12 @@ export const errorCatalogue = {
     'A stage could not be swapped into its slot',
     'Read the reason; in a cluster look at the events of the pod.',
   ),
+  PDL_SWAP_NOT_TAKEN: entry(
+    503,
+    'later',
+    'The cluster did not take an order for a swap',
+    'Look after the API server and its webhooks; the swap is ordered again until they answer.',
+  ),
   // --- connectors ---------------------------------------------------------------------------
   PDL_CONNECTOR_INVALID: entry(
     400,

@@ -96,8 +96,10 @@ function explainReady(state: LineState, stage: string, at: StageState & { phase:
   if (busyWith?.phase === 'running')
     return `waits for its slot, which works on shard "${state.residents.get(busyWith.shardId)?.lease.key ?? busyWith.shardId}"`;
   const trouble = state.troubles.get(stage);
-  if (trouble !== undefined)
-    return `waits for a slot: ${String(trouble.tries)} swaps failed (${trouble.error.message}); the next is tried in ${seconds(trouble.notBeforeMs - nowMs)}`;
+  if (trouble !== undefined) {
+    const what = trouble.tries === 0 ? 'the order for a swap was not taken' : `${String(trouble.tries)} swaps failed`;
+    return `waits for a slot: ${what} (${trouble.error.message}); the next is tried in ${seconds(trouble.notBeforeMs - nowMs)}`;
+  }
   return 'waits for a slot: all hold stages that are needed sooner or by more shards';
 }
 

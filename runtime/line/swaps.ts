@@ -4,11 +4,12 @@
  * Invariants
  *  1. A step names one swap of one slot. News of a step that is not the slot's own changes nothing.
  *  2. Failures of a stage's swaps in a row are at most `limits.swapTriesMax`, with back-off between them; then the shards
- *     that wait for the stage fail, and for a while so do those that come to it.
+ *     that wait for the stage fail, and for a while so do those that come to it. An order that nobody took is none of them: shards wait
+ *     as long as that lasts.
  *  3. An agent that was started anew takes a slot over as it finds it, if it holds the stage in the version of today:
  *     a step ends with the first digits of the version that it was asked for.
  */
-import type { WireError } from '../contracts/errors.js';
+import type { ErrorCode, WireError } from '../contracts/errors.js';
 import { limits } from '../contracts/limits.js';
 import { backoffMs } from './backoff.js';
 import { failShard, wireError } from './endings.js';
@@ -168,8 +169,12 @@ export function slotDeadlineMs(state: LineState, index: number): number | undefi
   return undefined;
 }
 
+/** By whoever was to carry it out: the cluster, or the coordinator before it. That says nothing of the stage. */
+const notTaken: ReadonlySet<string> = new Set(['PDL_SWAP_NOT_TAKEN', 'PDL_UNREACHABLE'] satisfies ErrorCode[]);
+
 function noteTrouble(state: LineState, stage: string, error: WireError, nowMs: number): void {
-  const tries = error.retry === 'never' ? limits.swapTriesMax : (state.troubles.get(stage)?.tries ?? 0) + 1;
+  const before = state.troubles.get(stage)?.tries ?? 0;
+  const tries = notTaken.has(error.code) ? before : error.retry === 'never' ? limits.swapTriesMax : before + 1;
   const waitMs = tries >= limits.swapTriesMax ? state.config.stageBackoff.maxMs : backoffMs(state.config.stageBackoff, tries);
   state.troubles.set(stage, { tries, notBeforeMs: nowMs + waitMs, error });
 }

@@ -27,14 +27,21 @@ export function tokenFromEnv(): string | (() => string) {
 }
 
 const tokenReadEveryMs = 30_000;
+/** Before its end: clocks differ, and the next one may have to be asked about first. */
+const tokenSpareMs = 300_000;
 
-/** What a file holds that somebody renews, as a kubelet does with the token of an account. One that is gone is as it was. */
-export function renewedToken(file: string, nowMs: () => number): () => string {
+/**
+ * What a file holds that somebody renews, as a kubelet does with the token of an account. One that is gone is as it was.
+ *
+ * A token that says how long it lasts is used for as long as that: whoever knows it need not ask about another one, and could not while
+ * the API server is away.
+ */
+export function renewedToken(file: string, nowMs: () => number, wallMs: () => number = Date.now): () => string {
   const read = (): string => readFileSync(file, 'utf8').trim();
   let token = read();
   let readMs = nowMs();
   return () => {
-    if (nowMs() - readMs < tokenReadEveryMs) return token;
+    if (nowMs() - readMs < tokenReadEveryMs || wallMs() < endOf(token) - tokenSpareMs) return token;
     readMs = nowMs();
     try {
       token = read();
@@ -43,4 +50,14 @@ export function renewedToken(file: string, nowMs: () => number): () => string {
     }
     return token;
   };
+}
+
+/** Ms since 1970, as a JSON web token says of itself; long ago for one that does not. */
+function endOf(token: string): number {
+  try {
+    const { exp } = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as { exp?: unknown };
+    return typeof exp === 'number' ? exp * 1_000 : -Infinity;
+  } catch {
+    return -Infinity;
+  }
 }

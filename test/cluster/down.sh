@@ -22,6 +22,8 @@ if [ -n "$(iptables-save 2>/dev/null | grep '^:KUBE-')" ]; then
     done
   done
 fi
+for chain in OUTPUT FORWARD; do iptables -D "$chain" -j "$services_chain" 2>/dev/null || true; done
+iptables -F "$services_chain" 2>/dev/null && iptables -X "$services_chain" || true
 for link in podline-m podline0; do ip link del "$link" 2>/dev/null || true; done
 rm -rf /var/lib/cni/results/podline-node* 2>/dev/null || true
 # Mounts die with the nodes' namespaces; one that is left here would make rm reach into it.

@@ -12,7 +12,7 @@ import type { PodlineClient } from '../../runtime/api/client.js';
 import type { PodlineEvent } from '../../runtime/contracts/events.js';
 import { needs } from '../support/require.js';
 import { clusterScript, eventually, kubectl } from './support/cluster.js';
-import { FaultLine, lasting, type Strike, type Struck } from './support/fault-line.js';
+import { FaultLine, figureOf, lasting, type Strike, type Struck } from './support/fault-line.js';
 import { keepFigures } from './support/figures.js';
 import { hashOnLaptop, Holds, writeHeldPipeline } from './support/held-stages.js';
 import { install, namespace, type Installation } from './support/installation.js';
@@ -20,11 +20,6 @@ import { install, namespace, type Installation } from './support/installation.js
 /** Long enough for everything that speaks to it to notice. */
 const awayMs = 30_000;
 const away = `${String(awayMs / 1_000)} s`;
-/** What is told of every shard. */
-const everyday =
-  /^(shard.(submitted|leased|loaded|delivered|completed)|stage.(started|completed)|checkpoint.written|slot.swapped)$/;
-/** Conditions of a line that works or rests. */
-const ordinary = /^(Ready=True|Progressing=(True Working|False Idle)|Degraded=False|Complete=(True|Unknown))/;
 
 needs('cluster').describe('a line that is struck', () => {
   let dir: string;
@@ -40,21 +35,12 @@ needs('cluster').describe('a line that is struck', () => {
   async function strike(title: string, how: Strike, attemptsMax = 0): Promise<Struck> {
     strikes += 1;
     const struck = await line.strike(title, how);
-    const { shard, repeated, backMs, endMs, told, conditions } = struck;
+    const { shard } = struck;
     expect(shard.result?.hash).toBe(hash);
     // As a rule nobody is to blame: no try of the shard was counted.
     expect(shard.attempts).toBeLessThanOrEqual(attemptsMax);
     expect(struck.events.filter(({ type }) => type === 'shard.completed')).toHaveLength(1);
-    figures.push({
-      failure: title,
-      repeatedBlocks: repeated.join(' '),
-      resumedFrom: shard.report?.resumedFrom,
-      leases: shard.epoch,
-      backS: (backMs / 1_000).toFixed(1),
-      deliveredS: (endMs / 1_000).toFixed(1),
-      told: told.filter((type) => !everyday.test(type)).join(' '),
-      conditions: conditions.filter((word) => !ordinary.test(word)).join(', '),
-    });
+    figures.push(figureOf(title, struck));
     return struck;
   }
 

@@ -13,8 +13,7 @@ import { afterAll, beforeAll, expect } from 'vitest';
 import type { RunSummary } from '../../runtime/cli/summary.js';
 import { entryPath, packageRoot } from '../../runtime/platform/entries.js';
 import { needs } from '../support/require.js';
-import { eventually, kubectl, kubectlJson, volumeDir } from './support/cluster.js';
-import type { Pod } from './support/fault-line.js';
+import { eventually, kubectl, kubectlJson, volumeDir, type Pod } from './support/cluster.js';
 import { install, namespace, type Installation } from './support/installation.js';
 
 const manifest = join(packageRoot, 'examples', 'flights', 'pipeline.yaml');

@@ -10,6 +10,7 @@ import type { PodlineClient } from '../../runtime/api/client.js';
 import type { PipelineStatus } from '../../runtime/contracts/pipeline-status.js';
 import { needs } from '../support/require.js';
 import { clusterScript, eventually, kubectl, kubectlJson } from './support/cluster.js';
+import { seconds } from './support/fault-line.js';
 import { keepFigures } from './support/figures.js';
 import { hashOnLaptop } from './support/held-stages.js';
 import { install, namespace, type Installation } from './support/installation.js';
@@ -83,7 +84,6 @@ needs('cluster', 'busybox-static').describe('a pipeline that cannot begin', () =
     await mend();
     const mendedMs = performance.now();
     await delivered(name);
-    const seconds = (ms: number): string => (ms / 1_000).toFixed(1);
     const told = reason;
     figures.push({ failure, told, saidS: seconds(saidMs - beganMs), deliveredS: seconds(performance.now() - mendedMs) });
     expect(await reasonsTold(name)).toContain(reason);

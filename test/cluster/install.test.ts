@@ -290,8 +290,8 @@ export default defineStage({ input: { v: 'int32' }, output: { w: 'float64' }, ke
         'subjectaccessreviews.authorization.k8s.io [create]',
         'tokenreviews.authentication.k8s.io [create]',
         'services [get create patch]',
-        'statefulsets.apps [get create patch]',
-        'statefulsets.apps.kruise.io [get create patch]',
+        'statefulsets.apps [get list watch create patch]',
+        'statefulsets.apps.kruise.io [get list watch create patch]',
       ].sort(),
     );
     const may = (...what: string[]): Promise<string> =>

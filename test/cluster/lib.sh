@@ -19,6 +19,7 @@ kruise_image=local/kruise:${kruise_version#v}
 machine_ip=10.88.0.1
 registry=$machine_ip:15000     # as this machine pushes
 registry_name=registry.local:5000 # as pods name it
+services=10.96.0.0/16 services_chain=PODLINE-SERVICES
 etcd=http://127.0.0.1:23790
 kubeconfig=$state/admin.kubeconfig
 

@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect } from 'vitest';
 import type { PodlineClient } from '../../runtime/api/client.js';
 import { needs } from '../support/require.js';
-import { clusterScript, eventually, kubectl, kubectlJson } from './support/cluster.js';
-import { FaultLine, type Pod } from './support/fault-line.js';
+import { clusterScript, eventually, kubectl, kubectlJson, type Pod } from './support/cluster.js';
+import { FaultLine, figureOf, seconds } from './support/fault-line.js';
 import { keepFigures } from './support/figures.js';
 import { hashOnLaptop, Holds, writeHeldPipeline } from './support/held-stages.js';
 import { install, namespace, type Installation } from './support/installation.js';
@@ -26,7 +26,6 @@ needs('cluster').describe('lines on several nodes', () => {
   let line: FaultLine;
   let hash: string;
   const figures: object[] = [];
-  const seconds = (ms: number): string => (ms / 1_000).toFixed(1);
 
   const join_ = async (node: number): Promise<void> => {
     await clusterScript(['join', String(node)]);
@@ -96,7 +95,7 @@ needs('cluster').describe('lines on several nodes', () => {
 
   needs('cluster').it('that are drained checkpoint, hand their lease over, and go on elsewhere where they were', async () => {
     const from = (await line.pod()).spec.nodeName ?? '';
-    const { shard, runs, repeated, backMs, endMs, calls } = await line.strike('node drained', {
+    const struck = await line.strike('node drained', {
       at: ['second', 2],
       inject: async () => {
         const only = '--pod-selector=podline.dev/pipeline=moving';
@@ -104,20 +103,14 @@ needs('cluster').describe('lines on several nodes', () => {
       },
       again: true,
     });
+    const { shard, runs, repeated, calls } = struck;
     expect(shard.result?.hash).toBe(hash);
     expect(shard).toMatchObject({ attempts: 0, epoch: 2, report: { resumedFrom: 'volume' } });
     expect(runs).toEqual({ first: 0, second: 1, third: 1 });
     expect(repeated).toEqual(['second.2']);
     expect(new Set(calls.map(({ node }) => `node${String(node)}`)).size).toBe(2);
     expect((await line.pod()).spec.nodeName).not.toBe(from);
-    figures.push({
-      failure: 'node drained',
-      repeatedBlocks: repeated.join(' '),
-      resumedFrom: 'volume',
-      leases: shard.epoch,
-      backS: seconds(backMs),
-      deliveredS: seconds(endMs),
-    });
+    figures.push(figureOf('node drained', struck));
     await kubectl('uncordon', from);
   });
 

@@ -30,7 +30,7 @@ needs('cluster').describe('the flights pipeline in one real pod', () => {
   let shard: Shard;
   let summary: RunSummary;
   /** What the pod was at each event of the run, and what it had become by then. */
-  const sightings: { event: string; uid: string; ip: string | undefined; node: string }[] = [];
+  const sightings: { event: string; uid: string; ip: string | undefined; node: string | undefined }[] = [];
 
   beforeAll(async () => {
     dir = await mkdtemp(join(tmpdir(), 'podline-slice-'));

@@ -21,7 +21,7 @@ interface Pods {
 }
 
 /** Each shard takes its stage so long, in seconds. */
-const workS = 3;
+const workS = 2;
 const sleeper = `require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => setTimeout(() => console.log(line), ${String(workS * 1_000)}))`;
 const pipeline = (name: string, scaling: Record<string, unknown>): Record<string, unknown> => ({
   apiVersion: 'podline.dev/v1alpha1',
@@ -126,7 +126,7 @@ needs('cluster').describe('lines on a cluster', () => {
       await podline('create', 'quota', 'lines', '--hard=pods=4');
       try {
         await apply('bounded', { minLines: 0, maxLines: 4, shardsPerLine: 1 });
-        await submit('bounded', 60);
+        await submit('bounded', 50);
         for (const lines of [3, 1, 2, 4, 1, 3, 2, 4, 2, 3]) {
           await quota(lines);
           // Those above it are drained: each ends what it has, and takes nothing new.
@@ -140,7 +140,7 @@ needs('cluster').describe('lines on a cluster', () => {
           );
           expect((await podsOf('bounded')).length).toBeLessThanOrEqual(lines);
         }
-        await done('bounded', 60);
+        await done('bounded', 50);
         await expectLeasedOnce('bounded');
         await eventually('no lines', async () => ((await linesOf('bounded')) === 0 ? true : undefined), 180_000);
       } finally {

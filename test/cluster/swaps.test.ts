@@ -7,31 +7,11 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect } from 'vitest';
-import { KruiseDriver } from '../../runtime/cluster/kruise-driver.js';
-import { openKube } from '../../runtime/cluster/kube.js';
-import type { DriverEvent } from '../../runtime/contracts/driver.js';
-import { pipelineSchema, type Pipeline } from '../../runtime/contracts/manifest.js';
-import { packageRoot } from '../../runtime/platform/entries.js';
-import { silentLogger } from '../../runtime/platform/logger.js';
 import { needs } from '../support/require.js';
-import { clusterScript, eventually, kubeconfig, kubectl, kubectlJson } from './support/cluster.js';
+import { eventually, kubectl, type Pod } from './support/cluster.js';
 import { keepFigures } from './support/figures.js';
 import { PodLine } from './support/pod-line.js';
-
-interface Start {
-  slot: number;
-  stage: string;
-  step: string;
-  atMs: number;
-}
-interface Pod {
-  metadata: { uid: string; name: string };
-  status: {
-    phase: string;
-    podIP?: string;
-    containerStatuses?: { name: string; restartCount: number; state?: { waiting?: { reason?: string } } }[];
-  };
-}
+import { ProbeLines } from './support/probe-lines.js';
 
 const swapsMin = Number(process.env['PODLINE_CLUSTER_SWAPS'] ?? '100');
 const lines = 4;
@@ -64,72 +44,27 @@ const restartsOf = ({ status }: Pod): number =>
 const figures: object[] = [];
 
 needs('cluster').describe('swaps in a row', () => {
-  const namespace = `swaps-${String(process.pid)}`;
-  const manifest = pipelineSchema.parse({
-    apiVersion: 'podline.dev/v1alpha1',
-    kind: 'Pipeline',
-    metadata: { name: 'probe' },
-    spec: { scratch: { size: '64Mi' }, stages: stageNames.map((name) => ({ name, uses: './stage.ts' })) },
-  });
-  const pipeline: Pipeline = {
-    name: 'probe',
-    revision: 1,
-    spec: manifest.spec,
-    stages: manifest.spec.stages.map((stage) => ({ ...stage, after: ['input'], version: 'v' })),
-    baseDir: '/',
-  };
-  const events: DriverEvent[] = [];
-  let driver: KruiseDriver;
+  let probes: ProbeLines;
 
-  const podOf = (line: string) => kubectlJson<Pod>('-n', namespace, 'get', 'pod', line);
-  const starts = async (ip: string): Promise<Start[]> => {
-    const answer = await fetch(`http://${ip}:7070/`);
-    if (answer.status === 404) return [];
-    const text = await answer.text();
-    return text.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line) as Start]));
+  /** From the order to the start of the container. */
+  const swapped = async (pod: Pod, order: { slot: number; stage: string; step: string }): Promise<number> => {
+    const orderedMs = Date.now();
+    await probes.swap(pod.metadata.name, order);
+    return (await probes.started(pod, order.step)).atMs - orderedMs;
   };
-  const ready = (line: string, notUid = ''): Promise<Pod> =>
-    eventually(
-      `the agent of ${line}`,
-      async () => {
-        const pod = await podOf(line);
-        if (pod.metadata.uid === notUid || pod.status.podIP === undefined) return undefined;
-        await starts(pod.status.podIP);
-        return pod;
-      },
-      120_000,
-    );
+  const orderOf = (number: number, of: string) => ({
+    slot: number % 2,
+    stage: stageNames[number % stageNames.length] ?? '',
+    step: `${of}${String(number)}`,
+  });
 
   beforeAll(async () => {
-    await kubectl('create', 'namespace', namespace);
-    const image = await clusterScript(['image', 'podline/probe'], {
-      PODLINE_IMAGE_DIST: join(packageRoot, 'test', 'cluster', 'probe'),
-    });
-    driver = new KruiseDriver({
-      kube: openKube({ namespace, kubeconfig, logger: silentLogger }),
-      pods: {
-        namespace,
-        image,
-        coordinatorUrl: 'http://10.88.0.1:7000',
-        tokenSecret: 'podline-lines',
-        ssdHostPath: '/mnt/ssd',
-        volume: { hostPath: '/mnt/volume' },
-        user: 10_001,
-      },
-      token: 'a-token',
-      slotsOf: () => 2,
-      logger: silentLogger,
-      delay: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
-      random: Math.random,
-    });
-    driver.subscribe((event) => events.push(event));
-    await driver.start(pipeline, lines);
-    for (let line = 0; line < lines; line += 1) await ready(`probe-${String(line)}`);
+    const stages = stageNames.map((name) => ({ name, uses: './stage.ts' }));
+    probes = await ProbeLines.start(`swaps-${String(process.pid)}`, lines, stages);
   });
 
   afterAll(async () => {
-    await driver?.stop();
-    await kubectl('delete', 'namespace', namespace, '--wait=false');
+    await probes?.close();
   });
 
   needs('cluster').it(
@@ -137,60 +72,57 @@ needs('cluster').describe('swaps in a row', () => {
     async () => {
       const times: number[] = [];
       const oneAfterAnother = async (line: string): Promise<void> => {
-        const before = await podOf(line);
-        const ip = before.status.podIP ?? expect.fail(`${line} has no address`);
-        const ordered: Omit<Start, 'atMs'>[] = [];
-        for (let number = 0; number < swapsOfEach; number += 1) {
-          const order = { slot: number % 2, stage: stageNames[number % stageNames.length] ?? '', step: `s${String(number)}` };
-          ordered.push(order);
-          const orderedMs = Date.now();
-          await driver.swap({ line, pipeline, ...order });
-          const start = await eventually(`the start of ${order.step} on ${line}`, async () =>
-            (await starts(ip)).find(({ step }) => step === order.step),
-          );
-          times.push(start.atMs - orderedMs);
-        }
-        expect((await starts(ip)).map(({ slot, stage, step }) => ({ slot, stage, step }))).toEqual(ordered);
+        const before = await probes.pod(line);
+        const orders = Array.from({ length: swapsOfEach }, (_, number) => orderOf(number, 's'));
+        for (const order of orders) times.push(await swapped(before, order));
+        expect((await probes.starts(before)).map(({ slot, stage, step }) => ({ slot, stage, step }))).toEqual(orders);
         // The kubelet tells of a start a moment after it.
         const after = await eventually(`the word of all starts on ${line}`, async () => {
-          const pod = await podOf(line);
+          const pod = await probes.pod(line);
           return restartsOf(pod) >= swapsOfEach ? pod : undefined;
         });
         expect(restartsOf(after)).toBe(swapsOfEach);
         expect(after.metadata.uid).toBe(before.metadata.uid);
-        expect(after.status.podIP).toBe(ip);
+        expect(after.status.podIP).toBe(before.status.podIP);
         expect(after.status.containerStatuses?.flatMap(({ state }) => state?.waiting?.reason ?? [])).toEqual([]);
       };
-      await Promise.all(Array.from({ length: lines }, (_, line) => oneAfterAnother(`probe-${String(line)}`)));
+      await Promise.all(probes.lines(lines).map(oneAfterAnother));
       expect(times).toHaveLength(swapsOfEach * lines);
-      expect(events.filter(({ type }) => type === 'slotEnded' || type === 'swapFailed' || type === 'lineEnded')).toEqual([]);
+      expect(probes.troubles).toEqual([]);
       figures.push(rowOf(`swap in the foreground, ${String(lines)} pods at once`, times));
     },
+    // Two in a second, where four pods share a kubelet on two cores; and as long again.
+    Math.max(600_000, swapsOfEach * lines * 1_000),
   );
 
   needs('cluster').it('beside swaps of one pod at rest, and beside pods that are created anew', async () => {
     const alone: number[] = [];
-    const { podIP: ip = '' } = (await podOf('probe-0')).status;
-    for (let number = 0; number < 2 * recreations; number += 1) {
-      const step = `alone-${String(number)}`;
-      const orderedMs = Date.now();
-      await driver.swap({ line: 'probe-0', pipeline, slot: number % 2, stage: stageNames[number % 4] ?? '', step });
-      const start = await eventually(step, async () => (await starts(ip)).find((one) => one.step === step));
-      alone.push(start.atMs - orderedMs);
-    }
+    const resting = await probes.pod('probe-0');
+    for (let number = 0; number < 2 * recreations; number += 1) alone.push(await swapped(resting, orderOf(number, 'alone-')));
     figures.push(rowOf('swap in the foreground, one pod', alone));
     const anew: number[] = [];
     for (let number = 0; number < recreations; number += 1) {
-      const { uid } = (await podOf('probe-1')).metadata;
+      const { uid } = (await probes.pod('probe-1')).metadata;
       const deletedMs = Date.now();
-      await kubectl('-n', namespace, 'delete', 'pod', 'probe-1', '--wait=false');
-      await ready('probe-1', uid);
+      await kubectl('-n', probes.namespace, 'delete', 'pod', 'probe-1', '--wait=false');
+      await probes.ready('probe-1', uid);
       anew.push(Date.now() - deletedMs);
     }
     expect(anew).toHaveLength(recreations);
     figures.push(rowOf('pod created anew, until its agent answers', anew));
   });
 });
+
+/** The agent's part of the hand-overs to a stage, by shard, ms: what it told when it started the stage. */
+async function agentsPart({ client, pipeline }: PodLine, stage: string, shards: number): Promise<Map<string, number>> {
+  const parts = new Map<string, number>();
+  for await (const { type, shardId, data } of client.events({ after: 0, pipeline: pipeline.name })) {
+    if (type === 'stage.started' && shardId !== undefined && data['stage'] === stage)
+      parts.set(shardId, Number(data['handoverMs']));
+    if (parts.size === shards) break;
+  }
+  return parts;
+}
 
 needs('cluster').describe('stages that take turns in warm slots', () => {
   let dir: string;
@@ -252,13 +184,27 @@ export default defineStage({ block(batch) {
     // The first shard brings the stages into their slots; they stay there.
     const warm = shards.filter(({ report }) => report?.swaps === 0);
     expect(warm).toHaveLength(count - 1);
-    const reports = warm.flatMap(({ report }) => report?.stages ?? []);
-    expect(reports.map(({ swapMs }) => swapMs)).toEqual(reports.map(() => 0));
-    const [, second] = line.pipeline.stages;
+    const stages = warm.flatMap(({ report }) => report?.stages ?? []);
+    expect(stages.map(({ swapMs }) => swapMs)).toEqual(stages.map(() => 0));
+    const second = line.pipeline.stages[1]?.name;
+    const agents = await agentsPart(line, second ?? '', count);
+    const handed = warm.map(({ id, report }) => {
+      const whole = report?.stages.find(({ stage }) => stage === second)?.handoverMs ?? Number.NaN;
+      const agent = agents.get(id) ?? Number.NaN;
+      return { whole, agent, slot: whole - agent };
+    });
     figures.push(
       rowOf(
         'hand-over to a warm slot',
-        reports.filter(({ stage }) => stage === second?.name).map(({ handoverMs }) => handoverMs),
+        handed.map(({ whole }) => whole),
+      ),
+      rowOf(
+        'of that, in the agent: hears of the commit, writes down the run',
+        handed.map(({ agent }) => agent),
+      ),
+      rowOf(
+        'of that, in the slot: hears of the run, opens its input, first call of the stage',
+        handed.map(({ slot }) => slot),
       ),
     );
     await line.close();
@@ -271,6 +217,8 @@ export default defineStage({ block(batch) {
     expect(stages.map(({ runs }) => runs)).toEqual(stages.map(() => 1));
     expect(shard?.report?.swaps).toBe(long.stages);
     const workMs = stages.reduce((sum, stage) => sum + stage.workMs, 0);
+    const [first = 0, ...others] = stages.map(({ handoverMs }) => handoverMs);
+    const loadMs = shard?.report?.load.ms ?? 0;
     const wallMs = Date.parse(shard?.endedAt ?? '') - Date.parse(shard?.startedAt ?? '');
     // The first stage can be swapped behind nothing.
     const firstMs = stages[0]?.swapMs ?? 0;
@@ -281,6 +229,11 @@ export default defineStage({ block(batch) {
       wallMs: wallMs.toFixed(0),
       over: percent(wallMs),
       overWithoutFirstSwap: percent(wallMs - firstMs),
+      loadMs: loadMs.toFixed(0),
+      // The first stage is asked for when the shard is leased, and waits for its slot when the shard is loaded.
+      firstMs: first.toFixed(0),
+      othersMs: others.map((ms) => ms.toFixed(0)).join(' '),
+      restMs: (wallMs - workMs - loadMs - first - others.reduce((sum, ms) => sum + ms, 0)).toFixed(0),
     });
   });
 });

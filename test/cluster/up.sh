@@ -14,6 +14,10 @@ mkdir -p "$state"/{pki,log,etcd,registry,volume,nodes}
 chmod 755 "$state"; chmod 1777 "$state/volume"
 ip link add podline-m type bridge; ip addr add "$machine_ip/24" dev podline-m; ip link set podline-m up
 sysctl -qw net.ipv4.ip_forward=1
+# The address of a Service leads nowhere until kube-proxy has a rule for it. Without this it would lead to this machine's gateway, and what
+# answers there would be asked for as long as the connection lives.
+iptables -N "$services_chain"; iptables -A "$services_chain" -d "$services" -j REJECT
+for chain in OUTPUT FORWARD; do iptables -A "$chain" -j "$services_chain"; done
 
 pki=$state/pki
 openssl req -x509 -newkey rsa:2048 -nodes -keyout "$pki/ca.key" -out "$pki/ca.crt" -subj /CN=podline-test -days 365 2>/dev/null
@@ -29,10 +33,9 @@ for user in admin manager scheduler proxy; do kubeconfig_for "$user" "$state/$us
 
 printf 'version: 0.1\nlog: {level: warn}\nstorage: {filesystem: {rootdirectory: %s}, delete: {enabled: true}}\nhttp: {addr: "%s"}\n' "$state/registry" "$registry" > "$state/registry.yml"
 start control "$state/log" registry docker-registry serve "$state/registry.yml"
-# A node that dies is missed after 20 s, and not after the 50 of a large cluster: its kubelet says every 3 s that it lives.
 # The journal of a test cluster need not outlive the machine: no fsync.
 start control "$state/log" etcd etcd --data-dir "$state/etcd" --unsafe-no-fsync --listen-client-urls "$etcd" --advertise-client-urls "$etcd" --listen-peer-urls http://127.0.0.1:23800 --initial-advertise-peer-urls http://127.0.0.1:23800 --initial-cluster default=http://127.0.0.1:23800
-start control "$state/log" apiserver kube-apiserver --etcd-servers="$etcd" --service-cluster-ip-range=10.96.0.0/16 \
+start control "$state/log" apiserver kube-apiserver --etcd-servers="$etcd" --service-cluster-ip-range=$services \
   --secure-port=6443 --bind-address="$machine_ip" --advertise-address="$machine_ip" \
   --tls-cert-file="$pki/apiserver.crt" --tls-private-key-file="$pki/apiserver.key" --client-ca-file="$pki/ca.crt" \
   --service-account-issuer=https://kubernetes.default.svc --service-account-key-file="$pki/sa.pub" --service-account-signing-key-file="$pki/sa.key" \
@@ -42,9 +45,11 @@ start control "$state/log" apiserver kube-apiserver --etcd-servers="$etcd" --ser
   --proxy-client-cert-file="$pki/aggregator.crt" --proxy-client-key-file="$pki/aggregator.key" \
   --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --allow-privileged ${APISERVER_FLAGS:-}
 until_ok 60 healthy || { tail -n 20 "$state/log/apiserver.log" "$state/log/etcd.log" >&2; exit 1; }
+# A node that dies is missed after 20 s, and not after the 50 of a large cluster: its kubelet says every 3 s that it lives. An HPA looks
+# every 3 s, and not every 15.
 start control "$state/log" manager kube-controller-manager --kubeconfig="$state/manager.kubeconfig" --service-account-private-key-file="$pki/sa.key" \
   --root-ca-file="$pki/ca.crt" --use-service-account-credentials --leader-elect=false --bind-address=127.0.0.1 \
-  --node-monitor-grace-period=20s ${KCM_FLAGS:-}
+  --node-monitor-grace-period=20s --horizontal-pod-autoscaler-sync-period=3s ${KCM_FLAGS:-}
 start control "$state/log" scheduler kube-scheduler --kubeconfig="$state/scheduler.kubeconfig" --leader-elect=false --bind-address=127.0.0.1
 "$here/node.sh" join 0
 say "is up: export KUBECONFIG=$kubeconfig"

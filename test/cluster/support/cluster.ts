@@ -32,6 +32,23 @@ export async function kubectl(...args: string[]): Promise<string> {
 
 export const kubectlJson = async <T>(...args: string[]): Promise<T> => JSON.parse(await kubectl(...args, '-o', 'json')) as T;
 
+/** The part of a pod that tests look at. */
+export interface Pod {
+  metadata: { uid: string; name: string; annotations?: Record<string, string> };
+  spec: { nodeName?: string; containers: { name: string; image: string }[] };
+  status: {
+    phase: string;
+    podIP?: string;
+    containerStatuses?: {
+      name: string;
+      restartCount: number;
+      containerID?: string;
+      state?: { waiting?: { reason?: string } };
+      lastState?: { terminated?: { reason?: string; exitCode: number } };
+    }[];
+  };
+}
+
 /** Looks again until `look` gives something, and says what it last saw when it never does. */
 export async function eventually<T>(
   what: string,

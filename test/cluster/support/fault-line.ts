@@ -1,8 +1,9 @@
 /** A line whose stages can be held, struck by one failure after the other, and what came of each. */
+import { onTestFailed } from 'vitest';
 import type { PodlineClient } from '../../../runtime/api/client.js';
 import type { PodlineEvent } from '../../../runtime/contracts/events.js';
 import type { Shard } from '../../../runtime/contracts/shard.js';
-import { eventually, kubectl, kubectlJson } from './cluster.js';
+import { eventually, kubectl, kubectlJson, type Pod } from './cluster.js';
 import { heldInput, type Call, type HeldStage, type Holds } from './held-stages.js';
 import { SeenStatus } from './seen-status.js';
 
@@ -40,19 +41,25 @@ export interface Struck {
   events: PodlineEvent[];
 }
 
-export interface Pod {
-  metadata: { uid: string; name: string; annotations?: Record<string, string>; deletionTimestamp?: string };
-  spec: { nodeName?: string };
-  status: {
-    phase: string;
-    podIP?: string;
-    containerStatuses?: {
-      name: string;
-      restartCount: number;
-      lastState?: { terminated?: { reason?: string; exitCode: number } };
-    }[];
-  };
-}
+/** What is told of every shard. */
+const everyday =
+  /^(shard.(submitted|leased|loaded|delivered|completed)|stage.(started|completed)|checkpoint.written|slot.swapped)$/;
+/** Conditions of a line that works or rests. */
+const ordinary = /^(Ready=True|Progressing=(True Working|False Idle)|Degraded=False|Complete=(True|Unknown))/;
+
+export const seconds = (ms: number): string => (ms / 1_000).toFixed(1);
+
+/** A row of the figures. */
+export const figureOf = (failure: string, { repeated, shard, backMs, endMs, told, conditions }: Struck): object => ({
+  failure,
+  repeatedBlocks: repeated.join(' '),
+  resumedFrom: shard.report?.resumedFrom,
+  leases: shard.epoch,
+  backS: seconds(backMs),
+  deliveredS: seconds(endMs),
+  told: told.filter((type) => !everyday.test(type)).join(' '),
+  conditions: conditions.filter((word) => !ordinary.test(word)).join(', '),
+});
 
 const endedMs = 240_000;
 
@@ -125,6 +132,7 @@ export class FaultLine {
     const key = `${String((this.#strikes += 1))}-${title.replace(/[^a-z]+/gi, '-').toLowerCase()}`;
     const mark = this.status.mark;
     const after = await this.client.lastEventId();
+    onTestFailed(() => this.#tell(key, after));
     await this.holds.hold(key, stage, block, how);
     const id = await this.submit(key);
     await this.came(key, stage, block);
@@ -154,6 +162,23 @@ export class FaultLine {
 
   close(): void {
     this.status.close();
+  }
+
+  /** For whoever looks into a test that failed: each call of a stage, what was told meanwhile, and the coordinator's own words. */
+  async #tell(key: string, after: number): Promise<void> {
+    const calls = (await this.holds.calls(key)).map(
+      ({ stage, block, pid, node, atMs }) =>
+        `${new Date(atMs).toISOString()} ${stage}.${String(block)}, process ${String(pid)} on node ${String(node)}`,
+    );
+    const last = await this.client.lastEventId();
+    const events: string[] = [];
+    if (last > after)
+      for await (const { id, at, type, data } of this.client.events({ after, pipeline: this.pipeline })) {
+        events.push(`${at} ${type} ${JSON.stringify(data)}`);
+        if (id >= last) break;
+      }
+    const log = await this.kubectl('logs', 'podline-coordinator-0', '--tail=100').catch(String);
+    console.error([`--- ${key}`, ...calls, '--- events', ...events, '--- the coordinator', log].join('\n'));
   }
 
   /** Of the shard, and of the line, up to the end of the shard. */

@@ -27,17 +27,7 @@ import { openLmdbJournal } from '../../../runtime/journal/lmdb/lmdb-journal.js';
 import { slotsOf } from '../../../runtime/line/concurrency.js';
 import { silentLogger } from '../../../runtime/platform/logger.js';
 import { splitInput } from '../../../runtime/sources/split.js';
-import { clusterScript, kubeconfig, kubectl, kubectlJson, machineIp, volumeDir } from './cluster.js';
-
-export interface Pod {
-  metadata: { uid: string; name: string };
-  spec: { nodeName: string; containers: { name: string; image: string }[] };
-  status: {
-    phase: string;
-    podIP?: string;
-    containerStatuses?: { name: string; restartCount: number; containerID: string; image: string }[];
-  };
-}
+import { clusterScript, kubeconfig, kubectl, kubectlJson, machineIp, volumeDir, type Pod } from './cluster.js';
 
 /** The user of all containers, as in the chart's values. */
 const linesUser = 10_001;

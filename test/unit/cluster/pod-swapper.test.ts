@@ -80,7 +80,7 @@ describe('a swap', () => {
   it('ends with the last failure after a bounded number of tries', async () => {
     for (let i = 0; i < 20; i += 1) kube.failures.push(new KubeFailure(500, `webhook is away, ${String(i)}`));
     await expect(swapper().swap('flights-0', target('s1'))).rejects.toMatchObject({
-      code: 'PDL_SWAP_FAILED',
+      code: 'PDL_SWAP_NOT_TAKEN',
       retry: 'later',
       message: expect.stringContaining('8 tries: webhook is away, 7') as string,
     });

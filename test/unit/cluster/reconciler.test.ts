@@ -135,6 +135,21 @@ describe('a pipeline that is applied', () => {
     expect(server.writes().slice(before)).toEqual([]);
   });
 
+  it('has a StatefulSet mended at once that somebody changed or deleted', async () => {
+    server.put(pathOf('small'), resource('small'));
+    await submitted();
+    const stored = server.get(workloadOf('small')) as KubeObject;
+    server.put(workloadOf('small'), { ...stored, spec: { ...(stored.spec as object), replicas: 7 } });
+    await eventually(() => {
+      expect(specOf(workloadOf('small'))['replicas']).toBe(1);
+    });
+    server.delete(workloadOf('small'));
+    await eventually(() => {
+      expect(server.get(workloadOf('small'))?.metadata.uid).not.toBe(stored.metadata.uid);
+      expect(specOf(workloadOf('small'))['replicas']).toBe(1);
+    });
+  });
+
   it('has an object mended that somebody changed or deleted', async () => {
     server.put(pathOf('small'), resource('small'));
     await submitted();

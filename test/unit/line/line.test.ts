@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { limits } from '../../../runtime/contracts/limits.js';
+import { explainShard } from '../../../runtime/line/explain.js';
 import { chainOf, diamondOf, pipelineOf, stage } from '../../simulation/pipelines.js';
 import { errorOf, Heart, leaseOf, only } from '../../support/heart.js';
 
@@ -282,6 +283,24 @@ describe('slots that fail', () => {
     }
     expect(only(heart.effects, 'fail')).toMatchObject([{ shardId: 'a', stage: 's0', error: { code: 'PDL_SWAP_FAILED' } }]);
     expect(heart.count('swap')).toBe(limits.swapTriesMax);
+  });
+
+  it('are ordered for as long as nobody takes the order: that is no failure of the stage', () => {
+    const heart = new Heart(chain(1));
+    heart.tell({ type: 'tick' });
+    heart.lease('a');
+    heart.loaded('a');
+    for (const code of ['PDL_SWAP_NOT_TAKEN', 'PDL_UNREACHABLE'] as const)
+      for (let orders = 0; orders < limits.swapTriesMax; orders += 1) {
+        const slot = heart.state.slots.findIndex((at) => at.phase === 'swapping');
+        const { step } = heart.state.slots[slot] as { step: string };
+        heart.tell({ type: 'swapFailed', slot, step, error: errorOf(code) });
+        expect(explainShard(heart.state, 'a', heart.nowMs)?.summary).toContain('the order for a swap was not taken');
+        heart.tick(1_000);
+      }
+    expect(heart.count('fail')).toBe(0);
+    heart.warm();
+    expect(heart.count('start')).toBe(1);
   });
 
   it('let it fail at once when the stage can never be loaded', () => {
