@@ -65,10 +65,7 @@ needs('rabbitmq').describe('rabbitmq', () => {
         send,
         headers: async () =>
           new Map(
-            kept.completions.map(({ body, headers }) => [
-              (body as Completion).key,
-              (headers ?? {}) as Record<string, string>,
-            ]),
+            kept.completions.map(({ body, headers }) => [(body as Completion).key, (headers ?? {}) as Record<string, string>]),
           ),
       },
       sendPoison: () =>
