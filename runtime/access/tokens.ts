@@ -4,8 +4,18 @@ import type { Action, Caller, Gate, Scope, TokenEntry } from '../contracts/acces
 
 export const hashOfToken = (token: string): string => createHash('sha256').update(token, 'utf8').digest('hex');
 
+interface Known {
+  caller: Caller;
+  expiresMs: number;
+}
+
+/** Tokens whose hashes were found lately: there are no more than callers. */
+const recentMax = 1_024;
+
 export class TokenGate implements Gate {
-  #callers = new Map<string, { caller: Caller; expiresMs: number }>();
+  #callers = new Map<string, Known>();
+  /** By token. Of those that are known only, so what others send makes no room here and costs its hash each time. */
+  #recent = new Map<string, Known>();
 
   /** `wallMs`: wall time, because people write when a token ends. */
   constructor(
@@ -25,12 +35,21 @@ export class TokenGate implements Gate {
         },
       ]),
     );
+    this.#recent = new Map();
   }
 
   /** Found by its hash: how long that takes says nothing of the tokens that there are. */
   identify(token: string): Caller | undefined {
-    const found = this.#callers.get(hashOfToken(token));
+    const found = this.#recent.get(token) ?? this.#find(token);
     return found !== undefined && this.wallMs() < found.expiresMs ? found.caller : undefined;
+  }
+
+  #find(token: string): Known | undefined {
+    const found = this.#callers.get(hashOfToken(token));
+    if (found === undefined) return undefined;
+    if (this.#recent.size >= recentMax) this.#recent = new Map();
+    this.#recent.set(token, found);
+    return found;
   }
 }
 

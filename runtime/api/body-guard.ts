@@ -1,14 +1,22 @@
 /** Bodies: only as they are (no compression to unpack), in time, and not nested without end. */
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { PodlineError } from '../contracts/errors.js';
+import { systemClock } from '../platform/clock.js';
 import { nestsDeeperThan, type ServerBounds } from './bounds.js';
+import { Deadlines } from './deadlines.js';
 import { HttpProblem, sendProblem } from './problem.js';
 
 /** Smaller bodies cannot nest deep enough to harm. */
 export const nestingLooksFromBytes = 1_024;
 
 export function guardBodies(app: FastifyInstance, bounds: ServerBounds, ndjson: string): void {
-  app.addHook('preParsing', async (request, reply, payload) => {
+  const awaited = new Deadlines<FastifyReply>(systemClock, bounds.bodyTimeoutMs, (reply) => {
+    if (reply.sent || reply.raw.headersSent) return;
+    void reply.header('connection', 'close');
+    reply.raw.once('close', () => reply.request.raw.destroy());
+    sendProblem(reply, new PodlineError('PDL_TOO_SLOW', `the body was not there after ${String(bounds.bodyTimeoutMs)} ms`));
+  });
+  app.addHook('preParsing', (request, reply, payload, done) => {
     const encoding = request.headers['content-encoding'];
     if (encoding !== undefined && encoding !== 'identity')
       throw new HttpProblem(
@@ -17,24 +25,25 @@ export function guardBodies(app: FastifyInstance, bounds: ServerBounds, ndjson: 
         {},
         'Send it uncompressed.',
       );
-    if (request.headers['content-type']?.startsWith(ndjson) === true || !hasBody(request)) return payload;
-    const timer = setTimeout(() => {
-      if (reply.sent || reply.raw.headersSent) return;
-      void reply.header('connection', 'close');
-      reply.raw.once('close', () => request.raw.destroy());
-      sendProblem(reply, new PodlineError('PDL_TOO_SLOW', `the body was not there after ${String(bounds.bodyTimeoutMs)} ms`));
-    }, bounds.bodyTimeoutMs);
-    const done = (): void => {
-      clearTimeout(timer);
-    };
-    payload.once('end', done).once('close', done).once('error', done);
-    return payload;
+    if (request.headers['content-type']?.startsWith(ndjson) !== true && hasBody(request)) {
+      awaited.add(reply);
+      const isThere = (): void => {
+        awaited.remove(reply);
+      };
+      payload.once('end', isThere).once('close', isThere);
+    }
+    done(null, payload);
   });
-  app.addHook('preValidation', async (request) => {
-    if (Number(request.headers['content-length'] ?? Number.POSITIVE_INFINITY) < nestingLooksFromBytes) return;
-    const { body } = request;
-    if (typeof body !== 'object' || body === null || 'pipe' in body) return;
-    if (nestsDeeperThan(body, bounds.nestingMax)) throw tooDeep('the body', bounds.nestingMax);
+  app.addHook('preValidation', (request, _reply, done) => {
+    const { body, headers } = request;
+    const isSmall = Number(headers['content-length'] ?? Number.POSITIVE_INFINITY) < nestingLooksFromBytes;
+    if (!isSmall && typeof body === 'object' && body !== null && !('pipe' in body) && nestsDeeperThan(body, bounds.nestingMax))
+      throw tooDeep('the body', bounds.nestingMax);
+    done();
+  });
+  app.addHook('onClose', (_app, done) => {
+    awaited.close();
+    done();
   });
 }
 

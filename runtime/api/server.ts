@@ -81,8 +81,9 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
 
   const { onAnswer } = options;
   if (onAnswer !== undefined)
-    app.addHook('onResponse', async ({ routeOptions }, { statusCode: status, elapsedTime: ms }) => {
+    app.addHook('onResponse', ({ routeOptions }, { statusCode: status, elapsedTime: ms }, done) => {
       onAnswer({ route: routeOptions.url ?? 'other', status, ms });
+      done();
     });
 
   const parts = { coordinator, gate, bounds, ending: ending.signal };

@@ -88,9 +88,14 @@ export class Lines {
 
   /** Lines that share what waits for a group: those that are there, and those that are on their way. */
   sharerCount(pipeline: string, group: string, nowMs: number): number {
-    const live = this.of(pipeline).filter((line) => !line.silent && !line.draining && line.group === group);
-    const expected = [...(this.#expected.get(pipeline)?.values() ?? [])];
-    return live.length + expected.filter((line) => line.group === group && line.untilMs > nowMs).length;
+    let count = 0;
+    // Asked with every lease: nothing is made for it.
+    for (const name of this.#names.get(pipeline) ?? []) {
+      const line = this.#lines.get(name);
+      if (line !== undefined && !line.silent && !line.draining && line.group === group) count += 1;
+    }
+    for (const line of this.#expected.get(pipeline)?.values() ?? []) if (line.group === group && line.untilMs > nowMs) count += 1;
+    return count;
   }
 
   of(pipeline: string): Line[] {

@@ -11,9 +11,16 @@ export interface Clock {
 /** setTimeout takes no longer waits than this; what is further away is looked at again then. */
 const timerMax = 2 ** 31 - 1;
 
+/** Thousands ask within the same millisecond. */
+let lastWall = { ms: Number.NaN, text: '' };
+
 export const systemClock: Clock = {
   nowMs: () => performance.now(),
-  wall: () => new Date().toISOString(),
+  wall: () => {
+    const ms = Date.now();
+    if (ms !== lastWall.ms) lastWall = { ms, text: new Date(ms).toISOString() };
+    return lastWall.text;
+  },
   after: (ms, callback) => {
     const timer = setTimeout(callback, Math.min(Math.max(0, ms), timerMax));
     timer.unref();

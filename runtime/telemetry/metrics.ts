@@ -4,10 +4,12 @@
  * Invariants
  *  1. Every metric is in `catalogue.ts`, with the labels that it has there.
  *  2. A pipeline that was deleted leaves no label behind.
+ *  3. Counters of a pipeline are there, with 0, from the first scrape that knows it.
  */
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics, type Metric } from 'prom-client';
 import { addBytes, noBytes, type BytesByMedium, type Medium } from '../contracts/block.js';
 import type { ConnectorView } from '../contracts/connectors.js';
+import { eventTypes } from '../contracts/events.js';
 import { shardStates } from '../contracts/shard.js';
 import type { ApiAnswer, CoordinatorGauges, CoordinatorMetrics } from '../contracts/telemetry.js';
 import { BoundedNames, otherName } from './bounded-names.js';
@@ -23,6 +25,7 @@ export interface Metrics extends CoordinatorMetrics {
 }
 
 const pipelinesMax = 256;
+const endStates = ['completed', 'failed', 'cancelled'] as const;
 /** Of all pipelines together. */
 const stagesMax = 4_096;
 
@@ -70,6 +73,13 @@ export function createMetrics(): Metrics {
   const stageLabels = (pipeline: string, stage: string): { pipeline: string; stage: string } => {
     const key = `${pipeline}/${stage}`;
     return { pipeline, stage: stageNames.label(key) === key ? stage : otherName };
+  };
+  /** Whoever looks for an increase sees none from nothing to something: what is counted is there before it happens. */
+  const beginAtZero = (pipeline: string): void => {
+    submitted.inc({ pipeline }, 0);
+    for (const type of eventTypes) events.inc({ pipeline, type }, 0);
+    for (const state of endStates) ended.inc({ pipeline, state }, 0);
+    for (const counted of ['true', 'false']) retries.inc({ pipeline, counted }, 0);
   };
   const gauges = new Gauges(gauge, counter, (name) => names.label(name));
   let source: (() => Promise<CoordinatorGauges>) | undefined;
@@ -121,6 +131,7 @@ export function createMetrics(): Metrics {
     text: async () => {
       const now = await source?.();
       if (now !== undefined) gauges.show(now);
+      for (const { pipeline } of now?.pipelines ?? []) beginAtZero(names.label(pipeline));
       return registry.metrics();
     },
     close: () => {

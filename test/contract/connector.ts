@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { openConnector } from '../../runtime/connectors/open.js';
 import type { Connector } from '../../runtime/connectors/connector.js';
 import type { Completion, ConnectorConfig } from '../../runtime/contracts/connectors.js';
+import type { TraceContext } from '../../runtime/contracts/trace.js';
 import { silentLogger } from '../../runtime/platform/logger.js';
 import { until } from '../support/until.js';
 import { Rig, type RigOptions } from '../support/connectors/rig.js';
@@ -18,6 +19,11 @@ export interface ConnectorUnderTest {
   config: ConnectorConfig;
   /** From outside, as a program does: a request for each name. The same name again is the same request. */
   send(...names: string[]): Promise<void>;
+  /** A request that belongs to a trace, and the headers of the completions by name of request; absent where messages have no headers. */
+  traced?: {
+    send(name: string, trace: TraceContext): Promise<void>;
+    headers(): Promise<Map<string, Record<string, string>>>;
+  };
   /** What is no request; absent where everything that can be sent is one. */
   sendPoison?: () => Promise<void>;
   /** The name with which a request was sent. */
@@ -41,6 +47,8 @@ export interface Features {
   poison: boolean;
   /** A completion is said once whatever happens; else it may come again, with its id. */
   exactlyOnce: boolean;
+  /** Messages have headers, and so a trace. */
+  headers: boolean;
 }
 
 /** What there is not is no test that was skipped. */
@@ -196,6 +204,37 @@ export function connectorContract(name: string, features: Features, make: () => 
       await until(async () => (await rig.client.progress('flights')).completed === 2);
       open();
       expect(namesOf(under, await told(under, 'early', 'late'))).toEqual(['early', 'late']);
+    });
+
+    const headersIt = features.headers ? it : notHere;
+    headersIt('belong to the trace of their request, which its shard is told too', async () => {
+      const { under, rig, open } = await begin();
+      const { traced } = under;
+      rig.startLine();
+      open();
+      const trace = {
+        traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+        tracestate: 'vendor=opaque,other=1',
+      };
+      await traced?.send('traced', trace);
+      await traced?.send('broken', { traceparent: 'no trace at all' });
+      await under.send('untraced');
+      const completions = await told(under, 'traced', 'broken', 'untraced');
+      const headers = await traced?.headers();
+      for (const [name, wanted] of [
+        ['traced', trace],
+        ['broken', undefined],
+        ['untraced', undefined],
+      ] as const) {
+        const completion = completions.find(({ key }) => under.nameOf(key) === name);
+        expect(completion?.trace, name).toEqual(wanted);
+        expect((await rig.client.get(completion?.shardId ?? '')).trace, name).toEqual(wanted);
+        const { traceparent, tracestate } = headers?.get(name) ?? {};
+        expect({ traceparent, tracestate }, name).toEqual({
+          traceparent: wanted?.traceparent,
+          tracestate: wanted?.tracestate,
+        });
+      }
     });
 
     it('say why, where a shard failed', async () => {

@@ -102,6 +102,7 @@ const probes = {
   go: programs('install Go', 'go'),
   curl: programs('apt-get install curl', 'curl', 'bash'),
   schemathesis: programs('pip install schemathesis', 'schemathesis'),
+  promtool: programs('apt-get install prometheus', 'promtool'),
   openssl: programs('apt-get install openssl', 'openssl'),
   /** A C compiler, to build the native part. */
   cc: programs('install gcc', 'gcc'),

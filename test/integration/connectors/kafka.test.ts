@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
 import type { Connector } from '../../../runtime/connectors/connector.js';
 import { openConnector } from '../../../runtime/connectors/open.js';
 import { kafkaSchema, type Completion } from '../../../runtime/contracts/connectors.js';
+import { traceHeaders, type TraceContext } from '../../../runtime/contracts/trace.js';
 import { silentLogger } from '../../../runtime/platform/logger.js';
 import { connectorContract, type ConnectorUnderTest, type DeadLetter } from '../../contract/connector.js';
 import { KafkaServer } from '../../support/kafka/server.js';
@@ -46,15 +47,22 @@ needs('kafka').describe('kafka', () => {
         requests: { topic: topics.requests, group: `podline-${made}` },
         completions: { topic: topics.completions },
       });
+    const send = async (names: readonly string[], trace?: TraceContext): Promise<void> => {
+      const messages = names.map((key) => ({
+        key,
+        value: JSON.stringify({ task: 'flights', payload: [{ name: key }], resultDir: '/results' }),
+        headers: traceHeaders(trace),
+      }));
+      await producer.send({ topic: topics.requests, messages });
+    };
     return {
       config: config([server.broker]),
       elsewhere: config(['127.0.0.1:1']),
-      send: async (...names) => {
-        const messages = names.map((key) => ({
-          key,
-          value: JSON.stringify({ task: 'flights', payload: [{ name: key }], resultDir: '/results' }),
-        }));
-        await producer.send({ topic: topics.requests, messages });
+      send: (...names) => send(names),
+      traced: {
+        send: (name, trace) => send([name], trace),
+        headers: async () =>
+          new Map(completions.messages.map(({ value, headers }) => [(JSON.parse(value) as Completion).key, headers])),
       },
       sendPoison: async () => {
         await producer.send({ topic: topics.requests, messages: [{ value: '{"task":"flights",' }] });
@@ -76,7 +84,7 @@ needs('kafka').describe('kafka', () => {
     };
   };
 
-  connectorContract('kafka', { broker: true, freezes: false, poison: true, exactlyOnce: true }, make);
+  connectorContract('kafka', { broker: true, freezes: false, poison: true, exactlyOnce: true, headers: true }, make);
 
   it('names a topic that is missing, and makes topics where it is told how', async () => {
     const rig = await Rig.start();

@@ -3,6 +3,7 @@ import type { AsyncMessage, Connection, Publisher } from 'rabbitmq-client';
 import { afterAll, beforeAll } from 'vitest';
 import { rabbitmqSchema, type Completion } from '../../../runtime/contracts/connectors.js';
 import { connectorContract, type ConnectorUnderTest, type DeadLetter } from '../../contract/connector.js';
+import { traceHeaders, type TraceContext } from '../../../runtime/contracts/trace.js';
 import { RabbitmqServer } from '../../support/rabbitmq.js';
 import { needs } from '../../support/require.js';
 
@@ -49,15 +50,23 @@ needs('rabbitmq').describe('rabbitmq', () => {
         requests: { queue: queues.requests, prefetch: 20 },
         completions: { queue: queues.completions },
       });
+    const send = (name: string, trace?: TraceContext): Promise<void> =>
+      client.publisher.send(
+        { routingKey: queues.requests, durable: true, messageId: name, headers: traceHeaders(trace) },
+        { task: 'flights', payload: [{ name }], resultDir: '/results' },
+      );
     return {
       config: config(server.port),
       elsewhere: config(1),
       send: async (...names) => {
-        for (const name of names)
-          await client.publisher.send(
-            { routingKey: queues.requests, durable: true, messageId: name },
-            { task: 'flights', payload: [{ name }], resultDir: '/results' },
-          );
+        for (const name of names) await send(name);
+      },
+      traced: {
+        send,
+        headers: async () =>
+          new Map(
+            kept.completions.map(({ body, headers }) => [(body as Completion).key, (headers ?? {}) as Record<string, string>]),
+          ),
       },
       sendPoison: () =>
         client.publisher.send({ routingKey: queues.requests, durable: true, messageId: 'poison' }, Buffer.from('not json')),
@@ -94,5 +103,5 @@ needs('rabbitmq').describe('rabbitmq', () => {
     };
   };
 
-  connectorContract('rabbitmq', { broker: true, freezes: true, poison: true, exactlyOnce: false }, make);
+  connectorContract('rabbitmq', { broker: true, freezes: true, poison: true, exactlyOnce: false, headers: true }, make);
 });

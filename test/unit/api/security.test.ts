@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { PodlineClient } from '../../../runtime/api/client.js';
 import { allowedSchema } from '../../../runtime/contracts/access.js';
 import { apiBench, completeOne, entryOf, failOne, leaseOne } from '../../support/api.js';
-import { folder, heartbeatOf, helloOf, pipelineOf } from '../../support/journal.js';
+import { completeOf, folder, heartbeatOf, helloOf, pipelineOf } from '../../support/journal.js';
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -154,6 +154,25 @@ describe('a token', () => {
     ]);
     expect(audit).toHaveLength(4);
     expect(JSON.stringify(logged)).not.toMatch(/secret|the-operator/);
+  });
+
+  it('of a line leaves no line in the audit log for what comes thousands of times a second, unless it was refused', async () => {
+    const { call, coordinator, lineTokens, logged } = await apiBench();
+    await coordinator.submit('flights', [{ key: 'a', source: { uri: '/a', format: 'csv' }, parameters: {}, priority: 5 }]);
+    const mine = bearer(lineTokens.issue('flights', 'line-0'));
+    const tell = (what: string, body: unknown, headers = mine): ReturnType<typeof call> =>
+      call('POST', `/v1/lines/line-0/${what}`, body, headers);
+    await tell('hello', helloOf('a'));
+    const leased = await tell('leases', { max: 1, waitMs: 0, residents: [] });
+    const [lease] = leased.json['leases'] as { shardId: string; epoch: number }[];
+    await tell('heartbeat', heartbeatOf('a'));
+    const complete = completeOf(lease?.shardId ?? '', lease?.epoch ?? 0);
+    expect((await tell('complete', complete, bearer(lineTokens.issue('flights', 'line-1')))).status).toBe(403);
+    expect((await tell('complete', complete)).status).toBe(200);
+    expect(logged.filter((line) => line['audit'] === true)).toMatchObject([
+      { path: '/v1/lines/line-0/hello', outcome: 'done' },
+      { path: '/v1/lines/line-0/complete', outcome: 'refused' },
+    ]);
   });
 
   it('that is taken back ends its event stream', async () => {

@@ -51,7 +51,7 @@ async function makeFolder(): Promise<ConnectorUnderTest> {
   };
 }
 
-connectorContract('folder', { broker: false, freezes: false, poison: false, exactlyOnce: true }, makeFolder);
+connectorContract('folder', { broker: false, freezes: false, poison: false, exactlyOnce: true, headers: false }, makeFolder);
 
 describe('a watched folder', () => {
   const open = (rig: Rig, config: FolderConfig): Connector => {

@@ -481,6 +481,26 @@ describe('what there is to see', () => {
     expect((await coordinator.events().next()).done).toBe(true);
   });
 
+  it('is counted from zero, so that the first of a kind is an increase', async () => {
+    const metrics = createMetrics();
+    onTestFinished(() => {
+      metrics.close();
+    });
+    const { coordinator } = await stage({}, { metrics });
+    const before = (await metrics.text()).split('\n');
+    for (const counted of [
+      'podline_events_total{pipeline="flights",type="line.lost"} 0',
+      'podline_shards_submitted_total{pipeline="flights"} 0',
+      'podline_shards_ended_total{pipeline="flights",state="failed"} 0',
+      'podline_shard_retries_total{pipeline="flights",counted="true"} 0',
+    ])
+      expect(before).toContain(counted);
+    await submit(coordinator, 'a');
+    expect(await metrics.text()).toContain('podline_shards_submitted_total{pipeline="flights"} 1');
+    await coordinator.deletePipeline('flights', { cancel: true });
+    expect(await metrics.text()).not.toContain('pipeline="flights"');
+  });
+
   it('is counted: by state, by stage, by medium', async () => {
     const metrics = createMetrics();
     onTestFinished(() => {
