@@ -102,10 +102,10 @@ export class Transition {
     const { numbers } = this.tables;
     numbers.lastSeq += 1;
     const id = idOf(numbers, numbers.lastSeq);
-    this.tables.add(id, body, { ...initial, seq: numbers.lastSeq });
-    const counts = this.counts(body.pipeline);
-    counts.submitted += 1;
-    this.#count({ ...initial, seq: numbers.lastSeq }, 1);
+    const state = { ...initial, seq: numbers.lastSeq };
+    this.tables.add(id, body, state);
+    this.counts(body.pipeline).submitted += 1;
+    this.#count(state, 1);
     return id;
   }
 

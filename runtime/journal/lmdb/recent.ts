@@ -1,49 +1,48 @@
 /**
- * Pipelines, and shards in work, as the writer last wrote them: most that a transition looks at it has just seen, and decoding them again would
- * cost as much as writing them. Only the writer has it, since only it knows of every change; an aborted group empties it.
+ * Shards in work, as they are now: most that a transition looks at was just leased, and to decode it again would cost as much as
+ * to write it. Only the writer has it, since only it knows of every change.
  */
 import type { BodyRecord, StateRecord } from '../records.js';
-import type { StoredPipeline } from './layout.js';
 
-export const recentMax = 65_536;
+const recentMax = 65_536;
 
 export class Recent {
-  readonly pipelines = new Map<string, StoredPipeline>();
-  readonly #states = new Map<number, StateRecord>();
-  readonly #bodies = new Map<number, BodyRecord>();
+  readonly #states = new Map<string, StateRecord>();
+  readonly #bodies = new Map<string, BodyRecord>();
 
-  state(seq: number): StateRecord | undefined {
-    return this.#states.get(seq);
+  state(id: string): StateRecord | undefined {
+    return this.#states.get(id);
   }
 
-  body(seq: number): BodyRecord | undefined {
-    return this.#bodies.get(seq);
+  body(id: string): BodyRecord | undefined {
+    return this.#bodies.get(id);
   }
 
-  /** Those that wait are read once, and those that have ended hardly ever: they are not kept. */
-  putState(state: StateRecord): void {
-    if (state.state === 'running') bounded(this.#states).set(state.seq, state);
-    else this.forget(state.seq);
+  /** As it lies on disk. What has ended is hardly ever looked at again. */
+  read(id: string, body: BodyRecord, state: StateRecord): void {
+    if (state.state !== 'pending' && state.state !== 'running') return;
+    bounded(this.#states).set(id, state);
+    this.putBody(id, body);
   }
 
-  putBody(seq: number, body: BodyRecord): void {
-    bounded(this.#bodies).set(seq, body);
+  /** It was changed. */
+  putState(id: string, state: StateRecord): void {
+    if (state.state === 'running') bounded(this.#states).set(id, state);
+    else this.forget(id);
   }
 
-  forget(seq: number): void {
-    this.#states.delete(seq);
-    this.#bodies.delete(seq);
+  putBody(id: string, body: BodyRecord): void {
+    bounded(this.#bodies).set(id, body);
   }
 
-  clear(): void {
-    this.pipelines.clear();
-    this.#states.clear();
-    this.#bodies.clear();
+  forget(id: string): void {
+    this.#states.delete(id);
+    this.#bodies.delete(id);
   }
 }
 
 /** With room for one more: the oldest goes. */
-function bounded<V>(map: Map<number, V>): Map<number, V> {
+function bounded<V>(map: Map<string, V>): Map<string, V> {
   if (map.size < recentMax) return map;
   for (const oldest of map.keys()) {
     map.delete(oldest);
