@@ -10,7 +10,6 @@ import type { CountsRecord, EndedKind, Numbers } from '../tables.js';
 import {
   bodyOf,
   decodeValue,
-  encodeValue,
   firstState,
   groupNumber,
   groupsMax,
@@ -20,11 +19,11 @@ import {
   stateOf,
   uniqueKey,
   type StoredBody,
-  type StoredEvents,
   type StoredPipeline,
   type Stores,
 } from './layout.js';
 import type { LoggedShard, LoggedState } from './log-record.js';
+import { decodeEvents, encodeEvents, type EventsAt } from './stored-events.js';
 
 export class Disk {
   readonly #names = new Map<string, Pick<StoredPipeline, 'number' | 'groups'>>();
@@ -112,9 +111,9 @@ export class Disk {
   }
 
   /** Values of events, from that in which the event `id` is, or the next one. */
-  *events(id: number): Generator<StoredEvents, void, undefined> {
+  *events(id: number): Generator<EventsAt, void, undefined> {
     const [start = id] = this.stores.events.getKeys({ start: id, limit: 1, reverse: true });
-    for (const { value } of this.stores.events.getRange({ start })) yield decodeValue(value);
+    for (const { value } of this.stores.events.getRange({ start })) yield decodeEvents(value);
   }
 
   putPipeline(record: PipelineRecord): void {
@@ -187,11 +186,13 @@ export class Disk {
 
   dropEvents(untilId: number): void {
     for (const key of [...this.stores.events.getKeys({ start: 0, end: untilId })]) {
-      const [ms, events] = decodeValue<StoredEvents>(this.stores.events.get(key) ?? '[0,[]]');
-      const kept = events.filter(({ id }) => id >= untilId);
+      const value = this.stores.events.get(key);
       this.stores.events.removeSync(key);
+      if (value === undefined) continue;
+      const { ms, events } = decodeEvents(value);
+      const kept = events.filter(({ id }) => id >= untilId);
       const [first] = kept;
-      if (first !== undefined) this.stores.events.putSync(first.id, encodeValue([ms, kept]));
+      if (first !== undefined) this.stores.events.putSync(first.id, encodeEvents(ms, kept));
     }
   }
 

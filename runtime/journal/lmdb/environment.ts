@@ -1,6 +1,14 @@
-/** The LMDB environment of a journal. The only file of the journal that opens lmdb; its threads share one environment. */
+/**
+ * The LMDB environment of a journal. The only file of the journal that opens lmdb.
+ *
+ * Invariants
+ *  1. One process opens it at a time, the holder of the work directory's lock: what ADR 11 tells of (LMDB forgets a commit that
+ *     another process makes while one opens) cannot come about. The threads of a process share what the first of them has opened.
+ *  2. No thread is ended while it opens it or is within a transaction (`platform/uninterrupted.ts`).
+ */
 import { TransactionFlags, open } from 'lmdb';
 import { PodlineError } from '../../contracts/errors.js';
+import { uninterrupted } from '../../platform/uninterrupted.js';
 import type { LeaderRecord } from '../journal.js';
 import { newNumbers, type Numbers } from '../tables.js';
 import { layoutVersion, openStores, type Stores } from './layout.js';
@@ -17,8 +25,12 @@ export class Environment {
     readonly dir: string,
     idPrefix: string,
   ) {
-    this.#root = open({ path: dir, maxDbs: 16, noSubdir: false, overlappingSync: false });
-    this.stores = openStores(this.#root);
+    const opened = uninterrupted(() => {
+      const root = open({ path: dir, maxDbs: 16, noSubdir: false, overlappingSync: false });
+      return { root, stores: openStores(root) };
+    });
+    this.#root = opened.root;
+    this.stores = opened.stores;
     const version = this.stores.meta.get('version') as number | undefined;
     if (version !== undefined && version !== layoutVersion) {
       void this.#root.close();
@@ -38,7 +50,7 @@ export class Environment {
   /** On disk when it returns. */
   transact<T>(run: () => T): T {
     // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment -- flags are summed, which lmdb's enum type does not say
-    return this.#root.transactionSync(run, wholeAndSynced);
+    return uninterrupted(() => this.#root.transactionSync(run, wholeAndSynced));
   }
 
   /** What other threads and processes have committed is seen from here on; within a turn of the event loop reads are else of one snapshot. */

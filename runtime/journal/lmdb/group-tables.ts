@@ -12,9 +12,10 @@ import { isQueued, type BodyRecord, type OutcomeRecord, type StateRecord } from 
 import type { CountsRecord, EndedKind, Numbers, Tables } from '../tables.js';
 import type { Window } from './front.js';
 import { keyOf, Layer } from './layer.js';
-import { encodeValue, eventsOfValue, groupsMax, marksOf, storedBody, storedState, type StoredEvents } from './layout.js';
+import { encodeValue, groupsMax, marksOf, storedBody, storedState } from './layout.js';
 import { encodeGroup, type LoggedShard, type LoggedState } from './log-record.js';
 import type { Logged } from './logged.js';
+import { encodeEvents, eventsOfValue } from './stored-events.js';
 
 export class GroupTables implements Tables {
   readonly layer = new Layer();
@@ -80,7 +81,7 @@ export class GroupTables implements Tables {
   eventsUntil(untilMs: number, max: number): number | undefined {
     let last: number | undefined;
     let room = max;
-    for (const [ms, events] of this.logged.events(this.numbers.firstEventId)) {
+    for (const { ms, events } of this.logged.events(this.numbers.firstEventId)) {
       if (ms > untilMs || room <= 0) break;
       last = events.at(Math.min(room, events.length) - 1)?.id ?? last;
       room -= events.length;
@@ -134,8 +135,7 @@ export class GroupTables implements Tables {
   putEvents(events: readonly PodlineEvent[], ms: number): void {
     for (let from = 0; from < events.length; from += eventsOfValue) {
       const some = events.slice(from, from + eventsOfValue);
-      const value = encodeValue([ms, some] satisfies StoredEvents);
-      this.layer.events.push({ firstId: some[0]?.id ?? 0, lastId: some.at(-1)?.id ?? 0, value });
+      this.layer.events.push({ firstId: some[0]?.id ?? 0, lastId: some.at(-1)?.id ?? 0, value: encodeEvents(ms, some) });
     }
   }
 

@@ -21,7 +21,7 @@ export interface Added {
   value: string;
 }
 
-/** Some events in a row. `value`: an encoded `StoredEvents`. */
+/** Some events in a row. `value`: of `encodeEvents`. */
 export interface LoggedEvents {
   firstId: number;
   lastId: number;

@@ -7,7 +7,6 @@
  *  2. A shard that was never leased has no record in `states`: its body says all of it.
  */
 import type { Database, RootDatabase } from 'lmdb';
-import type { PodlineEvent } from '../../contracts/events.js';
 import { shardStates, type ShardState } from '../../contracts/shard.js';
 import type { PipelineRecord } from '../journal.js';
 import { compact, newState, type BodyRecord, type StateRecord } from '../records.js';
@@ -35,7 +34,7 @@ export interface Stores {
   timers: Database<null, [number, number]>;
   /** [kind, ms, shard]: since then it has ended. */
   ended: Database<null, [number, number, number]>;
-  /** By the id of the first: some that came together, and when; an encoded `StoredEvents`. */
+  /** By the id of the first: some that came together, and when; see stored-events.ts. */
   events: Database<string, number>;
 }
 
@@ -63,10 +62,6 @@ export function openStores(root: RootDatabase): Stores {
 /** A value as LMDB and the log have it: JSON, which Node writes and reads faster than anything that is written in JavaScript. */
 export const encodeValue = (value: unknown): string => JSON.stringify(value);
 export const decodeValue = <V>(text: string): V => JSON.parse(text) as V;
-
-/** Events of one value: a reader takes a page of about as many. */
-export const eventsOfValue = 256;
-export type StoredEvents = [ms: number, events: readonly PodlineEvent[]];
 
 /** What a shard is found under, besides its number: `ended` and `endedMs` are -1 and 0 while it has not ended. */
 export type Marks = [place: number, ended: number, endedMs: number, ...timers: number[]];

@@ -110,7 +110,7 @@ export function openLmdbJournal(options: LmdbJournalOptions): Journal {
     events: async (after, max) => {
       const { logged } = store;
       const found: PodlineEvent[] = [];
-      for (const [, events] of logged.events(Math.max(after + 1, logged.numbers.firstEventId))) {
+      for (const { events } of logged.events(Math.max(after + 1, logged.numbers.firstEventId))) {
         for (const event of events) if (found.length < max) found.push(event);
         if (found.length >= max) break;
       }

@@ -3,7 +3,8 @@
  * encoded once, as LMDB will have them; what they are found under stands beside them, before and after, so nothing has
  * to be read or taken apart to settle it.
  *
- * A record is lines of JSON, in which no line ends: a head, then the values in the order in which the head speaks of them.
+ * A record is lines of JSON, in which no line ends: a head, then the values in the order in which the head speaks of them. What
+ * there is much of stands in the head as rows of numbers, which cost least to write.
  */
 import type { PipelineRecord } from '../journal.js';
 import type { CountsRecord, Numbers } from '../tables.js';
@@ -54,37 +55,113 @@ export interface LoggedGroup {
   eventsFrom: number;
 }
 
-/** Without values, and without names where there are many. */
+/** Rows stand one behind the other; `marks` in them: how many there are, then they. */
 type Head = Pick<LoggedGroup, 'numbers' | 'removed' | 'gone' | 'pipelines' | 'counts' | 'eventsFrom'> & {
-  added: [seq: number, pipeline: string, group: string, key: string, marks: Marks][];
-  states: [seq: number, pipeline: string, group: string, was: Marks, is: Marks][];
+  names: [pipeline: string, group: string][];
+  /** Of those that were added. */
+  keys: string[];
+  /** seq, index of the name, marks */
+  added: number[];
+  /** seq, index of the name, marks before, marks after */
+  states: number[];
+  /** seq */
   outcomes: number[];
-  events: [firstId: number, lastId: number][];
+  /** id of the first and of the last */
+  events: number[];
 };
 
 export function encodeGroup({ added, states, outcomes, events, ...rest }: LoggedGroup): Uint8Array {
-  const head: Head = {
-    ...rest,
-    added: added.map(({ seq, pipeline, group, key, marks }) => [seq, pipeline, group, key, marks]),
-    states: states.map(({ seq, pipeline, group, was, is }) => [seq, pipeline, group, was, is]),
-    outcomes: outcomes.map(({ seq }) => seq),
-    events: events.map(({ firstId, lastId }) => [firstId, lastId]),
-  };
-  const lines = [JSON.stringify(head)];
-  for (const things of [added, states, outcomes, events]) for (const { value } of things) lines.push(value);
-  return Buffer.from(lines.join('\n'));
+  const head: Head = { ...rest, names: [], keys: [], added: [], states: [], outcomes: [], events: [] };
+  const nameOf = namesInto(head.names);
+  const values = [''];
+  for (const { seq, pipeline, group, key, marks, value } of added) {
+    head.added.push(seq, nameOf(pipeline, group));
+    pushMarks(head.added, marks);
+    head.keys.push(key);
+    values.push(value);
+  }
+  for (const { seq, pipeline, group, was, is, value } of states) {
+    head.states.push(seq, nameOf(pipeline, group));
+    pushMarks(head.states, was);
+    pushMarks(head.states, is);
+    values.push(value);
+  }
+  for (const { seq, value } of outcomes) {
+    head.outcomes.push(seq);
+    values.push(value);
+  }
+  for (const { firstId, lastId, value } of events) {
+    head.events.push(firstId, lastId);
+    values.push(value);
+  }
+  values[0] = JSON.stringify(head);
+  return Buffer.from(values.join('\n'));
 }
 
 export function decodeGroup(payload: Buffer): LoggedGroup {
   const [first = '', ...values] = payload.toString('utf8').split('\n');
-  const { added, states, outcomes, events, ...rest } = JSON.parse(first) as Head;
+  const { names, keys, added, states, outcomes, events, ...rest } = JSON.parse(first) as Head;
   let at = 0;
   const value = (): string => values[at++] ?? '';
-  return {
-    ...rest,
-    added: added.map(([seq, pipeline, group, key, marks]) => ({ seq, pipeline, group, key, marks, value: value() })),
-    states: states.map(([seq, pipeline, group, was, is]) => ({ seq, pipeline, group, was, is, value: value() })),
-    outcomes: outcomes.map((seq) => ({ seq, value: value() })),
-    events: events.map(([firstId, lastId]) => ({ firstId, lastId, value: value() })),
+  const named = (index: number): { pipeline: string; group: string } => {
+    const [pipeline = '', group = ''] = names[index] ?? [];
+    return { pipeline, group };
   };
+  const group: LoggedGroup = { ...rest, added: [], states: [], outcomes: [], events: [] };
+  for (const row = new Row(added); row.goesOn;)
+    group.added.push({
+      seq: row.next(),
+      ...named(row.next()),
+      marks: row.marks(),
+      key: keys[group.added.length] ?? '',
+      value: value(),
+    });
+  for (const row = new Row(states); row.goesOn;)
+    group.states.push({ seq: row.next(), ...named(row.next()), was: row.marks(), is: row.marks(), value: value() });
+  for (const seq of outcomes) group.outcomes.push({ seq, value: value() });
+  group.events = Array.from({ length: events.length / 2 }, (_, index) => ({
+    firstId: events[2 * index] ?? 0,
+    lastId: events[2 * index + 1] ?? 0,
+    value: value(),
+  }));
+  return group;
+}
+
+/** Index of a name, which is put into `names` when it is new. As a rule the one before is meant. */
+function namesInto(names: Head['names']): (pipeline: string, group: string) => number {
+  let last = -1;
+  return (pipeline, group) => {
+    const isIt = (name: Head['names'][number] | undefined): boolean => name?.[0] === pipeline && name[1] === group;
+    if (isIt(names[last])) return last;
+    const known = names.findIndex(isIt);
+    last = known < 0 ? names.push([pipeline, group]) - 1 : known;
+    return last;
+  };
+}
+
+/** Most have a place and nothing else. */
+function pushMarks(into: number[], marks: Marks): void {
+  if (marks.length === 3 && marks[1] < 0) into.push(1, marks[0]);
+  else into.push(marks.length, ...marks);
+}
+
+class Row {
+  #at = 0;
+
+  constructor(private readonly numbers: readonly number[]) {}
+
+  get goesOn(): boolean {
+    return this.#at < this.numbers.length;
+  }
+
+  next(): number {
+    return this.numbers[this.#at++] ?? 0;
+  }
+
+  marks(): Marks {
+    const length = this.next();
+    const [place = 0, ended = -1, endedMs = 0, ...timers] = this.numbers.slice(this.#at, this.#at + length);
+    this.#at += length;
+    return [place, ended, endedMs, ...timers];
+  }
 }

@@ -11,6 +11,8 @@
  *  1. Numbers of groups go up by one from record to record. What stands behind the last record of a file is of an earlier turn, and
  *     its numbers are lower: a reader stops there, and at a record that was not written whole.
  *  2. Nobody but the writer of a term writes its files.
+ *  3. Behind a record of which its writer does not know whether it is there, none is written: it breaks off. Behind one of which it knows
+ *     that it is not whole, the next one takes its place.
  */
 import {
   closeSync,
@@ -26,6 +28,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
+import { PodlineError } from '../../contracts/errors.js';
 
 const headerBytes = 16;
 /** What a file grows by: rarely, and not so much that the group which meets it has to wait long. */
@@ -44,6 +47,8 @@ const fileOf = (dir: string, term: number, turn: 0 | 1): string => join(dir, `lo
 export class Log {
   readonly #files: readonly [LogFile, LogFile];
   #turn: 0 | 1 = 0;
+  #lastCommit = 0;
+  #brokenOff: PodlineError | undefined;
 
   constructor(dir: string, term: number) {
     this.#files = [new LogFile(dir, fileOf(dir, term, 0)), new LogFile(dir, fileOf(dir, term, 1))];
@@ -58,9 +63,35 @@ export class Log {
     return this.#files[this.#turn].bytes;
   }
 
-  /** On disk when it returns; when it throws, the next record takes its place. */
+  /** Of the record that was written last. */
+  get lastCommit(): number {
+    return this.#lastCommit;
+  }
+
+  /** On disk when it returns. When it throws and has not broken off, the next record takes its place: a full disk may have room again. */
   append(commit: number, payload: Uint8Array): void {
-    this.#files[this.#turn].append(commit, payload);
+    if (this.#brokenOff !== undefined) throw this.#brokenOff;
+    const file = this.#files[this.#turn];
+    file.write(commit, payload);
+    try {
+      file.sync();
+    } catch (thrown) {
+      throw this.breakOff(thrown);
+    }
+    this.#lastCommit = commit;
+  }
+
+  /** The last record may be there, although it is not answered. Answers what every append throws from here on. */
+  breakOff(why: unknown): PodlineError {
+    const file = this.#files[this.#turn].path;
+    return (this.#brokenOff ??= new PodlineError('PDL_JOURNAL', `the log broke off in ${file}: ${String(why)}`, {
+      hint: 'Look after the disk, then start the coordinator anew: it reads what is there.',
+      cause: why,
+    }));
+  }
+
+  get hasBrokenOff(): boolean {
+    return this.#brokenOff !== undefined;
   }
 
   /** The other file is written to from here on. Answers the one that is whole now. */
@@ -80,6 +111,7 @@ class LogFile {
   readonly #header = Buffer.alloc(headerBytes);
   #handle: number | undefined;
   #end = 0;
+  #written = 0;
   #allocated = 0;
 
   constructor(
@@ -91,7 +123,8 @@ class LogFile {
     return this.#end;
   }
 
-  append(commit: number, payload: Uint8Array): void {
+  /** Behind what is synced. */
+  write(commit: number, payload: Uint8Array): void {
     const handle = (this.#handle ??= this.#make());
     const end = this.#end + headerBytes + payload.length;
     while (this.#allocated < end) this.#allocated += writeSync(handle, zeros, 0, growthBytes, this.#allocated);
@@ -102,8 +135,12 @@ class LogFile {
     const written = writevSync(handle, [header, payload], this.#end);
     if (written !== headerBytes + payload.length)
       throw new Error(`${this.path}: ${String(written)} bytes were written, and no more`);
-    fdatasyncSync(handle);
-    this.#end = end;
+    this.#written = end;
+  }
+
+  sync(): void {
+    if (this.#handle !== undefined) fdatasyncSync(this.#handle);
+    this.#end = this.#written;
   }
 
   rewind(): void {
@@ -122,19 +159,46 @@ class LogFile {
   }
 }
 
-/** Records of a file, the first one of any number. */
+/**
+ * Records of a file, the first one of any number, up to one that is not whole or of an earlier turn. Throws PDL_JOURNAL when one
+ * is damaged that was once whole: it was synced before the next one was written.
+ */
 export function* readLog(path: string): Generator<LogRecord, void, undefined> {
   const bytes = readFileSync(path);
-  let commit: number | undefined;
-  for (let at = 0; at + headerBytes <= bytes.length;) {
-    const end = at + headerBytes + bytes.readUInt32LE(at);
-    const number = bytes.readDoubleLE(at + 8);
-    if (end > bytes.length || (commit !== undefined && number !== commit + 1)) return;
-    if (crc32(bytes.subarray(at + 8, end)) !== bytes.readUInt32LE(at + 4)) return;
-    commit = number;
-    yield { commit, payload: bytes.subarray(at + headerBytes, end) };
-    at = end;
+  let record = recordAt(bytes, 0);
+  for (let at = 0; record !== undefined;) {
+    yield record;
+    at += headerBytes + record.payload.length;
+    const next = recordAt(bytes, at);
+    if (next === undefined && lengthAt(bytes, at) !== undefined) {
+      const behind = recordAt(bytes, at + headerBytes + (lengthAt(bytes, at) ?? 0));
+      if (behind?.commit === record.commit + 2) throw damaged(path, record.commit + 1);
+    }
+    record = next?.commit === record.commit + 1 ? next : undefined;
   }
+}
+
+export const damaged = (place: string, commit: number): PodlineError =>
+  new PodlineError('PDL_JOURNAL', `group ${String(commit)} of the log is damaged or missing, and later ones are there`, {
+    place,
+    hint: 'The disk lost what it had said to keep. Restore the folder of the journal, or remove its log files and lose what they say.',
+    retry: 'never',
+  });
+
+/** Undefined where no record is whole. */
+function recordAt(bytes: Buffer, at: number): LogRecord | undefined {
+  const length = lengthAt(bytes, at);
+  if (length === undefined) return undefined;
+  const end = at + headerBytes + length;
+  if (crc32(bytes.subarray(at + 8, end)) !== bytes.readUInt32LE(at + 4)) return undefined;
+  return { commit: bytes.readDoubleLE(at + 8), payload: bytes.subarray(at + headerBytes, end) };
+}
+
+/** Of the payload. Undefined where no file of this size can hold it. */
+function lengthAt(bytes: Buffer, at: number): number | undefined {
+  if (at + headerBytes > bytes.length) return undefined;
+  const length = bytes.readUInt32LE(at);
+  return at + headerBytes + length > bytes.length ? undefined : length;
 }
 
 /** Files of the logs in a folder, of whatever term. */

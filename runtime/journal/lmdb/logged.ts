@@ -8,15 +8,16 @@
  *  2. There is at most one layer that is being settled, and it is of one file of the log.
  */
 import type { PipelineRecord } from '../journal.js';
-import { delayedPlace, idOf, placeOf } from '../places.js';
+import { delayedPlace, idOf, placeOf, seqOf } from '../places.js';
 import { isQueued, type BodyRecord, type OutcomeRecord, type StateRecord } from '../records.js';
 import type { CountsRecord, EndedKind, Numbers } from '../tables.js';
 import { Disk } from './disk.js';
 import type { Environment } from './environment.js';
 import { Front, type Window } from './front.js';
 import { keyOf, Layer, type Added } from './layer.js';
-import { bodyOf, decodeValue, firstState, recordOf, type StoredBody, type StoredEvents } from './layout.js';
+import { bodyOf, decodeValue, firstState, recordOf, type StoredBody } from './layout.js';
 import { Recent } from './recent.js';
+import { decodeEvents, type EventsAt } from './stored-events.js';
 
 /** Shards that the front of a queue is given at once. */
 const windowMax = 4_096;
@@ -54,7 +55,7 @@ export class Logged {
     }
     const known = this.#recent.state(id);
     if (known !== undefined) return known;
-    const shard = this.#readAdded(id) ?? this.disk.shard(id);
+    const shard = this.#readSubmitted(id) ?? this.disk.shard(id);
     if (shard !== undefined) this.#recent.read(id, shard.body, shard.state);
     return shard?.state;
   }
@@ -62,7 +63,7 @@ export class Logged {
   body(id: string): BodyRecord | undefined {
     const known = this.#recent.body(id);
     if (known !== undefined) return known;
-    const body = this.#readAdded(id)?.body ?? this.disk.body(id);
+    const body = this.#readSubmitted(id)?.body ?? this.disk.body(id);
     if (body !== undefined) this.#recent.putBody(id, body);
     return body;
   }
@@ -146,21 +147,21 @@ export class Logged {
   }
 
   /** Events from this id on, as they are kept: some at a time. */
-  *events(from: number): Generator<StoredEvents, void, undefined> {
+  *events(from: number): Generator<EventsAt, void, undefined> {
     const logged = [this.#settling?.events ?? [], this.#fresh.events].flat();
     const loggedFrom = logged[0]?.firstId ?? Number.POSITIVE_INFINITY;
     if (from < loggedFrom) {
-      for (const [ms, events] of this.disk.events(from)) {
+      for (const { ms, events } of this.disk.events(from)) {
         // What is settled meanwhile is in a layer still.
         if ((events[0]?.id ?? 0) >= loggedFrom) break;
         const some = events.filter(({ id }) => id >= from);
-        if (some.length > 0) yield [ms, some];
+        if (some.length > 0) yield { ms, events: some };
       }
     }
     for (const { lastId, value } of logged) {
       if (lastId < from) continue;
-      const [ms, events] = decodeValue<StoredEvents>(value);
-      yield [ms, events.filter(({ id }) => id >= from)];
+      const { ms, events } = decodeEvents(value);
+      yield { ms, events: events.filter(({ id }) => id >= from) };
     }
   }
 
@@ -170,6 +171,7 @@ export class Logged {
   take(own: Layer, numbers: Numbers): void {
     this.numbers = numbers;
     this.#fresh.take(own);
+    for (const [id, { value }] of own.added) this.#recent.putSubmitted(id, value);
     for (const [id, state] of own.states) {
       if (state === null) this.#recent.forget(id);
       else this.#recent.putState(id, state);
@@ -199,14 +201,11 @@ export class Logged {
   }
 
   /** As it was submitted. */
-  #readAdded(id: string): { body: BodyRecord; state: StateRecord } | undefined {
-    for (const layer of this.#layers()) {
-      const added = layer.added.get(id);
-      if (added === undefined) continue;
-      const stored = decodeValue<StoredBody>(added.value);
-      return { body: bodyOf(stored), state: firstState(added.seq, stored) };
-    }
-    return undefined;
+  #readSubmitted(id: string): { body: BodyRecord; state: StateRecord } | undefined {
+    const value = this.#recent.submitted(id) ?? this.#fresh.added.get(id)?.value ?? this.#settling?.added.get(id)?.value;
+    if (value === undefined) return undefined;
+    const stored = decodeValue<StoredBody>(value);
+    return { body: bodyOf(stored), state: firstState(seqOf(this.numbers, id) ?? 0, stored) };
   }
 
   /** The newest first. */

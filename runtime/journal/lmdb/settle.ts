@@ -8,18 +8,28 @@ import type { CountsRecord } from '../tables.js';
 import { Disk } from './disk.js';
 import type { Environment } from './environment.js';
 import { decodeGroup, type LoggedGroup, type LoggedShard, type LoggedState } from './log-record.js';
-import { readLog } from './log.js';
+import { damaged, readLog } from './log.js';
 
-/** Of a file that the writer of `term` has filled. Nothing is written when there is a newer term: its writer has read the file. */
-export function settleFile(environment: Environment, file: string, term: number): void {
+export interface WholeFile {
+  path: string;
+  /** Of the writer that filled it. */
+  term: number;
+  /** Of its last record. */
+  commit: number;
+}
+
+/** Throws PDL_JOURNAL when it does not hold all that was logged. Nothing is written when there is a newer term: its writer has read the file. */
+export function settleFile(environment: Environment, { path, term, commit }: WholeFile): void {
   environment.transact(() => {
-    if (environment.numbers().term === term) settle(environment, [file]);
+    if (environment.numbers().term !== term) return;
+    settle(environment, [path]);
+    const { commits } = environment.numbers();
+    if (commits < commit) throw damaged(path, commits + 1);
   });
 }
 
 /** What writers of older terms have logged; when it returns, LMDB has it, and what they log from here on is passed over. */
 export function settleLeft(environment: Environment, files: readonly string[]): void {
-  if (files.length === 0) return;
   environment.transact(() => {
     settle(environment, files);
     const numbers = environment.numbers();
@@ -34,8 +44,8 @@ function settle(environment: Environment, files: readonly string[]): void {
   records.sort(([a], [b]) => (a?.commit ?? 0) - (b?.commit ?? 0));
   const groups: LoggedGroup[] = [];
   for (const { commit, payload } of records.flat()) {
-    // What a writer that was replaced wrote late was never answered, and others have gone on.
-    if (commit !== settled.commits + groups.length + 1) break;
+    const expected = settled.commits + groups.length + 1;
+    if (commit !== expected) throw damaged(environment.dir, expected);
     const group = decodeGroup(payload);
     if (group.numbers.commits !== commit)
       throw new PodlineError('PDL_JOURNAL', `group ${String(commit)} of the log calls itself ${String(group.numbers.commits)}`);

@@ -3,31 +3,31 @@
  *
  * Invariants
  *  1. One file at a time, in the order in which they came.
+ *  2. Each order is answered, also when the thread ends without a word; the next order starts another one.
+ *  3. The thread is not cut off within a transaction (`platform/uninterrupted.ts`); a process that is killed there leaves what the
+ *     log says, and LMDB as it was before.
  */
-import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { PodlineError, type WireError } from '../../contracts/errors.js';
 import { entryPath } from '../../platform/entries.js';
-
-export interface SettleOrder {
-  file: string;
-  /** Of the writer that filled it. */
-  term: number;
-}
+import type { WholeFile } from './settle.js';
 
 export interface SettleAnswer {
   error?: WireError;
 }
 
 export class Settler {
-  #worker: Worker | undefined;
+  #thread: Worker | undefined;
   #before: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly dir: string) {}
 
   /** In LMDB, and on disk, when it resolves. */
-  settle(order: SettleOrder): Promise<void> {
-    const settled = this.#before.then(() => this.#settle(order));
+  settle(file: WholeFile): Promise<void> {
+    const settled = this.#before.then(async () => {
+      const { error } = await this.#ask(file);
+      if (error !== undefined) throw PodlineError.fromWire(error);
+    });
     this.#before = settled.catch(() => undefined);
     return settled;
   }
@@ -35,35 +35,48 @@ export class Settler {
   /** Waits for what is under way. Idempotent. */
   async close(): Promise<void> {
     await this.#before;
-    const worker = this.#worker;
-    if (worker === undefined) return;
-    this.#worker = undefined;
-    worker.ref();
-    const ended = once(worker, 'exit');
-    worker.postMessage('close');
-    await ended;
+    const thread = this.#thread;
+    this.#thread = undefined;
+    if (thread === undefined) return;
+    thread.ref();
+    await new Promise<void>((resolve) => {
+      thread.once('exit', () => {
+        resolve();
+      });
+      thread.postMessage('close');
+    });
   }
 
-  async #settle(order: SettleOrder): Promise<void> {
-    const worker = (this.#worker ??= this.#start());
-    worker.ref();
+  async #ask(file: WholeFile): Promise<SettleAnswer> {
+    const thread = (this.#thread ??= this.#start());
+    thread.ref();
     try {
-      worker.postMessage(order);
-      // Also rejects when the thread fails.
-      const [answer] = (await once(worker, 'message')) as [SettleAnswer];
-      if (answer.error !== undefined) throw PodlineError.fromWire(answer.error);
+      return await new Promise<SettleAnswer>((resolve, reject) => {
+        const endedSilently = (code: number): void => {
+          reject(new PodlineError('PDL_JOURNAL', `the thread that settles ${file.path} ended with ${String(code)}`));
+        };
+        const failed = (thrown: Error): void => {
+          reject(PodlineError.from(thrown, 'PDL_JOURNAL', { place: file.path }));
+        };
+        thread.once('message', (answer: SettleAnswer) => {
+          thread.off('exit', endedSilently).off('error', failed);
+          resolve(answer);
+        });
+        thread.once('exit', endedSilently).once('error', failed);
+        thread.postMessage(file);
+      });
     } finally {
-      worker.unref();
+      thread.unref();
     }
   }
 
   #start(): Worker {
-    const worker = new Worker(entryPath('runtime/journal/lmdb/settle-thread'), { workerData: { dir: this.dir } });
-    worker.once('exit', () => {
-      if (this.#worker === worker) this.#worker = undefined;
+    const thread = new Worker(entryPath('runtime/journal/lmdb/settle-thread'), { workerData: { dir: this.dir } });
+    thread.once('exit', () => {
+      if (this.#thread === thread) this.#thread = undefined;
     });
     // Told to who waits for it.
-    worker.on('error', () => undefined);
-    return worker;
+    thread.on('error', () => undefined);
+    return thread;
   }
 }

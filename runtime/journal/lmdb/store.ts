@@ -27,7 +27,7 @@ import { Environment } from './environment.js';
 import { GroupTables } from './group-tables.js';
 import { Log, logFiles, removeLogs } from './log.js';
 import { Logged } from './logged.js';
-import { settleFile, settleLeft } from './settle.js';
+import { settleFile, settleLeft, type WholeFile } from './settle.js';
 import { Settler } from './settler.js';
 
 /** Of the log, before it is settled; twice as much before groups wait for that. */
@@ -50,7 +50,7 @@ export class Store {
   #waiting: Waiting[] = [];
   #committing: Promise<void> | undefined;
   /** The file of the log that is being settled, or was to be. */
-  #whole: string | undefined;
+  #whole: WholeFile | undefined;
   #settling: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
   /** Under which this store writes. */
@@ -114,13 +114,14 @@ export class Store {
    * settled here and at once, more of it by the thread.
    */
   async settle(hereBytesMax = settledHereBytesMax): Promise<void> {
-    if (this.#whole !== undefined) await this.#settleWhole(this.#whole);
+    // Others who waited may have turned the log meanwhile.
+    while (this.#whole !== undefined) await this.#settleWhole(this.#whole);
     const log = this.#log;
     if (log === undefined || log.bytes === 0) return;
     const isSmall = log.bytes <= hereBytesMax;
     const file = this.#turn(log);
     if (!isSmall) return this.#settleWhole(file);
-    settleFile(this.environment, file, this.#term);
+    settleFile(this.environment, file);
     this.#seeSettled(this.#logged);
   }
 
@@ -161,7 +162,8 @@ export class Store {
   }
 
   #commit(group: readonly Waiting[]): void {
-    const logged = this.#logged;
+    const [logged, log] = [this.#logged, this.#log];
+    if (log?.hasBrokenOff !== false) this.#requireTerm();
     const tables = new GroupTables(logged);
     const transition = new Transition(tables, this.options.retention);
     let answers: (() => void)[];
@@ -169,9 +171,8 @@ export class Store {
     try {
       answers = runGroup(transition, group);
       events = transition.finish();
-      if (transition.writes > 0) this.#log?.append(tables.numbers.commits, tables.encode());
-      const leader = this.leader();
-      if (leader?.term !== this.#term) throw notLeader(leader, this.#term);
+      if (transition.writes > 0) log?.append(tables.numbers.commits, tables.encode());
+      this.#requireTerm(log);
     } catch (thrown) {
       logged.forgetFronts();
       throw thrown;
@@ -179,6 +180,17 @@ export class Store {
     if (transition.writes > 0) logged.take(tables.layer, tables.numbers);
     for (const answer of answers) answer();
     if (events.length > 0) this.options.onEvents(events);
+  }
+
+  /** Throws PDL_NOT_LEADER, as of now. `log`: what was appended to it is not answered then. */
+  #requireTerm(log?: Log): void {
+    try {
+      const leader = this.leader();
+      if (leader?.term !== this.#term) throw notLeader(leader, this.#term);
+    } catch (thrown) {
+      log?.breakOff(thrown);
+      throw thrown;
+    }
   }
 
   /** Begins to settle what the log has in good time, and waits only when the disk is far behind. */
@@ -195,16 +207,17 @@ export class Store {
   }
 
   /** What is logged from here on goes into the other file, and into another layer. Answers the file that is whole. */
-  #turn(log: Log): string {
+  #turn(log: Log): WholeFile {
+    const { lastCommit: commit } = log;
     this.#logged.beginToSettle();
-    return (this.#whole = log.turn());
+    return (this.#whole = { path: log.turn(), term: this.#term, commit });
   }
 
   /** By the thread. */
-  #settleWhole(file: string): Promise<void> {
+  #settleWhole(file: WholeFile): Promise<void> {
     const logged = this.#logged;
     return (this.#settling ??= this.#settler
-      .settle({ file, term: this.#term })
+      .settle(file)
       .then(() => this.#seeSettled(logged))
       .finally(() => {
         if (this.#logged === logged) this.#settling = undefined;
