@@ -11,16 +11,15 @@ import { idOf, placeOf, seqOf } from '../places.js';
 import { isQueued, type BodyRecord, type OutcomeRecord, type StateRecord } from '../records.js';
 import type { CountsRecord, EndedKind, Numbers, Tables } from '../tables.js';
 import type { Window } from './front.js';
-import { keyOf, Layer } from './layer.js';
-import { encodeValue, groupsMax, marksOf, storedBody, storedState } from './layout.js';
-import { encodeGroup, type LoggedShard, type LoggedState } from './log-record.js';
+import { Layer } from './layer.js';
+import { bodyOf, decodeValue, encodeValue, firstState, groupsMax, marksOf, storedBody, storedState } from './layout.js';
+import { encodeGroup, type LoggedState } from './log-record.js';
 import type { Logged } from './logged.js';
 import { encodeEvents, eventsOfValue } from './stored-events.js';
 
 export class GroupTables implements Tables {
   readonly layer = new Layer();
   readonly numbers: Numbers;
-  readonly #added = new Map<string, LoggedShard & { body: BodyRecord; first: StateRecord }>();
   /** As they were before the group. */
   readonly #before = new Map<string, StateRecord>();
 
@@ -40,15 +39,17 @@ export class GroupTables implements Tables {
   state(id: string): StateRecord | undefined {
     const state = this.layer.states.get(id);
     if (state !== undefined) return state ?? undefined;
-    return this.#added.get(id)?.first ?? this.logged.state(id);
+    const added = this.layer.added.get(id);
+    return added === undefined ? this.logged.state(id) : firstState(added.seq, decodeValue(added.value));
   }
 
   body(id: string): BodyRecord | undefined {
-    return this.#added.get(id)?.body ?? this.logged.body(id);
+    const added = this.layer.added.get(id);
+    return added === undefined ? this.logged.body(id) : bodyOf(decodeValue(added.value));
   }
 
   idOf(pipeline: string, key: string): string | undefined {
-    const id = this.layer.keys.get(keyOf(pipeline, key));
+    const id = this.layer.idOf(pipeline, key);
     return id === undefined ? this.logged.idOf(pipeline, key) : (id ?? undefined);
   }
 
@@ -108,11 +109,8 @@ export class GroupTables implements Tables {
       throw new PodlineError('PDL_JOURNAL', message);
     }
     const { seq, pipeline, group } = state;
-    const marks = marksOf(state);
     const value = encodeValue(storedBody(body, state));
-    this.#added.set(id, { seq, pipeline, group, key: body.key, marks, value, body, first: state });
-    this.layer.add(id, { seq, pipeline, group, place: marks[0], value }, state);
-    this.layer.keys.set(keyOf(pipeline, body.key), id);
+    this.layer.add(id, { seq, pipeline, group, key: body.key, marks: marksOf(state), value });
     this.#waits(state);
   }
 
@@ -127,9 +125,7 @@ export class GroupTables implements Tables {
   }
 
   remove(id: string, _state: StateRecord, body: BodyRecord): void {
-    this.#added.delete(id);
-    this.layer.remove(id);
-    this.layer.keys.set(keyOf(body.pipeline, body.key), null);
+    this.layer.remove(id, body);
   }
 
   putEvents(events: readonly PodlineEvent[], ms: number): void {
@@ -164,7 +160,7 @@ export class GroupTables implements Tables {
       pipelines: [...layer.pipelines.values()],
       counts: [...layer.counts],
       removed,
-      added: [...this.#added.values()],
+      added: layer.added.values(),
       states,
       outcomes: Array.from(layer.outcomes, ([id, value]) => ({ seq: seqIn(id), value })),
       events: layer.events,

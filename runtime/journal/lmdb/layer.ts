@@ -9,34 +9,16 @@ import { timersOf } from '../places.js';
 import type { StateRecord } from '../records.js';
 import { endedKindOf } from '../retention.js';
 import type { CountsRecord, EndedKind } from '../tables.js';
-
-/** A shard as it was submitted. */
-export interface Added {
-  seq: number;
-  pipeline: string;
-  group: string;
-  /** Among those that wait. */
-  place: number;
-  /** An encoded `StoredBody`. */
-  value: string;
-}
-
-/** Some events in a row. `value`: of `encodeEvents`. */
-export interface LoggedEvents {
-  firstId: number;
-  lastId: number;
-  value: string;
-}
+import type { LoggedEvents, LoggedShard } from './log-record.js';
 
 /** By id of the shard. */
 export class Layer {
-  readonly added = new Map<string, Added>();
+  /** As they were submitted. */
+  readonly added = new Map<string, LoggedShard>();
   /** Of those that were changed since they were submitted; null: it is there no more. */
   readonly states = new Map<string, StateRecord | null>();
   /** An encoded `OutcomeRecord`; empty: it has none any more. */
   readonly outcomes = new Map<string, string>();
-  /** `keyOf` → id; null: it is free again. */
-  readonly keys = new Map<string, string | null>();
   /** Pipelines that were removed, before what is in `pipelines` was applied. */
   readonly gone = new Set<string>();
   readonly pipelines = new Map<string, PipelineRecord>();
@@ -46,6 +28,8 @@ export class Layer {
   eventsFrom = 0;
   /** When the first thing happens to a shard, and since when it has ended. */
   readonly timed = new Map<string, number>();
+  /** By pipeline and key; null: the key is free again. */
+  readonly #ids = new Map<string, Map<string, string | null>>();
   readonly ended: Readonly<Record<EndedKind, Map<string, number>>> = { done: new Map(), failed: new Map() };
 
   /** Looking further down would find what does not hold any more. */
@@ -53,8 +37,15 @@ export class Layer {
     return this.states.has(id) || this.added.has(id);
   }
 
-  add(id: string, added: Added, { limitMs }: StateRecord): void {
+  /** Null: it is known that there is none. */
+  idOf(pipeline: string, key: string): string | null | undefined {
+    return this.#ids.get(pipeline)?.get(key);
+  }
+
+  add(id: string, added: LoggedShard): void {
+    const [, , , limitMs] = added.marks;
     this.added.set(id, added);
+    this.#idsOf(added.pipeline).set(added.key, id);
     if (limitMs !== undefined) this.timed.set(id, limitMs);
   }
 
@@ -67,8 +58,12 @@ export class Layer {
     if (kind !== undefined) this.ended[kind].set(id, state.sinceMs);
   }
 
-  /** Its key is told apart. */
-  remove(id: string): void {
+  remove(id: string, { pipeline, key }: { pipeline: string; key: string }): void {
+    this.#idsOf(pipeline).set(key, null);
+    this.#forget(id);
+  }
+
+  #forget(id: string): void {
     this.#forgetTimes(id);
     this.states.set(id, null);
     this.added.delete(id);
@@ -85,12 +80,10 @@ export class Layer {
   /** Takes in what a later group has changed. */
   take(later: Layer): void {
     for (const name of later.gone) this.removePipeline(name);
-    for (const name of ['added', 'timed', 'keys', 'pipelines', 'counts'] as const) {
-      const into = this[name] as Map<string, unknown>;
-      for (const [key, value] of later[name]) into.set(key, value);
-    }
+    for (const name of ['added', 'timed', 'pipelines', 'counts'] as const) putAll(this[name] as Map<string, unknown>, later[name]);
+    for (const [pipeline, ids] of later.#ids) putAll(this.#idsOf(pipeline), ids);
     for (const [id, state] of later.states) {
-      if (state === null) this.remove(id);
+      if (state === null) this.#forget(id);
       else this.putState(id, state);
     }
     for (const [id, outcome] of later.outcomes) this.outcomes.set(id, outcome);
@@ -98,11 +91,21 @@ export class Layer {
     this.eventsFrom = Math.max(this.eventsFrom, later.eventsFrom);
   }
 
+  #idsOf(pipeline: string): Map<string, string | null> {
+    let ids = this.#ids.get(pipeline);
+    if (ids === undefined) this.#ids.set(pipeline, (ids = new Map()));
+    return ids;
+  }
+
   #forgetTimes(id: string): void {
     if (this.timed.size > 0) this.timed.delete(id);
     if (this.ended.done.size > 0) this.ended.done.delete(id);
     if (this.ended.failed.size > 0) this.ended.failed.delete(id);
   }
+}
+
+function putAll<V>(into: Map<string, V>, from: ReadonlyMap<string, V>): void {
+  for (const [key, value] of from) into.set(key, value);
 }
 
 export const keyOf = (pipeline: string, key: string): string => `${pipeline}\0${key}`;

@@ -8,7 +8,6 @@
  */
 import type { PipelineRecord } from '../journal.js';
 import type { CountsRecord, Numbers } from '../tables.js';
-import type { LoggedEvents } from './layer.js';
 import type { Marks } from './layout.js';
 
 /** A new one. */
@@ -36,6 +35,13 @@ export interface LoggedState {
 export interface LoggedOutcome {
   seq: number;
   /** An encoded `OutcomeRecord`; empty: it has none any more. */
+  value: string;
+}
+
+/** Some events in a row. `value`: of `encodeEvents`. */
+export interface LoggedEvents {
+  firstId: number;
+  lastId: number;
   value: string;
 }
 
@@ -70,7 +76,8 @@ type Head = Pick<LoggedGroup, 'numbers' | 'removed' | 'gone' | 'pipelines' | 'co
   events: number[];
 };
 
-export function encodeGroup({ added, states, outcomes, events, ...rest }: LoggedGroup): Uint8Array {
+export function encodeGroup(group: Omit<LoggedGroup, 'added'> & { added: Iterable<LoggedShard> }): Uint8Array {
+  const { added, states, outcomes, events, ...rest } = group;
   const head: Head = { ...rest, names: [], keys: [], added: [], states: [], outcomes: [], events: [] };
   const nameOf = namesInto(head.names);
   const values = [''];

@@ -14,10 +14,17 @@ import type { CountsRecord, EndedKind, Numbers } from '../tables.js';
 import { Disk } from './disk.js';
 import type { Environment } from './environment.js';
 import { Front, type Window } from './front.js';
-import { keyOf, Layer, type Added } from './layer.js';
+import { keyOf, Layer } from './layer.js';
 import { bodyOf, decodeValue, firstState, recordOf, type StoredBody } from './layout.js';
 import { Recent } from './recent.js';
 import { decodeEvents, type EventsAt } from './stored-events.js';
+
+interface Waiting {
+  seq: number;
+  pipeline: string;
+  group: string;
+  place: number;
+}
 
 /** Shards that the front of a queue is given at once. */
 const windowMax = 4_096;
@@ -77,9 +84,8 @@ export class Logged {
   }
 
   idOf(pipeline: string, key: string): string | undefined {
-    const text = keyOf(pipeline, key);
     for (const layer of this.#layers()) {
-      const id = layer.keys.get(text);
+      const id = layer.idOf(pipeline, key);
       if (id !== undefined) return id ?? undefined;
     }
     return this.disk.idOf(pipeline, key);
@@ -171,7 +177,6 @@ export class Logged {
   take(own: Layer, numbers: Numbers): void {
     this.numbers = numbers;
     this.#fresh.take(own);
-    for (const [id, { value }] of own.added) this.#recent.putSubmitted(id, value);
     for (const [id, state] of own.states) {
       if (state === null) this.#recent.forget(id);
       else this.#recent.putState(id, state);
@@ -195,6 +200,9 @@ export class Logged {
 
   /** The disk has it, and reads see it. */
   settled(): void {
+    const { added, states } = this.#settling ?? new Layer();
+    for (const changed of [states, this.#fresh.states]) for (const id of changed.keys()) added.delete(id);
+    this.#recent.keepSubmitted(added);
     this.#settling = undefined;
     // A pipeline that was removed and applied again has another number.
     this.disk = new Disk(this.environment.stores, this.numbers);
@@ -202,7 +210,7 @@ export class Logged {
 
   /** As it was submitted. */
   #readSubmitted(id: string): { body: BodyRecord; state: StateRecord } | undefined {
-    const value = this.#recent.submitted(id) ?? this.#fresh.added.get(id)?.value ?? this.#settling?.added.get(id)?.value;
+    const value = (this.#fresh.added.get(id) ?? this.#settling?.added.get(id))?.value ?? this.#recent.submitted(id);
     if (value === undefined) return undefined;
     const stored = decodeValue<StoredBody>(value);
     return { body: bodyOf(stored), state: firstState(seqOf(this.numbers, id) ?? 0, stored) };
@@ -214,7 +222,7 @@ export class Logged {
   }
 
   /** Shards that may be leased, as far as layers know of them. */
-  *#waiting(own: Layer): Generator<Omit<Added, 'value'>, void, undefined> {
+  *#waiting(own: Layer): Generator<Waiting, void, undefined> {
     const above: Layer[] = [];
     const isOver = (id: string): boolean => above.some((layer) => layer.states.has(id));
     for (const layer of [own, ...this.#layers()]) {
@@ -223,7 +231,11 @@ export class Logged {
         const { seq, pipeline, group } = state;
         yield { seq, pipeline, group, place: placeOf(state) };
       }
-      for (const [id, added] of layer.added) if (!layer.states.has(id) && !isOver(id)) yield added;
+      for (const [id, added] of layer.added) {
+        if (layer.states.has(id) || isOver(id)) continue;
+        const { seq, pipeline, group, marks } = added;
+        yield { seq, pipeline, group, place: marks[0] };
+      }
       above.push(layer);
     }
   }

@@ -4,17 +4,18 @@
  * knows of every change.
  */
 import type { BodyRecord, StateRecord } from '../records.js';
+import type { LoggedShard } from './log-record.js';
 
-const recentMax = 65_536;
-/** Of submissions; a character takes one byte, or two where it is not Latin. */
-const submittedCharsMax = 16 * 1024 * 1024;
+/** Of each: half of them are forgotten at once, which costs nothing, where the oldest of a map is found by passing over all that are gone. */
+const recentMax = 131_072;
+/** What the log says between two turns, so many times. */
+const submittedMax = 4;
 
 export class Recent {
-  readonly #states = new Map<string, StateRecord>();
-  readonly #bodies = new Map<string, BodyRecord>();
-  /** Encoded bodies of shards that were not changed since. */
-  readonly #submitted = new Map<string, string>();
-  #submittedChars = 0;
+  readonly #states = new Halves<StateRecord>(recentMax);
+  readonly #bodies = new Halves<BodyRecord>(recentMax);
+  /** Not changed since, the oldest first. */
+  readonly #submitted: Map<string, LoggedShard>[] = [];
 
   state(id: string): StateRecord | undefined {
     return this.#states.get(id);
@@ -26,34 +27,39 @@ export class Recent {
 
   /** An encoded `StoredBody`: it says all of the shard. */
   submitted(id: string): string | undefined {
-    return this.#submitted.get(id);
+    for (const some of this.#submitted) {
+      const shard = some.get(id);
+      if (shard !== undefined) return shard.value;
+    }
+    return undefined;
   }
 
-  putSubmitted(id: string, value: string): void {
-    this.#submittedChars += value.length;
-    this.#submitted.set(id, value);
-    for (const oldest of this.#submitted.keys()) {
-      if (this.#submitted.size <= recentMax && this.#submittedChars <= submittedCharsMax) break;
-      this.#dropSubmitted(oldest);
-    }
+  /** None of them was changed since; they belong here from now on. */
+  keepSubmitted(some: Map<string, LoggedShard>): void {
+    if (some.size === 0) return;
+    this.#submitted.push(some);
+    if (this.#submitted.length > submittedMax) this.#submitted.shift();
   }
 
   /** As it lies on disk. What has ended is hardly ever looked at again. */
   read(id: string, body: BodyRecord, state: StateRecord): void {
     if (state.state !== 'pending' && state.state !== 'running') return;
-    bounded(this.#states).set(id, state);
+    this.#states.set(id, state);
     this.putBody(id, body);
   }
 
   /** It was changed. */
   putState(id: string, state: StateRecord): void {
+    if (state.state !== 'running') {
+      this.forget(id);
+      return;
+    }
+    this.#states.set(id, state);
     this.#dropSubmitted(id);
-    if (state.state === 'running') bounded(this.#states).set(id, state);
-    else this.forget(id);
   }
 
   putBody(id: string, body: BodyRecord): void {
-    bounded(this.#bodies).set(id, body);
+    this.#bodies.set(id, body);
   }
 
   forget(id: string): void {
@@ -63,19 +69,30 @@ export class Recent {
   }
 
   #dropSubmitted(id: string): void {
-    const value = this.#submitted.get(id);
-    if (value === undefined) return;
-    this.#submittedChars -= value.length;
-    this.#submitted.delete(id);
+    for (const some of this.#submitted) if (some.delete(id)) return;
   }
 }
 
-/** With room for one more: the oldest goes. */
-function bounded<V>(map: Map<string, V>): Map<string, V> {
-  if (map.size < recentMax) return map;
-  for (const oldest of map.keys()) {
-    map.delete(oldest);
-    break;
+/** A bounded map that forgets the older half of what was put into it. */
+class Halves<V> {
+  #older = new Map<string, V>();
+  #newer = new Map<string, V>();
+
+  constructor(private readonly max: number) {}
+
+  get(id: string): V | undefined {
+    return this.#newer.get(id) ?? this.#older.get(id);
   }
-  return map;
+
+  set(id: string, value: V): void {
+    this.#newer.set(id, value);
+    if (this.#newer.size < this.max / 2) return;
+    this.#older = this.#newer;
+    this.#newer = new Map();
+  }
+
+  delete(id: string): void {
+    this.#newer.delete(id);
+    this.#older.delete(id);
+  }
 }
