@@ -80,7 +80,8 @@ export class Layer {
   /** Takes in what a later group has changed. */
   take(later: Layer): void {
     for (const name of later.gone) this.removePipeline(name);
-    for (const name of ['added', 'timed', 'pipelines', 'counts'] as const) putAll(this[name] as Map<string, unknown>, later[name]);
+    for (const name of ['added', 'timed', 'pipelines', 'counts'] as const)
+      putAll(this[name] as Map<string, unknown>, later[name]);
     for (const [pipeline, ids] of later.#ids) putAll(this.#idsOf(pipeline), ids);
     for (const [id, state] of later.states) {
       if (state === null) this.#forget(id);
@@ -93,7 +94,7 @@ export class Layer {
 
   #idsOf(pipeline: string): Map<string, string | null> {
     let ids = this.#ids.get(pipeline);
-    if (ids === undefined) this.#ids.set(pipeline, (ids = new Map()));
+    if (ids === undefined) this.#ids.set(pipeline, (ids = new Map<string, string | null>()));
     return ids;
   }
 

@@ -4,12 +4,13 @@
  * Invariants
  *  1. One file at a time, in the order in which they came.
  *  2. Each order is answered, also when the thread ends without a word; the next order starts another one.
- *  3. The thread is not cut off within a transaction (`platform/uninterrupted.ts`); a process that is killed there leaves what the
- *     log says, and LMDB as it was before.
+ *  3. The thread is not cut off within a transaction, however the process ends (`platform/uninterrupted.ts`). Where it is killed there, the
+ *     log says what LMDB lacks.
  */
 import { Worker } from 'node:worker_threads';
 import { PodlineError, type WireError } from '../../contracts/errors.js';
 import { entryPath } from '../../platform/entries.js';
+import { guardEnd } from '../../platform/uninterrupted.js';
 import type { WholeFile } from './settle.js';
 
 export interface SettleAnswer {
@@ -72,6 +73,7 @@ export class Settler {
 
   #start(): Worker {
     const thread = new Worker(entryPath('runtime/journal/lmdb/settle-thread'), { workerData: { dir: this.dir } });
+    guardEnd();
     thread.once('exit', () => {
       if (this.#thread === thread) this.#thread = undefined;
     });

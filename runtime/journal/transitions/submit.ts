@@ -21,7 +21,10 @@ export function submit(transition: Transition, name: string, shards: readonly Ne
     if (callback !== undefined) body.callback = callback;
     const limitMs = timeLimitEndsMs({ key, state: 'pending', pendingSinceMs: now.ms }, rules.timeLimits);
     const id = transition.submit(body, newState({ pipeline: name, priority, group, sinceMs: now.ms, limitMs }));
-    transition.emit({ type: 'shard.submitted', pipeline: name, shardId: id, data: trace === undefined ? { key } : { key, trace } }, now);
+    transition.emit(
+      { type: 'shard.submitted', pipeline: name, shardId: id, data: trace === undefined ? { key } : { key, trace } },
+      now,
+    );
     return { outcome: 'accepted', id };
   });
 }

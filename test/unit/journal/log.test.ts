@@ -1,8 +1,10 @@
-import { cpSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { copyFileSync, cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { Environment } from '../../../runtime/journal/lmdb/environment.js';
 import { openLmdbJournal } from '../../../runtime/journal/lmdb/lmdb-journal.js';
 import { Log, logFiles, readLog } from '../../../runtime/journal/lmdb/log.js';
+import { settleFile } from '../../../runtime/journal/lmdb/settle.js';
 import type { Journal } from '../../../runtime/journal/journal.js';
 import { completeOf, folder, pipelineOf, shardsOf } from '../../support/journal.js';
 
@@ -45,6 +47,29 @@ describe('the log', () => {
     log.append(5, Buffer.from('a record'));
     expect(textsOf(fileOf(log, 0))).toEqual(['5 a record']);
     expect(textsOf(fileOf(log, 1))).toEqual(['4 a record']);
+  });
+
+  it('says that it is damaged where a record is not whole that was synced before the next one was written', () => {
+    const log = opened();
+    const file = fileOf(log, 0);
+    for (const commit of [7, 8, 9]) log.append(commit, Buffer.from(`group ${String(commit)}`));
+    const bytes = readFileSync(file);
+    const at = bytes.indexOf('group 8');
+    bytes[at] = (bytes[at] ?? 0) ^ 1;
+    writeFileSync(file, bytes);
+    expect(() => textsOf(file)).toThrow(
+      expect.objectContaining({ code: 'PDL_JOURNAL', message: expect.stringMatching(/group 8 /) }),
+    );
+  });
+
+  it('takes nothing behind a record of which nobody knows whether it is there', () => {
+    const log = opened();
+    log.append(1, Buffer.from('whole'));
+    log.breakOff(new Error('EIO'));
+    expect(() => {
+      log.append(2, Buffer.from('late'));
+    }).toThrow(expect.objectContaining({ code: 'PDL_JOURNAL', message: expect.stringContaining('EIO') }));
+    expect(textsOf(fileOf(log, 0))).toEqual(['1 whole']);
   });
 
   it('grows for records larger than its steps', () => {
@@ -125,6 +150,40 @@ describe('a journal whose log is not settled', () => {
       await again.close();
       expect(logFiles(copy)).toEqual([]);
     }
+  });
+
+  it('is not opened when a file of its log is gone while a later one is there', async () => {
+    const dir = folder();
+    const journal = await worked(dir);
+    const [first = ''] = logFiles(dir);
+    const copy = folder();
+    // As after a turn: what the first file says is settled, and said again by nobody.
+    cpSync(dir, copy, { recursive: true });
+    await journal.running();
+    await journal.submit('flights', shardsOf(3, 'later'), at(20));
+    const second = logFiles(dir).find((file) => file !== first) ?? '';
+    rmSync(join(copy, basename(first)));
+    copyFileSync(second, join(copy, basename(second)));
+    expect(() => openLmdbJournal({ dir: copy })).toThrow(
+      expect.objectContaining({ code: 'PDL_JOURNAL', message: expect.stringContaining('damaged or missing') }),
+    );
+  });
+
+  it('leaves LMDB as it was when a file that is to be settled lacks what was logged', async () => {
+    const dir = folder();
+    await worked(dir);
+    const copy = copyOf(dir);
+    const [path = ''] = logFiles(copy);
+    const commit = [...readLog(path)].at(-1)?.commit ?? 0;
+    truncateSync(path, 300);
+    const environment = new Environment(copy, '');
+    onTestFinished(() => environment.close());
+    const before = environment.numbers();
+    expect(() => {
+      settleFile(environment, { path, term: before.term, commit });
+    }).toThrow(expect.objectContaining({ code: 'PDL_JOURNAL' }));
+    environment.refresh();
+    expect(environment.numbers()).toEqual(before);
   });
 
   it('passes over a group that its writer before had logged when another one had read the log', async () => {
