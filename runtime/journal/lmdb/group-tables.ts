@@ -16,6 +16,7 @@ import { bodyOf, decodeValue, encodeValue, firstState, groupsMax, marksOf, store
 import { encodeGroup, type LoggedState } from './log-record.js';
 import type { Logged } from './logged.js';
 import { encodeEvents, eventsOfValue } from './stored-events.js';
+import { Value } from './value.js';
 
 export class GroupTables implements Tables {
   readonly layer = new Layer();
@@ -40,12 +41,12 @@ export class GroupTables implements Tables {
     const state = this.layer.states.get(id);
     if (state !== undefined) return state ?? undefined;
     const added = this.layer.added.get(id);
-    return added === undefined ? this.logged.state(id) : firstState(added.seq, decodeValue(added.value));
+    return added === undefined ? this.logged.state(id) : firstState(added.seq, decodeValue(added.value.text));
   }
 
   body(id: string): BodyRecord | undefined {
     const added = this.layer.added.get(id);
-    return added === undefined ? this.logged.body(id) : bodyOf(decodeValue(added.value));
+    return added === undefined ? this.logged.body(id) : bodyOf(decodeValue(added.value.text));
   }
 
   idOf(pipeline: string, key: string): string | undefined {
@@ -109,7 +110,7 @@ export class GroupTables implements Tables {
       throw new PodlineError('PDL_JOURNAL', message);
     }
     const { seq, pipeline, group } = state;
-    const value = encodeValue(storedBody(body, state));
+    const value = new Value(encodeValue(storedBody(body, state)));
     this.layer.add(id, { seq, pipeline, group, key: body.key, marks: marksOf(state), value });
     this.#waits(state);
   }
@@ -121,7 +122,7 @@ export class GroupTables implements Tables {
   }
 
   putOutcome(id: string, outcome: OutcomeRecord | undefined): void {
-    this.layer.outcomes.set(id, outcome === undefined ? '' : encodeValue(outcome));
+    this.layer.outcomes.set(id, new Value(outcome === undefined ? '' : encodeValue(outcome)));
   }
 
   remove(id: string, _state: StateRecord, body: BodyRecord): void {
@@ -131,7 +132,8 @@ export class GroupTables implements Tables {
   putEvents(events: readonly PodlineEvent[], ms: number): void {
     for (let from = 0; from < events.length; from += eventsOfValue) {
       const some = events.slice(from, from + eventsOfValue);
-      this.layer.events.push({ firstId: some[0]?.id ?? 0, lastId: some.at(-1)?.id ?? 0, value: encodeEvents(ms, some) });
+      const value = new Value(encodeEvents(ms, some));
+      this.layer.events.push({ firstId: some[0]?.id ?? 0, lastId: some.at(-1)?.id ?? 0, value });
     }
   }
 

@@ -10,20 +10,21 @@ import type { StateRecord } from '../records.js';
 import { endedKindOf } from '../retention.js';
 import type { CountsRecord, EndedKind } from '../tables.js';
 import type { LoggedEvents, LoggedShard } from './log-record.js';
+import type { Value } from './value.js';
 
 /** By id of the shard. */
 export class Layer {
   /** As they were submitted. */
-  readonly added = new Map<string, LoggedShard>();
+  readonly added = new Map<string, LoggedShard<Value>>();
   /** Of those that were changed since they were submitted; null: it is there no more. */
   readonly states = new Map<string, StateRecord | null>();
   /** An encoded `OutcomeRecord`; empty: it has none any more. */
-  readonly outcomes = new Map<string, string>();
+  readonly outcomes = new Map<string, Value>();
   /** Pipelines that were removed, before what is in `pipelines` was applied. */
   readonly gone = new Set<string>();
   readonly pipelines = new Map<string, PipelineRecord>();
   readonly counts = new Map<string, CountsRecord>();
-  readonly events: LoggedEvents[] = [];
+  readonly events: LoggedEvents<Value>[] = [];
   /** Events before this one are kept no longer. */
   eventsFrom = 0;
   /** When the first thing happens to a shard, and since when it has ended. */
@@ -42,7 +43,7 @@ export class Layer {
     return this.#ids.get(pipeline)?.get(key);
   }
 
-  add(id: string, added: LoggedShard): void {
+  add(id: string, added: LoggedShard<Value>): void {
     const [, , , limitMs] = added.marks;
     this.added.set(id, added);
     this.#idsOf(added.pipeline).set(added.key, id);

@@ -9,16 +9,17 @@
 import type { PipelineRecord } from '../journal.js';
 import type { CountsRecord, Numbers } from '../tables.js';
 import type { Marks } from './layout.js';
+import type { Value } from './value.js';
 
-/** A new one. */
-export interface LoggedShard {
+/** A new one. `V`: `Value` where it is kept in memory. */
+export interface LoggedShard<V = string> {
   seq: number;
   pipeline: string;
   group: string;
   key: string;
   marks: Marks;
   /** An encoded `StoredBody`. */
-  value: string;
+  value: V;
 }
 
 export interface LoggedState {
@@ -32,17 +33,17 @@ export interface LoggedState {
   value: string;
 }
 
-export interface LoggedOutcome {
+export interface LoggedOutcome<V = string> {
   seq: number;
   /** An encoded `OutcomeRecord`; empty: it has none any more. */
-  value: string;
+  value: V;
 }
 
 /** Some events in a row. `value`: of `encodeEvents`. */
-export interface LoggedEvents {
+export interface LoggedEvents<V = string> {
   firstId: number;
   lastId: number;
-  value: string;
+  value: V;
 }
 
 /** In the order in which they are to be settled: a name that is free again may be that of a new pipeline, a key that of a new shard. */
@@ -76,33 +77,57 @@ type Head = Pick<LoggedGroup, 'numbers' | 'removed' | 'gone' | 'pipelines' | 'co
   events: number[];
 };
 
-export function encodeGroup(group: Omit<LoggedGroup, 'added'> & { added: Iterable<LoggedShard> }): Uint8Array {
+/** As it is before it is logged. */
+export type NewGroup = Omit<LoggedGroup, 'added' | 'outcomes' | 'events'> & {
+  added: Iterable<LoggedShard<Value>>;
+  outcomes: LoggedOutcome<Value>[];
+  events: readonly LoggedEvents<Value>[];
+};
+
+/** What is kept of the group stands in the record from here on. */
+export function encodeGroup(group: NewGroup): Buffer {
   const { added, states, outcomes, events, ...rest } = group;
   const head: Head = { ...rest, names: [], keys: [], added: [], states: [], outcomes: [], events: [] };
   const nameOf = namesInto(head.names);
-  const values = [''];
+  const lines = [''];
+  /** Of lines that are kept. */
+  const kept: (Value | undefined)[] = [undefined];
+  const keep = (value: Value): void => {
+    lines.push(value.text);
+    kept.push(value);
+  };
   for (const { seq, pipeline, group, key, marks, value } of added) {
     head.added.push(seq, nameOf(pipeline, group));
     pushMarks(head.added, marks);
     head.keys.push(key);
-    values.push(value);
+    keep(value);
   }
   for (const { seq, pipeline, group, was, is, value } of states) {
     head.states.push(seq, nameOf(pipeline, group));
     pushMarks(head.states, was);
     pushMarks(head.states, is);
-    values.push(value);
+    lines.push(value);
+    kept.push(undefined);
   }
   for (const { seq, value } of outcomes) {
     head.outcomes.push(seq);
-    values.push(value);
+    keep(value);
   }
   for (const { firstId, lastId, value } of events) {
     head.events.push(firstId, lastId);
-    values.push(value);
+    keep(value);
   }
-  values[0] = JSON.stringify(head);
-  return Buffer.from(values.join('\n'));
+  lines[0] = JSON.stringify(head);
+  const text = lines.join('\n');
+  const record = Buffer.from(text);
+  const isAscii = record.length === text.length;
+  let at = 0;
+  lines.forEach((line, index) => {
+    const end = at + (isAscii ? line.length : Buffer.byteLength(line));
+    kept[index]?.moveTo(record, at, end);
+    at = end + 1;
+  });
+  return record;
 }
 
 export function decodeGroup(payload: Buffer): LoggedGroup {

@@ -78,7 +78,7 @@ export class Logged {
   outcome(id: string): OutcomeRecord | undefined {
     for (const layer of this.#layers()) {
       const value = layer.outcomes.get(id);
-      if (value !== undefined) return value === '' ? undefined : decodeValue(value);
+      if (value !== undefined) return value.isEmpty ? undefined : decodeValue(value.text);
     }
     return this.disk.outcome(id);
   }
@@ -166,7 +166,7 @@ export class Logged {
     }
     for (const { lastId, value } of logged) {
       if (lastId < from) continue;
-      const { ms, events } = decodeEvents(value);
+      const { ms, events } = decodeEvents(value.text);
       yield { ms, events: events.filter(({ id }) => id >= from) };
     }
   }
@@ -210,7 +210,7 @@ export class Logged {
 
   /** As it was submitted. */
   #readSubmitted(id: string): { body: BodyRecord; state: StateRecord } | undefined {
-    const value = (this.#fresh.added.get(id) ?? this.#settling?.added.get(id))?.value ?? this.#recent.submitted(id);
+    const value = (this.#fresh.added.get(id) ?? this.#settling?.added.get(id))?.value.text ?? this.#recent.submitted(id);
     if (value === undefined) return undefined;
     const stored = decodeValue<StoredBody>(value);
     return { body: bodyOf(stored), state: firstState(seqOf(this.numbers, id) ?? 0, stored) };

@@ -5,6 +5,7 @@
  */
 import type { BodyRecord, StateRecord } from '../records.js';
 import type { LoggedShard } from './log-record.js';
+import type { Value } from './value.js';
 
 /** Of each: half of them are forgotten at once, which costs nothing, where the oldest of a map is found by passing over all that are gone. */
 const recentMax = 131_072;
@@ -15,7 +16,7 @@ export class Recent {
   readonly #states = new Halves<StateRecord>(recentMax);
   readonly #bodies = new Halves<BodyRecord>(recentMax);
   /** Not changed since, the oldest first. */
-  readonly #submitted: Map<string, LoggedShard>[] = [];
+  readonly #submitted: Map<string, LoggedShard<Value>>[] = [];
 
   state(id: string): StateRecord | undefined {
     return this.#states.get(id);
@@ -29,13 +30,13 @@ export class Recent {
   submitted(id: string): string | undefined {
     for (const some of this.#submitted) {
       const shard = some.get(id);
-      if (shard !== undefined) return shard.value;
+      if (shard !== undefined) return shard.value.text;
     }
     return undefined;
   }
 
   /** None of them was changed since; they belong here from now on. */
-  keepSubmitted(some: Map<string, LoggedShard>): void {
+  keepSubmitted(some: Map<string, LoggedShard<Value>>): void {
     if (some.size === 0) return;
     this.#submitted.push(some);
     if (this.#submitted.length > submittedMax) this.#submitted.shift();
