@@ -185,15 +185,16 @@ export class Disk {
   }
 
   dropEvents(untilId: number): void {
-    for (const key of [...this.stores.events.getKeys({ start: 0, end: untilId })]) {
-      const value = this.stores.events.get(key);
-      this.stores.events.removeSync(key);
-      if (value === undefined) continue;
-      const { ms, events } = decodeEvents(value);
-      const kept = events.filter(({ id }) => id >= untilId);
-      const [first] = kept;
-      if (first !== undefined) this.stores.events.putSync(first.id, encodeEvents(ms, kept));
-    }
+    const keys = [...this.stores.events.getKeys({ start: 0, end: untilId })];
+    // Some of the last may be kept; those before it end where the next begins.
+    const last = keys.at(-1);
+    const value = last === undefined ? undefined : this.stores.events.get(last);
+    for (const key of keys) this.stores.events.removeSync(key);
+    if (value === undefined) return;
+    const { ms, events } = decodeEvents(value);
+    const kept = events.filter(({ id }) => id >= untilId);
+    const [first] = kept;
+    if (first !== undefined) this.stores.events.putSync(first.id, encodeEvents(ms, kept));
   }
 
   /** Undefined for a pipeline that was never applied. */

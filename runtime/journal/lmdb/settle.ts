@@ -90,8 +90,9 @@ function settleGroups(disk: Disk, groups: readonly LoggedGroup[]): void {
   for (const name of gone) disk.removePipeline(name);
   for (const record of pipelines.values()) disk.putPipeline(record);
   for (const shard of added.values()) disk.add(shard);
-  for (const state of states.values()) disk.change(state);
-  for (const [seq, value] of outcomes) disk.putOutcome(seq, value);
+  // In the order of their keys: neighbours share pages, which are looked for once.
+  for (const state of [...states.values()].sort((a, b) => a.seq - b.seq)) disk.change(state);
+  for (const [seq, value] of [...outcomes].sort(([a], [b]) => a - b)) disk.putOutcome(seq, value);
   for (const { events } of groups) for (const { firstId, value } of events) disk.putEvents(firstId, value);
   const eventsFrom = groups.reduce((from, group) => Math.max(from, group.eventsFrom), 0);
   if (eventsFrom > 0) disk.dropEvents(eventsFrom);
