@@ -5,7 +5,8 @@ import { decodeEvents, encodeEvents } from '../../../runtime/journal/lmdb/stored
 import { Value } from '../../../runtime/journal/lmdb/value.js';
 import { newNumbers, noCounts } from '../../../runtime/journal/tables.js';
 
-const valued = <T extends { value: string }>(things: readonly T[]) => things.map((thing) => ({ ...thing, value: new Value(thing.value) }));
+const valued = <T extends { value: string }>(things: readonly T[]) =>
+  things.map((thing) => ({ ...thing, value: new Value(thing.value) }));
 
 describe('a record of the log', () => {
   const writtenAndRead = (group: LoggedGroup): LoggedGroup => {
