@@ -17,6 +17,10 @@ export interface JournalFigures {
   /** One at a time: medians of a round. */
   single: { claimMs: number[]; appendMs: number[]; bytes: number };
   submit: { shards: number; perSecond: number[]; cpuUsEach: number[] };
+  /** Claim and complete over kept connections, one call for both: as fast as it goes, then at half that pace. Older records lack it. */
+  http?: { lines: number; full: CycleRate[]; half: CycleRate[] };
+  /** One stream of submissions over HTTP. `grewBytes`: of this process, while it was read. */
+  ndjson?: { perSecond: number; cpuUsEach: number; grewBytes: number }[];
   /** A queue of `shards`, opened in a process of its own. */
   large: { shards: number; reopenMs: number; firstLeaseMs: number; rssBytes: number };
   /** One lease of one shard, without the disk's share: by how many wait. CPU, because the disk's moods are larger than what is looked for. */

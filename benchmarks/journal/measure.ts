@@ -9,6 +9,7 @@ import { Missing } from '../runners/runner.js';
 import { quantile } from '../statistics.js';
 import { clients, podlineCycles, startBullMq, type BullMq } from './cycles.js';
 import type { JournalFigures } from './figures.js';
+import { serve } from './over-http.js';
 import { begin, cpuUs, fill, now, query } from './work.js';
 
 const growthSizes = [1_000, 10_000, 100_000, 1_000_000];
@@ -16,17 +17,21 @@ const leasesMeasured = 500;
 /** What one claim writes into the log of a store that only appends: the state, the event. */
 const recordBytes = 400;
 
+type OverHttpFigures = Required<Pick<JournalFigures, 'http' | 'ndjson'>>;
+
 export async function measureJournal(place: Place, options: BenchOptions): Promise<JournalFigures> {
   const dir = join(place.diskDir, 'journal');
   const journal = openLmdbJournal({ dir });
   let bullmq: BullMq | undefined;
   let bullmqMissing: string | undefined;
-  const figures: Omit<JournalFigures, 'large'> = {
+  const figures: Omit<JournalFigures, 'large'> & OverHttpFigures = {
     clients,
     podline: [],
     bullmq: [],
     single: { claimMs: [], appendMs: [], bytes: recordBytes },
     submit: { shards: Math.ceil(100_000 * options.scale), perSecond: [], cpuUsEach: [] },
+    http: { lines: clients, full: [], half: [] },
+    ndjson: [],
     growth: [],
   };
   try {
@@ -57,10 +62,35 @@ export async function measureJournal(place: Place, options: BenchOptions): Promi
       // Those that wait would be in the way of the next round.
       await podlineCycles(journal);
     }
+    await measureHttp(join(place.diskDir, 'journal-http'), figures, options);
     const large = await measureLarge(join(place.diskDir, 'journal-large'), figures, options);
     return { ...figures, large, ...(bullmqMissing === undefined ? {} : { bullmqMissing }) };
   } finally {
     await bullmq?.close();
+    await journal.close();
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+/** Rounds of submission and of cycles, against a server with a journal of its own. */
+async function measureHttp(
+  dir: string,
+  { http, ndjson }: OverHttpFigures,
+  { repeats, scale, signal }: BenchOptions,
+): Promise<void> {
+  const journal = openLmdbJournal({ dir });
+  const over = await serve(journal, signal);
+  const [shards, cycles] = [Math.ceil(200_000 * scale), Math.ceil(20_000 * scale)];
+  try {
+    for (let round = 0; round < repeats; round += 1) {
+      signal.throwIfAborted();
+      ndjson.push(await over.submit(shards, round * shards));
+      const full = await over.cycles(http.lines, cycles, 0);
+      http.full.push(full);
+      http.half.push(await over.cycles(http.lines, cycles, full.cyclesPerSecond / 2));
+    }
+  } finally {
+    await over.close();
     await journal.close();
     rmSync(dir, { recursive: true, force: true });
   }
@@ -107,6 +137,8 @@ async function measureLarge(
       const wanted = size + leasesMeasured;
       await fill(journal, waiting, wanted - waiting, 5_000);
       waiting = wanted;
+      // What another thread has still to do for what was submitted is not the lease's: this waits for it.
+      await journal.running();
       const beganUs = cpuUs();
       await oneByOne(journal);
       growth.push({ waiting: size, leaseCpuUs: (cpuUs() - beganUs) / leasesMeasured });

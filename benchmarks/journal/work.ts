@@ -5,8 +5,8 @@ import { pipelineSpecSchema, type Pipeline } from '../../runtime/contracts/manif
 import type { Journal, LeaseQuery, Moment, NewShard } from '../../runtime/journal/journal.js';
 
 export const pipelineName = 'bench';
-const spec = pipelineSpecSchema.parse({ stages: [{ name: 'clean', uses: './clean.ts' }] });
-const pipeline: Pipeline = {
+const spec = pipelineSpecSchema.parse({ stages: [{ name: 'clean', uses: './clean.ts' }], result: { dir: '/results' } });
+export const pipelineOnWire: Pipeline = {
   name: pipelineName,
   revision: 0,
   spec,
@@ -30,6 +30,12 @@ export const shardOf = (index: number): NewShard => ({
   priority: 5,
   group: 'default',
 });
+
+/** As a program writes it. */
+export const submissionOf = (index: number): { key: string; source: NewShard['source'] } => {
+  const { key, source } = shardOf(index);
+  return { key, source };
+};
 
 export const query = (line: string): LeaseQuery => ({
   pipeline: pipelineName,
@@ -57,7 +63,7 @@ export const completion = (shardId: string, epoch: number): Complete => ({
   },
 });
 
-export const begin = (journal: Journal): Promise<unknown> => journal.applyPipeline(pipeline, rules, now());
+export const begin = (journal: Journal): Promise<unknown> => journal.applyPipeline(pipelineOnWire, rules, now());
 
 export async function fill(journal: Journal, from: number, count: number, groupMax = 1_000): Promise<void> {
   for (let done = 0; done < count; done += groupMax) {

@@ -4,6 +4,7 @@ import { PodlineError } from '../contracts/errors.js';
 import type { Pipeline } from '../contracts/manifest.js';
 import type { Submission } from '../contracts/shard.js';
 import type { Coordinator } from '../coordinator/coordinator.js';
+import { completeAndLease } from './complete-and-lease.js';
 import { replay } from './dead-letters.js';
 import { inputSchemaOf } from './input-schema.js';
 import { resultOf } from './result-files.js';
@@ -65,7 +66,10 @@ const handlers: Handlers = {
   lineHello: (coordinator, { params, body }) => coordinator.lineHello(params.line, body),
   lease: (coordinator, { params, body }, signal) => coordinator.lease(params.line, body, signal),
   heartbeat: (coordinator, { params, body }) => coordinator.heartbeat(params.line, body),
-  complete: async (coordinator, { params, body }) => done(coordinator.complete(params.line, body)),
+  complete: async (coordinator, { params, body: { next, ...body } }) =>
+    next === undefined
+      ? done(coordinator.complete(params.line, body))
+      : ((await completeAndLease(coordinator, params.line, body, { ...next, waitMs: 0 })) ?? {}),
   fail: async (coordinator, { params, body }) => done(coordinator.fail(params.line, body)),
   requestSwap: async (coordinator, { params, body }) => done(coordinator.requestSwap(params.line, body)),
 };

@@ -9,6 +9,7 @@
 import { z } from 'zod';
 import { isPodlineError } from '../contracts/errors.js';
 import {
+  completeAnswerSchema,
   heartbeatAnswerSchema,
   leaseAnswerSchema,
   lineWelcomeSchema,
@@ -24,6 +25,7 @@ import { silentLogger, type Logger } from '../platform/logger.js';
 import { HttpCaller, type CallerOptions } from './http-caller.js';
 
 export type LeaseRequest = z.infer<typeof leaseRequestSchema>;
+export type NextLeases = Omit<LeaseRequest, 'waitMs' | 'instance'>;
 export type LeaseAnswer = z.infer<typeof leaseAnswerSchema> & { pipeline?: Pipeline | undefined };
 export type LineWelcome = z.infer<typeof lineWelcomeSchema> & { pipeline: Pipeline };
 export type HeartbeatAnswer = z.infer<typeof heartbeatAnswerSchema> & { pipeline?: Pipeline | undefined };
@@ -90,19 +92,31 @@ export class LineClient {
     )) as HeartbeatAnswer;
   }
 
-  /** Throws PDL_LEASE_LOST when the shard is another's. */
-  async complete(complete: Complete, tries: Tries = 'bounded'): Promise<void> {
-    await this.#post('complete', complete, tries);
+  /**
+   * Throws PDL_LEASE_LOST when the shard is another's. With `next`, the answer may bring leases of what waits, and saves a call; what
+   * is not there is asked for by `lease`.
+   */
+  async complete(complete: Complete, tries: Tries = 'bounded', next?: NextLeases): Promise<LeaseAnswer | undefined> {
+    const { instance } = this.options;
+    const body = next === undefined ? complete : { ...complete, next: { ...next, instance } };
+    const { leases, queued, pipeline } = (await this.#post(
+      'complete',
+      body,
+      tries,
+      completeAnswerSchema,
+    )) as Partial<LeaseAnswer>;
+    if (leases === undefined || queued === undefined) return undefined;
+    return { leases, queued, ...(pipeline === undefined ? {} : { pipeline }) };
   }
 
   /** Throws PDL_LEASE_LOST when the shard is another's. */
   async fail(fail: Fail, tries: Tries = 'bounded'): Promise<void> {
-    await this.#post('fail', fail, tries);
+    await this.#post('fail', fail, tries, doneSchema);
   }
 
   /** Resolves when the driver has taken the order; the shim's hello is the proof. Throws PDL_SWAP_FAILED. */
   async swap(request: SwapRequest, tries: Tries = 'bounded'): Promise<void> {
-    await this.#post('swaps', request, tries);
+    await this.#post('swaps', request, tries, doneSchema);
   }
 
   /** Breaks what is under way. Idempotent. */
@@ -110,12 +124,9 @@ export class LineClient {
     this.#caller.close();
   }
 
-  async #post(what: string, body: unknown, tries: Tries): Promise<void> {
-    await this.#known(() =>
-      this.#caller.json(
-        { method: 'POST', path: this.#path(what), body, ...(tries === 'once' ? { triesMax: 1 } : {}) },
-        doneSchema,
-      ),
+  async #post<T>(what: string, body: unknown, tries: Tries, answer: z.ZodType<T>): Promise<T> {
+    return this.#known(() =>
+      this.#caller.json({ method: 'POST', path: this.#path(what), body, ...(tries === 'once' ? { triesMax: 1 } : {}) }, answer),
     );
   }
 

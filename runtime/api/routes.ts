@@ -10,7 +10,8 @@ import { connectorViewSchema } from '../contracts/connectors.js';
 import { eventSchema } from '../contracts/events.js';
 import { limits } from '../contracts/limits.js';
 import {
-  completeSchema,
+  completeAnswerSchema,
+  completeRequestSchema,
   failSchema,
   heartbeatAnswerSchema,
   heartbeatSchema,
@@ -270,12 +271,17 @@ export const routes = {
     refusals: [409],
     response: heartbeatAnswerSchema,
   }),
-  complete: route('POST', '/v1/lines/{line}/complete', 'A shard is done; refused under an old epoch.', {
-    params: byLine,
-    body: completeSchema,
-    refusals: [409],
-    response: done,
-  }),
+  complete: route(
+    'POST',
+    '/v1/lines/{line}/complete',
+    'A shard is done; refused under an old epoch. With `next`, leases come with the answer.',
+    {
+      params: byLine,
+      body: completeRequestSchema,
+      refusals: [409],
+      response: completeAnswerSchema,
+    },
+  ),
   fail: route('POST', '/v1/lines/{line}/fail', 'A shard failed, or is given back.', {
     params: byLine,
     body: failSchema,

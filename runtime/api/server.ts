@@ -105,6 +105,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
       return applied;
     }
     const result: unknown = await handle(coordinator, name, raw);
+    if (name === 'complete') handOver(coordinator, raw, (result as Partial<LeaseAnswer>).leases ?? [], reply, logger);
     if (name === 'replay') note(request, { replayed: (result as { replayed: string[] }).replayed.length });
     if (name === 'pipelines')
       return { pipelines: await readable(callerOf(request), (result as Listed).pipelines, (view) => view.name) };
@@ -223,13 +224,25 @@ async function leaseTo(
     gone.abort();
   });
   const answer = await handle(coordinator, 'lease', raw, AbortSignal.any([gone.signal, ending]));
-  if (answer.leases.length === 0) return answer;
+  handOver(coordinator, raw, answer.leases, reply, logger);
+  return answer;
+}
+
+/** Takes the leases back unless the answer goes out to its end. */
+function handOver(
+  coordinator: Coordinator,
+  raw: RawRequest,
+  leases: LeaseAnswer['leases'],
+  reply: FastifyReply,
+  logger: Logger,
+): void {
+  if (leases.length === 0) return;
   const { line } = raw.params as { line: string };
   let sent = false;
   const giveBack = (): void => {
     if (sent || reply.raw.writableFinished) return;
     sent = true;
-    coordinator.takeBack(line, answer.leases).catch((thrown: unknown) => {
+    coordinator.takeBack(line, leases).catch((thrown: unknown) => {
       logger.warn({ line, err: String(thrown) }, 'leases could not be taken back; they will run out');
     });
   };
@@ -238,7 +251,6 @@ async function leaseTo(
   });
   if (reply.raw.destroyed) giveBack();
   else reply.raw.once('close', giveBack);
-  return answer;
 }
 
 /** What the server says of itself. */

@@ -6,6 +6,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { PodlineError, type ErrorCode } from '../contracts/errors.js';
 import type { ShardState } from '../contracts/shard.js';
 import { packageRoot } from '../platform/entries.js';
+import { endProcess } from '../platform/uninterrupted.js';
 import type { RunOptions } from './commands/run.js';
 import { exitCodes, type RunIo } from './io.js';
 import { scopes } from '../contracts/access.js';
@@ -26,7 +27,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     interrupts += 1;
     interrupted.abort();
     // Somebody who asks a third time means it; what is durable stays so.
-    if (interrupts > 2) process.exit(exitCodes.interrupted);
+    if (interrupts > 2) endProcess(exitCodes.interrupted);
   });
 }
 const io: RunIo = { out: process.stdout, err: process.stderr, signal: interrupted.signal };

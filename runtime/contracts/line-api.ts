@@ -112,6 +112,14 @@ export const heartbeatAnswerSchema = z.object({
 /** POST …/complete and …/fail: under the lease's epoch; a late one is answered with PDL_LEASE_LOST. */
 export const completeSchema = shardAtEpoch.extend({ result: shardResultSchema, report: shardReportSchema });
 export type Complete = z.infer<typeof completeSchema>;
+export const completeRequestSchema = completeSchema.extend({
+  next: leaseRequestSchema
+    .omit({ waitMs: true })
+    .optional()
+    .describe('Leases that the line wants besides, of what waits now: both in one call, which makes them durable together.'),
+});
+/** `leases` and `queued` only where `next` was asked for. Without them, though it was: ask for leases by themselves. */
+export const completeAnswerSchema = leaseAnswerSchema.partial();
 export const failSchema = shardAtEpoch.extend({
   error: wireErrorSchema,
   stage: z.string().optional(),

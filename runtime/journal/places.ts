@@ -23,9 +23,11 @@ export function placeOf(state: StateRecord): number {
   return state.dueMs === undefined ? Math.min(Math.max(state.priority, 0), delayedPlace - 1) : delayedPlace;
 }
 
+const none: readonly number[] = [];
+
 /** Moments at which something happens to a shard. */
-export function timersOf({ dueMs, limitMs }: StateRecord): number[] {
-  if (dueMs === undefined) return limitMs === undefined ? [] : [limitMs];
+export function timersOf({ dueMs, limitMs }: StateRecord): readonly number[] {
+  if (dueMs === undefined) return limitMs === undefined ? none : [limitMs];
   return limitMs === undefined || limitMs === dueMs ? [dueMs] : [dueMs, limitMs];
 }
 

@@ -11,7 +11,7 @@ import { PodlineError } from '../contracts/errors.js';
 import type { PodlineEvent } from '../contracts/events.js';
 import type { Moment, NewEvent, PipelineRecord } from './journal.js';
 import { idOf } from './places.js';
-import { compact, isQueued, type BodyRecord, type OutcomeRecord, type StateRecord } from './records.js';
+import { isQueued, type BodyRecord, type OutcomeRecord, type StateRecord } from './records.js';
 import { endedKindOf, type Retention } from './retention.js';
 import { noCounts, type CountsRecord, type Tables } from './tables.js';
 
@@ -102,10 +102,10 @@ export class Transition {
     const { numbers } = this.tables;
     numbers.lastSeq += 1;
     const id = idOf(numbers, numbers.lastSeq);
-    this.tables.add(id, body, { ...initial, seq: numbers.lastSeq });
-    const counts = this.counts(body.pipeline);
-    counts.submitted += 1;
-    this.#count({ ...initial, seq: numbers.lastSeq }, 1);
+    const state = { ...initial, seq: numbers.lastSeq };
+    this.tables.add(id, body, state);
+    this.counts(body.pipeline).submitted += 1;
+    this.#count(state, 1);
     return id;
   }
 
@@ -143,7 +143,11 @@ export class Transition {
     this.writes += 1;
     const { numbers } = this.tables;
     numbers.lastEventId += 1;
-    this.#events.push(compact({ id: numbers.lastEventId, at: now.at, ...event }));
+    const { type, pipeline, shardId, line, data } = event;
+    const kept: PodlineEvent = { id: numbers.lastEventId, at: now.at, type, pipeline, data };
+    if (shardId !== undefined) kept.shardId = shardId;
+    if (line !== undefined) kept.line = line;
+    this.#events.push(kept);
   }
 
   /** Forgets the events up to this one. */

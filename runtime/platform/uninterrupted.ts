@@ -52,9 +52,21 @@ export async function endThread(worker: Worker): Promise<void> {
 
 /** In place of `process.exit`, where threads may be at work. Of the main thread. */
 export function endProcess(code: number): never {
+  letSectionsPass();
+  process.exit(code);
+}
+
+/**
+ * However the process ends from here on, also by an error that nobody caught, it lets sections pass. For who starts a thread that has
+ * some, on the main thread. May be called again.
+ */
+export function guardEnd(): void {
+  if (!process.listeners('exit').includes(letSectionsPass)) process.on('exit', letSectionsPass);
+}
+
+function letSectionsPass(): void {
   Atomics.add(words, endings, 1);
   if (!sectionsLeft()) process.kill(process.pid, 'SIGKILL');
-  process.exit(code);
 }
 
 function enter(): void {

@@ -3,6 +3,7 @@
 import { readServerConfig } from '../config/server-config.js';
 import { env } from '../contracts/env.js';
 import { PodlineError } from '../contracts/errors.js';
+import { endProcess } from '../platform/uninterrupted.js';
 import { createLogger } from '../telemetry/logger.js';
 import { serve, type Served } from './serve.js';
 
@@ -17,10 +18,10 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     logger.info({ signal }, 'the coordinator ends');
     // While it starts, nobody relies on it yet; what is durable is as good as it is.
     (served?.close() ?? Promise.resolve()).then(
-      () => process.exit(0),
+      () => endProcess(0),
       (thrown: unknown) => {
         logger.error({ err: String(thrown) }, 'the coordinator did not end cleanly');
-        process.exit(1);
+        endProcess(1);
       },
     );
   });

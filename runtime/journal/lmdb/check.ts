@@ -3,18 +3,18 @@ import { PodlineError } from '../../contracts/errors.js';
 import { endedKindOf } from '../retention.js';
 import { idOf, placeOf, timersOf } from '../places.js';
 import { groupNumber, placeKey, uniqueKey, type Stores } from './layout.js';
-import type { LmdbTables } from './lmdb-tables.js';
+import type { Disk } from './disk.js';
 
-export function checkIndexes(stores: Stores, reads: LmdbTables): void {
+export function checkIndexes(stores: Stores, disk: Disk): void {
   let [shards, timers, ended] = [0, 0, 0];
   const fail = (what: string): never => {
     throw new PodlineError('PDL_JOURNAL', `the journal contradicts itself: ${what}`, { retry: 'never' });
   };
   for (const seq of stores.bodies.getKeys({})) {
-    const id = idOf(reads.numbers, seq);
-    const [body, state] = [reads.body(id), reads.state(id)];
+    const id = idOf(disk.numbers, seq);
+    const [body, state] = [disk.body(id), disk.state(id)];
     if (body === undefined || state === undefined) return fail(`shard ${id} has no state`);
-    const number = reads.pipelineNumber(body.pipeline) ?? fail(`pipeline ${body.pipeline} has no number`);
+    const number = disk.pipelineNumber(body.pipeline) ?? fail(`pipeline ${body.pipeline} has no number`);
     const groups = stores.pipelines.get(body.pipeline)?.groups ?? [];
     if (!stores.places.doesExist(placeKey(groupNumber(number, groups.indexOf(state.group)), placeOf(state), seq)))
       fail(`shard ${id} is not where ${state.state} ones are`);

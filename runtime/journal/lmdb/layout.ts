@@ -7,13 +7,14 @@
  *  2. A shard that was never leased has no record in `states`: its body says all of it.
  */
 import type { Database, RootDatabase } from 'lmdb';
-import type { PodlineEvent } from '../../contracts/events.js';
 import { shardStates, type ShardState } from '../../contracts/shard.js';
 import type { PipelineRecord } from '../journal.js';
-import { compact, newState, type BodyRecord, type OutcomeRecord, type StateRecord } from '../records.js';
-import type { CountsRecord } from '../tables.js';
+import { compact, newState, type BodyRecord, type StateRecord } from '../records.js';
+import { placeOf, timersOf } from '../places.js';
+import { endedKindOf } from '../retention.js';
+import type { CountsRecord, EndedKind } from '../tables.js';
 
-export const layoutVersion = 2;
+export const layoutVersion = 3;
 
 export interface Stores {
   /** `version`, `numbers`. */
@@ -21,10 +22,10 @@ export interface Stores {
   /** With what stands for it and its groups in keys. */
   pipelines: Database<StoredPipeline, string>;
   counts: Database<CountsRecord, string>;
-  /** By the shard's number. */
-  bodies: Database<StoredBody, number>;
-  states: Database<StoredState, number>;
-  outcomes: Database<OutcomeRecord, number>;
+  /** By the shard's number, encoded: a `StoredBody`, a `StoredState`, an `OutcomeRecord`. */
+  bodies: Database<string, number>;
+  states: Database<string, number>;
+  outcomes: Database<string, number>;
   /** [pipeline, group and place; shard] */
   places: Database<null, [number, number]>;
   /** "pipeline/key" → shard */
@@ -33,31 +34,45 @@ export interface Stores {
   timers: Database<null, [number, number]>;
   /** [kind, ms, shard]: since then it has ended. */
   ended: Database<null, [number, number, number]>;
-  /** By the id of the first: some that came together, and when. */
-  events: Database<[ms: number, events: PodlineEvent[]], number>;
+  /** By the id of the first: some that came together, and when; see stored-events.ts. */
+  events: Database<string, number>;
 }
 
 export function openStores(root: RootDatabase): Stores {
   const table = <V, K extends string | number | number[]>(name: string): Database<V, K> =>
     // Plain maps: structures of their own in each value cost more to write and to read than their names.
     root.openDB<V, K>(name, { encoding: 'msgpack', cache: false, useRecords: false } as object);
+  const texts = (name: string): Database<string, number> =>
+    root.openDB<string, number>(name, { encoding: 'string', cache: false });
   return {
     meta: table('meta'),
     pipelines: table('pipelines'),
     counts: table('counts'),
-    bodies: table('bodies'),
-    states: table('states'),
-    outcomes: table('outcomes'),
+    bodies: texts('bodies'),
+    states: texts('states'),
+    outcomes: texts('outcomes'),
     places: table('places'),
     keys: table('keys'),
     timers: table('timers'),
     ended: table('ended'),
-    events: table('events'),
+    events: texts('events'),
   };
 }
 
-/** Events of one value: a reader takes a page of about as many. */
-export const eventsOfValue = 256;
+/** A value as LMDB and the log have it: JSON, which Node writes and reads faster than anything that is written in JavaScript. */
+export const encodeValue = (value: unknown): string => JSON.stringify(value);
+export const decodeValue = <V>(text: string): V => JSON.parse(text) as V;
+
+/** What a shard is found under, besides its number: `ended` and `endedMs` are -1 and 0 while it has not ended. */
+export type Marks = [place: number, ended: number, endedMs: number, ...timers: number[]];
+
+export const kindNumber: Record<EndedKind, number> = { done: 0, failed: 1 };
+
+export function marksOf(state: StateRecord): Marks {
+  const kind = endedKindOf(state.state);
+  const timers = timersOf(state);
+  return kind === undefined ? [placeOf(state), -1, 0, ...timers] : [placeOf(state), kindNumber[kind], state.sinceMs, ...timers];
+}
 
 export type StoredBody = [
   pipeline: string,

@@ -1,53 +1,99 @@
 /**
- * Pipelines, and shards in work, as the writer last wrote them: most that a transition looks at it has just seen, and decoding them again would
- * cost as much as writing them. Only the writer has it, since only it knows of every change; an aborted group empties it.
+ * Shards in work, as they are now, and the latest that were submitted, as they are written: most that a transition looks at was just
+ * leased or submitted, and to read and decode it again would cost as much as to write it. Only the writer has it, since only it
+ * knows of every change.
  */
 import type { BodyRecord, StateRecord } from '../records.js';
-import type { StoredPipeline } from './layout.js';
+import type { LoggedShard } from './log-record.js';
+import type { Value } from './value.js';
 
-export const recentMax = 65_536;
+/** Of each: half of them are forgotten at once, which costs nothing, where the oldest of a map is found by passing over all that are gone. */
+const recentMax = 131_072;
+/** What the log says between two turns, so many times. */
+const submittedMax = 4;
 
 export class Recent {
-  readonly pipelines = new Map<string, StoredPipeline>();
-  readonly #states = new Map<number, StateRecord>();
-  readonly #bodies = new Map<number, BodyRecord>();
+  readonly #states = new Halves<StateRecord>(recentMax);
+  readonly #bodies = new Halves<BodyRecord>(recentMax);
+  /** Not changed since, the oldest first. */
+  readonly #submitted: Map<string, LoggedShard<Value>>[] = [];
 
-  state(seq: number): StateRecord | undefined {
-    return this.#states.get(seq);
+  state(id: string): StateRecord | undefined {
+    return this.#states.get(id);
   }
 
-  body(seq: number): BodyRecord | undefined {
-    return this.#bodies.get(seq);
+  body(id: string): BodyRecord | undefined {
+    return this.#bodies.get(id);
   }
 
-  /** Those that wait are read once, and those that have ended hardly ever: they are not kept. */
-  putState(state: StateRecord): void {
-    if (state.state === 'running') bounded(this.#states).set(state.seq, state);
-    else this.forget(state.seq);
+  /** An encoded `StoredBody`: it says all of the shard. */
+  submitted(id: string): string | undefined {
+    for (const some of this.#submitted) {
+      const shard = some.get(id);
+      if (shard !== undefined) return shard.value.text;
+    }
+    return undefined;
   }
 
-  putBody(seq: number, body: BodyRecord): void {
-    bounded(this.#bodies).set(seq, body);
+  /** None of them was changed since; they belong here from now on. */
+  keepSubmitted(some: Map<string, LoggedShard<Value>>): void {
+    if (some.size === 0) return;
+    this.#submitted.push(some);
+    if (this.#submitted.length > submittedMax) this.#submitted.shift();
   }
 
-  forget(seq: number): void {
-    this.#states.delete(seq);
-    this.#bodies.delete(seq);
+  /** As it lies on disk. What has ended is hardly ever looked at again. */
+  read(id: string, body: BodyRecord, state: StateRecord): void {
+    if (state.state !== 'pending' && state.state !== 'running') return;
+    this.#states.set(id, state);
+    this.putBody(id, body);
   }
 
-  clear(): void {
-    this.pipelines.clear();
-    this.#states.clear();
-    this.#bodies.clear();
+  /** It was changed. */
+  putState(id: string, state: StateRecord): void {
+    if (state.state !== 'running') {
+      this.forget(id);
+      return;
+    }
+    this.#states.set(id, state);
+    this.#dropSubmitted(id);
+  }
+
+  putBody(id: string, body: BodyRecord): void {
+    this.#bodies.set(id, body);
+  }
+
+  forget(id: string): void {
+    this.#states.delete(id);
+    this.#bodies.delete(id);
+    this.#dropSubmitted(id);
+  }
+
+  #dropSubmitted(id: string): void {
+    for (const some of this.#submitted) if (some.delete(id)) return;
   }
 }
 
-/** With room for one more: the oldest goes. */
-function bounded<V>(map: Map<number, V>): Map<number, V> {
-  if (map.size < recentMax) return map;
-  for (const oldest of map.keys()) {
-    map.delete(oldest);
-    break;
+/** A bounded map that forgets the older half of what was put into it. */
+class Halves<V> {
+  #older = new Map<string, V>();
+  #newer = new Map<string, V>();
+
+  constructor(private readonly max: number) {}
+
+  get(id: string): V | undefined {
+    return this.#newer.get(id) ?? this.#older.get(id);
   }
-  return map;
+
+  set(id: string, value: V): void {
+    this.#newer.set(id, value);
+    if (this.#newer.size < this.max / 2) return;
+    this.#older = this.#newer;
+    this.#newer = new Map();
+  }
+
+  delete(id: string): void {
+    this.#newer.delete(id);
+    this.#older.delete(id);
+  }
 }

@@ -4,7 +4,7 @@
  */
 import { timeLimitEndsMs } from '../../line/queue.js';
 import type { Moment, NewShard, SubmitOutcome } from '../journal.js';
-import { compact, newState } from '../records.js';
+import { newState, type BodyRecord } from '../records.js';
 import type { Transition } from '../transition.js';
 
 export function submit(transition: Transition, name: string, shards: readonly NewShard[], now: Moment): SubmitOutcome[] {
@@ -16,10 +16,15 @@ export function submit(transition: Transition, name: string, shards: readonly Ne
     if (existing !== undefined) return { outcome: 'duplicate', id: existing, state: transition.state(existing).state };
     const { pending } = counts;
     if (pending >= rules.pendingMax) return { outcome: 'full', pending };
-    const body = compact({ pipeline: name, key, source, parameters, resultDir, submittedAt: now.at, trace, callback });
+    const body: BodyRecord = { pipeline: name, key, source, parameters, resultDir, submittedAt: now.at };
+    if (trace !== undefined) body.trace = trace;
+    if (callback !== undefined) body.callback = callback;
     const limitMs = timeLimitEndsMs({ key, state: 'pending', pendingSinceMs: now.ms }, rules.timeLimits);
     const id = transition.submit(body, newState({ pipeline: name, priority, group, sinceMs: now.ms, limitMs }));
-    transition.emit({ type: 'shard.submitted', pipeline: name, shardId: id, data: compact({ key, trace }) }, now);
+    transition.emit(
+      { type: 'shard.submitted', pipeline: name, shardId: id, data: trace === undefined ? { key } : { key, trace } },
+      now,
+    );
     return { outcome: 'accepted', id };
   });
 }

@@ -78,6 +78,11 @@ describe('a journal whose process is killed', () => {
     expect(done).toBe(completions.size);
     expect(pending + running + done).toBe((await journal.list({ pipeline: 'flights', max: 1_000_000 })).shards.length);
     expect(completed.size).toBeGreaterThan(trials);
+    const hash = await journal.stateHash();
+    await journal.close();
+    const again = openLmdbJournal({ dir });
+    onTestFinished(() => again.close());
+    expect(await again.stateHash()).toBe(hash);
   });
 });
 

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 
 const [root, dir, word] = process.argv.slice(2);
 const { openLmdbJournal } = await import(pathToFileURL(join(root, 'dist/runtime/journal/lmdb/lmdb-journal.js')).href);
-const journal = openLmdbJournal({ dir });
+// Settles often, so that kills find that at work too.
+const journal = openLmdbJournal({ dir, settleAtBytes: 8_192 });
 const startMs = await journal.clockMs();
 const now = () => ({ ms: startMs + performance.now(), at: new Date().toISOString() });
 const say = (...words) => writeSync(1, `${words.join(' ')}\n`);
@@ -40,12 +41,12 @@ async function work(number) {
     const key = `${word}-${number}-${count}`;
     const [{ id }] = await journal.submit(
       'flights',
-      [{ key, source: { uri: '/x', format: 'bytes' }, parameters: {}, resultDir: '/r', priority: 5 }],
+      [{ key, source: { uri: '/x', format: 'bytes' }, parameters: {}, resultDir: '/r', priority: 5, group: 'default' }],
       now(),
     );
     say('submitted', key, id);
     const { leases } = await journal.lease(
-      { pipeline: 'flights', line, instance: word, max: 2, freshMax: 2, prefer: [], reclaim: [] },
+      { pipeline: 'flights', line, group: 'default', instance: word, max: 2, freshMax: 2, prefer: [], reclaim: [] },
       now(),
     );
     for (const { shardId, epoch } of leases) {

@@ -236,6 +236,22 @@ describe('the line protocol over HTTP', () => {
     ).rejects.toMatchObject({ code: 'PDL_LEASE_LOST' });
   });
 
+  it('gives a line what is next with the completion of what it had, and nothing when that is refused', async () => {
+    const { server, client, coordinator } = await running();
+    const line = agent(server.url);
+    await line.hello(helloOf('a'));
+    await client.submitAll('flights', ['a', 'b', 'c'].map(of));
+    const [first] = (await line.lease({ max: 1, waitMs: 0, residents: [] })).leases;
+    const next = { max: 1, residents: [] };
+    const answer = await line.complete(completeOf(first?.shardId ?? '', 1), 'bounded', next);
+    expect(answer).toMatchObject({ leases: [{ key: 'b', epoch: 1 }], queued: 1 });
+    await expect(line.complete(completeOf(first?.shardId ?? '', 7), 'bounded', next)).rejects.toMatchObject({
+      code: 'PDL_LEASE_LOST',
+    });
+    expect(await coordinator.progress('flights')).toMatchObject({ completed: 1, running: 1, pending: 1 });
+    expect(await line.complete(completeOf(answer?.leases[0]?.shardId ?? '', 1))).toBeUndefined();
+  });
+
   it('lets a line go on after the coordinator was restarted, without losing its lease', async () => {
     const first = await running();
     const line = agent(first.server.url);

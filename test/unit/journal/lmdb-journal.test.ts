@@ -12,6 +12,11 @@ journalContract('the LMDB journal', () => {
   return { open: async (options = {}) => openLmdbJournal({ dir, ...options }) };
 });
 
+journalContract('the LMDB journal that settles as often as it can', () => {
+  const dir = folder();
+  return { open: async (options = {}) => openLmdbJournal({ dir, settleAtBytes: 1, ...options }) };
+});
+
 describe('the LMDB journal', () => {
   const rules = {
     retries: { limit: 0, backoff: { initialMs: 1, factor: 1, maxMs: 1 } },
