@@ -117,6 +117,9 @@ ${table(timed, {
   'most, ms': (row) => row.maxMs,
 })}
 
+What takes how long within a hand-over at rest, and what was tried to shorten it, is in the [notes of the
+benchmarks](../benchmarks/notes/hand-over.md).
+
 A whole shard, whose stages are longer than a swap, against the sum of the stages' own times:
 
 ${table(behind, {

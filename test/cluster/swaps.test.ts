@@ -199,11 +199,11 @@ export default defineStage({ block(batch) {
         handed.map(({ whole }) => whole),
       ),
       rowOf(
-        'of that, in the agent: hears of the commit, writes down the run',
+        'of that, in the agent: the end of a run heard, the next one decided and written down',
         handed.map(({ agent }) => agent),
       ),
       rowOf(
-        'of that, in the slot: hears of the run, opens its input, first call of the stage',
+        'of that, on the sockets and in the slots: the word of the end, the word of the start, opening the input',
         handed.map(({ slot }) => slot),
       ),
     );
