@@ -199,11 +199,11 @@ export default defineStage({ block(batch) {
         handed.map(({ whole }) => whole),
       ),
       rowOf(
-        'of that, in the agent: the end of a run heard, the next one decided and written down',
+        'of that, in the agent',
         handed.map(({ agent }) => agent),
       ),
       rowOf(
-        'of that, on the sockets and in the slots: the word of the end, the word of the start, opening the input',
+        'of that, on the sockets and in the slots',
         handed.map(({ slot }) => slot),
       ),
     );
