@@ -117,6 +117,10 @@ ${table(timed, {
   'most, ms': (row) => row.maxMs,
 })}
 
+_In the agent_: from hearing that the stage before has ended to telling the next slot; the run is written down between. _On the sockets and in the slots_:
+both messages on their way, and the input opened, until the first call. All of it waits for a core where there is load. What takes how long within a hand-over at rest, and what was tried to shorten it, is in the [notes of the
+benchmarks](../benchmarks/notes/hand-over.md).
+
 A whole shard, whose stages are longer than a swap, against the sum of the stages' own times:
 
 ${table(behind, {

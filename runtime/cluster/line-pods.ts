@@ -141,13 +141,17 @@ export class LinePods {
     };
   }
 
-  /** Resolves when the API server took the patch; with a grace period before it, at once. Throws PDL_SWAP_FAILED. */
+  /** Resolves when the API server took the patch; with a grace period before it, at once. Throws PDL_SWAP_FAILED, PDL_SWAP_NOT_TAKEN. */
   async swap(order: SwapOrder): Promise<void> {
     const { line, pipeline, slot, stage, step } = order;
     const resolved = pipeline.stages.find(({ name }) => name === stage);
     const workload = this.#workloads.get(pipeline.name);
-    const memory = workload?.memory.get(line);
-    if (resolved === undefined || workload === undefined || slot >= (memory?.slots.length ?? workload.slots)) {
+    if (workload === undefined)
+      throw new PodlineError('PDL_SWAP_NOT_TAKEN', `the lines of the pipeline \`${pipeline.name}\` have not been seen yet`, {
+        hint: 'A coordinator that has just begun sees them in a moment.',
+      });
+    const memory = workload.memory.get(line);
+    if (resolved === undefined || slot >= (memory?.slots.length ?? workload.slots)) {
       throw new PodlineError(
         'PDL_SWAP_FAILED',
         `the pipeline \`${pipeline.name}\` has no stage \`${stage}\` or no slot ${String(slot)}`,
@@ -168,7 +172,7 @@ export class LinePods {
       })
       .catch((thrown: unknown) => {
         const error = PodlineError.from(thrown, 'PDL_SWAP_FAILED');
-        if (seen !== undefined && error.retry === 'later') seen.refused = error;
+        if (seen !== undefined && error.code === 'PDL_SWAP_NOT_TAKEN') seen.refused = error;
         this.#tell({ type: 'swapFailed', pipeline: pipeline.name, line, slot, step, error: error.toWire() });
         throw error;
       });

@@ -39,7 +39,7 @@ export interface LineDriver {
   start(pipeline: Pipeline, lines: number, group?: string): Promise<void>;
   /** Brings the number of a group's lines down to `lines`. Those that go checkpoint what they have and give it back. */
   scale(pipeline: string, lines: number, order?: ScaleOrder): Promise<void>;
-  /** Puts a stage into a slot. Throws PDL_SWAP_FAILED. */
+  /** Puts a stage into a slot. Throws PDL_SWAP_FAILED; PDL_SWAP_NOT_TAKEN, when it may be ordered again and nobody is to blame. */
   swap(order: SwapOrder): Promise<void>;
   /** Ends the lines of one pipeline, or all. Idempotent. */
   stop(pipeline?: string): Promise<void>;

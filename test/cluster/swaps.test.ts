@@ -199,11 +199,11 @@ export default defineStage({ block(batch) {
         handed.map(({ whole }) => whole),
       ),
       rowOf(
-        'of that, in the agent: hears of the commit, writes down the run',
+        'of that, in the agent',
         handed.map(({ agent }) => agent),
       ),
       rowOf(
-        'of that, in the slot: hears of the run, opens its input, first call of the stage',
+        'of that, on the sockets and in the slots',
         handed.map(({ slot }) => slot),
       ),
     );

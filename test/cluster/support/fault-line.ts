@@ -116,16 +116,17 @@ export class FaultLine {
     });
   }
 
-  ended(id: string): Promise<Shard> {
-    return eventually(
+  async ended(id: string): Promise<Shard> {
+    const ended = await eventually(
       `the end of shard ${id}`,
       async () => {
         const shard = await this.client.get(id);
-        if (shard.state === 'failed') throw new Error(`the shard failed: ${shard.error?.message ?? ''}`);
-        return shard.state === 'completed' ? shard : undefined;
+        return shard.state === 'completed' || shard.state === 'failed' ? shard : undefined;
       },
       endedMs,
     );
+    if (ended.state === 'failed') throw new Error(`the shard failed: ${ended.error?.message ?? ''}`);
+    return ended;
   }
 
   async strike(title: string, { at: [stage, block], how, inject, again, proof, mend }: Strike): Promise<Struck> {

@@ -31,6 +31,18 @@ function lines(): { pods: LinePods; kube: FakeKube } {
   return { pods, kube };
 }
 
+describe('an order for a swap', () => {
+  it('is not taken, and may be given again, while a coordinator that has just begun has not seen the lines', async () => {
+    const pods = new LinePods({ logger: silentLogger, delay: () => Promise.resolve(), random: () => 0 });
+    await expect(pods.swap(swap('s1'))).rejects.toMatchObject({ code: 'PDL_SWAP_NOT_TAKEN', retry: 'later' });
+  });
+
+  it('is refused for good for a slot that the pod has not got', async () => {
+    const { pods } = lines();
+    await expect(pods.swap({ ...swap('s1'), slot: 1 })).rejects.toMatchObject({ code: 'PDL_SWAP_FAILED', retry: 'never' });
+  });
+});
+
 describe('what keeps a line from working', () => {
   it('is that the API server does not take its swaps, until it takes one', async () => {
     const { pods, kube } = lines();
