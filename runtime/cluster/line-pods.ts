@@ -18,6 +18,7 @@ import type { Logger } from '../platform/logger.js';
 import { agentContainer, slotContainer } from './names.js';
 import { PodSwapper, type PodSwapperOptions } from './pod-swapper.js';
 import { slotsIn, wantedStep } from './swap-patch.js';
+import { Turns } from './turns.js';
 import { containerFault, type PodView } from './verdict.js';
 
 export interface LinePodsOptions {
@@ -75,6 +76,9 @@ export interface SeenLine {
   unschedulable: string | undefined;
 }
 
+/** Over all pods: as many as an API server takes from one client without making it wait. */
+const swapsAtOnceMax = 32;
+
 interface Tracked extends Workload {
   swapper: PodSwapper;
   isEnding?: boolean;
@@ -84,6 +88,7 @@ interface Tracked extends Workload {
 export class LinePods {
   readonly #workloads = new Map<string, Tracked>();
   readonly #listeners = new Set<(event: DriverEvent) => void>();
+  readonly #turns = new Turns(swapsAtOnceMax);
 
   constructor(private readonly options: LinePodsOptions) {}
 
@@ -94,7 +99,10 @@ export class LinePods {
     const { logger, delay, random } = this.options;
     const gracePeriodMs = pipeline.spec.swap.gracePeriodSeconds * 1_000;
     const same = known?.pipeline.spec.swap.gracePeriodSeconds === pipeline.spec.swap.gracePeriodSeconds;
-    const swapper = known !== undefined && same ? known.swapper : new PodSwapper({ kube, logger, delay, random, gracePeriodMs });
+    const swapper =
+      known !== undefined && same
+        ? known.swapper
+        : new PodSwapper({ kube, logger, delay, random, gracePeriodMs, turns: this.#turns });
     this.#workloads.set(pipeline.name, { ...workload, swapper, memory: known?.memory ?? new Map<string, LineMemory>() });
     return known === undefined;
   }

@@ -9,18 +9,22 @@
  *  3. A step that the pod already asks for is not patched a second time: the call may be repeated.
  *  4. Of several orders for one slot that wait, only the newest is carried out.
  *  5. A pod that is to be resized is resized before the swap, in the same turn, and is swapped whether or not that was taken.
- *  6. Tries are bounded, and the waits between them are random, so that a fleet does not knock in step after an outage. When they are
+ *  6. Patches that are under way at once are bounded over all pods; the others wait for their turn.
+ *  7. Tries are bounded, and the waits between them are random, so that a fleet does not knock in step after an outage. When they are
  *     spent, that is PDL_SWAP_NOT_TAKEN: no failure of the stage, and the line orders again.
  */
 import { PodlineError } from '../contracts/errors.js';
 import type { Logger } from '../platform/logger.js';
 import { KubeFailure, type Kube } from './kube.js';
 import { resizePatch, swapPatch, wantedStep, type SwapTarget } from './swap-patch.js';
+import type { Turns } from './turns.js';
 import type { PodView } from './verdict.js';
 
 export interface PodSwapperOptions {
   kube: Pick<Kube, 'pod' | 'patchPod' | 'resizePod'>;
   logger: Logger;
+  /** Of all pods of the coordinator. */
+  turns: Turns;
   /** The wait before a container is reloaded, `swap.gracePeriodSeconds`. */
   gracePeriodMs: number;
   delay: (ms: number) => Promise<void>;
@@ -53,7 +57,9 @@ export class PodSwapper {
     // Before the queue: the wait of one slot is not the other slots'.
     if (gracePeriodMs > 0) await delay(gracePeriodMs);
     const before = this.#queues.get(podName) ?? Promise.resolve();
-    const swap = before.then(() => (isWanted() ? this.#swapNow(podName, target, uid) : undefined));
+    const swap = before.then(() =>
+      this.options.turns.take(async () => (isWanted() ? this.#swapNow(podName, target, uid) : undefined)),
+    );
     const settled = swap.catch(() => undefined);
     this.#queues.set(podName, settled);
     void settled.then(() => {

@@ -71,10 +71,14 @@ async function writeRest(agent: Agent, resident: Resident, at: CheckpointPlace, 
   }
 }
 
-/** Streams that a resume would want, as they stand in the scratch. */
+/** Streams that a resume would want, as they stand in the scratch. One that was begun and has come nowhere is worth nothing. */
 function streamsToKeep(agent: Agent, resident: Resident): StreamToKeep[] {
   const { shardId } = resident.lease;
-  const held = new Map(agent.options.scratch.streams(shardId).map((stream) => [stream.stream, stream]));
+  const { scratch } = agent.options;
+  const begun = scratch
+    .streams(shardId)
+    .filter(({ stream, sealed, blocks }) => sealed || blocks > 0 || scratch.progress(shardId, stream) !== undefined);
+  const held = new Map(begun.map((stream) => [stream.stream, stream]));
   const needed = neededStreams(resident.pipeline.stages, resident.wanted, (stream) => held.get(stream)?.sealed === true);
   return [...held.values()]
     .filter((stream) => needed.has(stream.stream) && stream.lineage.digest === resident.lineages.get(stream.stream)?.digest)

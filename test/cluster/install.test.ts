@@ -11,13 +11,21 @@ import { entryPath } from '../../runtime/platform/entries.js';
 import type { RunSummary } from '../../runtime/cli/summary.js';
 import type { PipelineStatus } from '../../runtime/contracts/pipeline-status.js';
 import { needs } from '../support/require.js';
-import { eventually, kubectl, kubectlJson } from './support/cluster.js';
+import { clusterScript, coordinatorCpuMs, coordinatorWrites, eventually, kubectl, kubectlJson } from './support/cluster.js';
+import { lasting } from './support/fault-line.js';
+import { keepFigures } from './support/figures.js';
 import { install, namespace, type Installation } from './support/installation.js';
 
 interface Resource {
   metadata: { uid: string; resourceVersion: string; generation: number };
   status: PipelineStatus;
 }
+
+interface PullJob {
+  spec: { image: string };
+  status?: { desired: number; succeeded?: number; failed?: number };
+}
+const of = (pipeline: string): string[] => ['-l', `podline.dev/pipeline=${pipeline}`];
 
 /** Reads NDJSON and writes it with `v` made into something else. */
 const command = (expression: string): string[] => [
@@ -44,6 +52,8 @@ const stage = (name: string, expression: string, more: Record<string, unknown> =
   resources: { memory: '128Mi' },
   ...more,
 });
+/** How long nothing is to do is what is measured. */
+const restMs = 20_000;
 const double = { stages: [stage('double', 'v * 2'), stage('plus', 'v + 1', { after: ['double'] })] };
 
 needs('cluster').describe('an installation from the manifests', () => {
@@ -323,5 +333,42 @@ export default defineStage({ input: { v: 'int32' }, output: { w: 'float64' }, ke
       `process.stdout.write(String(require('node:fs').existsSync('/var/run/secrets/kubernetes.io')))`,
     );
     expect(found).toBe('false');
+  });
+
+  needs('cluster', 'busybox-static').it('has a stage’s image on the node before a slot needs it', async () => {
+    // An image that no node has, whatever ran before.
+    await writeFile(join(dir, 'mark'), String(process.pid));
+    const image = (await clusterScript(['foreign-image', 'busybox', join(dir, 'mark')])).replace('@', ':latest@');
+    const copy = { name: 'copy', command: ['cat'], stdio: 'ndjson', image, resources: { memory: '64Mi' } };
+    await apply('pulled', { stages: [copy] });
+    const pulled = await eventually('the pull', async () => {
+      const { items } = await kubectlJson<{ items: PullJob[] }>('-n', namespace, 'get', 'imagepulljobs', ...of('pulled'));
+      return items.find(({ status }) => (status?.succeeded ?? 0) > 0);
+    });
+    expect(pulled).toMatchObject({ spec: { image: image.replace(/@.*/, '') }, status: { desired: 1, succeeded: 1 } });
+    expect(pulled.status?.failed ?? 0).toBe(0);
+    await waitFor('pulled', 'Complete');
+    await podline('delete', 'pipeline', 'pulled', '--timeout=60s');
+  });
+
+  needs('cluster').it('writes nothing to the API server while nothing is to do', async () => {
+    await podline('delete', 'pipeline', 'failing', 'tagged', 'cycle', 'typed', '--timeout=60s');
+    const linesOf = (name: string): Promise<string> => podline('get', 'pods', ...of(name), '-o', 'name');
+    await eventually('one line alone', async () =>
+      (await Promise.all(['failing', 'typed', 'pulled'].map(linesOf))).join('') === '' ? true : undefined,
+    );
+    // What was deleted is written down everywhere first.
+    const cpuMs = await eventually(
+      'rest',
+      async () => {
+        const [usedMs, writes] = [await coordinatorCpuMs(), (await coordinatorWrites()).length];
+        await lasting(restMs);
+        const written = (await coordinatorWrites()).slice(writes);
+        if (written.length > 0) throw new Error(`it wrote: ${written.join(', ')}`);
+        return (await coordinatorCpuMs()) - usedMs;
+      },
+      6 * restMs,
+    );
+    keepFigures('rest', [{ coordinator: 'with one line at rest', cpuPercent: ((100 * cpuMs) / restMs).toFixed(2) }]);
   });
 });

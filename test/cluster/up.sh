@@ -35,7 +35,17 @@ printf 'version: 0.1\nlog: {level: warn}\nstorage: {filesystem: {rootdirectory: 
 start control "$state/log" registry docker-registry serve "$state/registry.yml"
 # The journal of a test cluster need not outlive the machine: no fsync.
 start control "$state/log" etcd etcd --data-dir "$state/etcd" --unsafe-no-fsync --listen-client-urls "$etcd" --advertise-client-urls "$etcd" --listen-peer-urls http://127.0.0.1:23800 --initial-advertise-peer-urls http://127.0.0.1:23800 --initial-cluster default=http://127.0.0.1:23800
-start control "$state/log" apiserver kube-apiserver --etcd-servers="$etcd" --service-cluster-ip-range=$services \
+# What the coordinator writes, and nobody else: tests hold it against what it should.
+cat > "$state/audit.yaml" <<Y
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - {level: Metadata, users: ["system:serviceaccount:podline:podline-coordinator"], verbs: [create, update, patch, delete]}
+  - {level: None}
+Y
+start control "$state/log" apiserver kube-apiserver --audit-policy-file="$state/audit.yaml" --audit-log-path="$state/log/audit.log" \
+  --etcd-servers="$etcd" --service-cluster-ip-range=$services \
   --secure-port=6443 --bind-address="$machine_ip" --advertise-address="$machine_ip" \
   --tls-cert-file="$pki/apiserver.crt" --tls-private-key-file="$pki/apiserver.key" --client-ca-file="$pki/ca.crt" \
   --service-account-issuer=https://kubernetes.default.svc --service-account-key-file="$pki/sa.pub" --service-account-signing-key-file="$pki/sa.key" \

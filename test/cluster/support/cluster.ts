@@ -1,5 +1,6 @@
 /** The test cluster as tests see it: its addresses, its scripts, and waiting for what happens in it. */
 import { execFile } from 'node:child_process';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { packageRoot } from '../../../runtime/platform/entries.js';
@@ -15,6 +16,33 @@ export const kubeconfig = join(stateDir, 'admin.kubeconfig');
 export const volumeDir = join(stateDir, 'volume');
 /** The folder on this machine that is `/mnt/ssd` on one node. */
 export const ssdDir = (node: number): string => join(stateDir, 'nodes', String(node), 'ssd');
+
+interface AuditEvent {
+  verb: string;
+  requestURI: string;
+}
+
+/** What the coordinator has written to the API server since that one began, as `verb path`: reviews of tokens and rights aside, which change nothing. */
+export async function coordinatorWrites(): Promise<string[]> {
+  const text = await readFile(join(stateDir, 'log', 'audit.log'), 'utf8');
+  return text
+    .split('\n')
+    .filter((line) => line !== '' && !/(token|subjectaccess)reviews/.test(line))
+    .map((line) => JSON.parse(line) as AuditEvent)
+    .map(({ verb, requestURI }) => `${verb} ${requestURI.replace(/\?.*/, '')}`);
+}
+
+/** CPU time that the coordinator's process on this machine has used, ms. */
+export async function coordinatorCpuMs(): Promise<number> {
+  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+    const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    if (!command.includes('\0/podline/dist/runtime/serve/main.js')) continue;
+    // Behind the name, which may have spaces: user and system time are the 14th and 15th field, in hundredths of a second.
+    const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).replace(/^.*\) /, '').split(' ');
+    return (Number(fields[11]) + Number(fields[12])) * 10;
+  }
+  throw new Error('there is no coordinator on this machine');
+}
 
 /** Runs `cluster.sh`; returns what it printed. Throws with its words when it fails. */
 export async function clusterScript(args: string[], environment: Record<string, string> = {}): Promise<string> {

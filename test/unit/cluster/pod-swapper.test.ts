@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { KubeFailure } from '../../../runtime/cluster/kube.js';
 import { PodSwapper } from '../../../runtime/cluster/pod-swapper.js';
+import { Turns } from '../../../runtime/cluster/turns.js';
 import { silentLogger } from '../../../runtime/platform/logger.js';
 import { container, FakeKube } from './fake-kube.js';
 
@@ -10,6 +11,7 @@ const target = (step: string, slot = 0) => ({ slot, stage: 'clean', step, image 
 let kube: FakeKube;
 let delays: number[];
 let random: number;
+let turns: Turns;
 const swapper = (gracePeriodMs = 0) =>
   new PodSwapper({
     kube,
@@ -19,12 +21,14 @@ const swapper = (gracePeriodMs = 0) =>
       delays.push(ms);
     },
     random: () => random,
+    turns,
   });
 
 beforeEach(() => {
   kube = new FakeKube();
   kube.put({ name: 'flights-0' });
   delays = [];
+  turns = new Turns(8);
   random = 0.5;
 });
 
@@ -112,6 +116,17 @@ describe('a swap', () => {
     await Promise.all([one.swap('flights-0', target('s3')), one.swap('flights-1', target('s4'))]);
     expect(kube.inFlightMax).toBe(2);
     expect(kube.patches.map(({ patch }) => Object.values(patch.metadata.annotations)[1])).toEqual(['s1', 's2', 's3', 's4']);
+  });
+
+  it('is one of a bounded number that are under way at once, over all pods', async () => {
+    turns = new Turns(2);
+    const names = Array.from({ length: 7 }, (_, number) => `flights-${String(number)}`);
+    for (const name of names) kube.put({ name });
+    kube.failures.push(undefined, new KubeFailure(422, 'invalid'));
+    const one = swapper();
+    const ended = await Promise.allSettled(names.map((name) => one.swap(name, target(`of ${name}`))));
+    expect(ended.map(({ status }) => status)).toEqual(names.map((_, number) => (number === 1 ? 'rejected' : 'fulfilled')));
+    expect(kube.inFlightMax).toBe(2);
   });
 
   it('gives way to a newer order for the same slot while it waits', async () => {
