@@ -135,8 +135,8 @@ needs('cluster').describe('a line that is struck', () => {
         await agent(`require('node:fs').rmSync('${file}')`);
       },
     };
-    // Whether the tries of the stage last until there is room is a matter of moments; those of the shard come after.
-    const { runs, repeated, told } = await strike('scratch full', how, 1);
+    // How many tries of the stage, and then of the shard, there are until there is room is a matter of moments.
+    const { runs, repeated, told } = await strike('scratch full', how, 3);
     expect([1, 2, 3], 'a stage is tried again twice').toContain(runs['third']);
     expect(repeated.filter((block) => !block.startsWith('third.'))).toEqual([]);
     expect(told.some((type) => type === 'scratch.spilled' || type === 'stage.failed')).toBe(true);

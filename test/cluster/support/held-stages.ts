@@ -109,7 +109,7 @@ export async function writeHeldPipeline(dir: string, name: string, spec: Record<
       streaming: 'off',
       stages,
       checkpoints: { ssd: 'stage', major: 'stage' },
-      retries: { backoff: { initial: '200ms', max: '2s' } },
+      retries: { backoff: { initial: '500ms', max: '2s' } },
       result: { format: 'ndjson' },
       ...spec,
     },
