@@ -71,7 +71,7 @@ function comparisonPart(comparison: ComparisonResult): string[] {
   return [
     `## ${title}`,
     '',
-    `A shard of ${sizeText(shardBytes)}, ${repeats} repeats; reference: ${referenceBy}. Span: from “the first process has the input in memory” to “the last stage has its output”; for Podline hand-over and work of the stages by the line’s own report. Wall and CPU: from the shard’s submission to its result, reading the source included.`,
+    `A shard of ${sizeText(shardBytes)}, ${repeats} repeats; reference: ${referenceBy}. Span: from “the first process has the input in memory” to “the last stage has its output”; for Podline by its own report, in which all processes use one clock. Wall and CPU: from the shard’s submission to its result, reading the source included.`,
     '',
     table(
       ['', 'span, ms', 'wall, ms', 'CPU, ms', 'peak RSS, MiB', 'peak memory, MiB', 'result'],
