@@ -61,12 +61,10 @@ function timesLess(results: BenchResults, workload: string, metric: Metric, othe
   const comparison = results.comparisons.find((known) => known.name === workload);
   if (comparison === undefined) return notMeasured(figure, wanted);
   const rows = rowsOf(comparison);
-  // A span is told only where stages do not overlap.
-  const name = metric === 'spanMs' ? 'podline-steps' : 'podline';
-  const own = rows.find((row) => row.name === name);
+  const own = rows.find(({ name }) => name === 'podline');
   const ratio = ratioOf(fastest(rows, other, metric), own, metric);
   if (ratio === undefined)
-    return notMeasured(figure, wanted, whyMissing(comparison, own === undefined ? new RegExp(`^${name}$`) : other));
+    return notMeasured(figure, wanted, whyMissing(comparison, own === undefined ? /^podline$/ : other));
   return {
     figure,
     wanted,

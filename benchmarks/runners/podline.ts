@@ -3,8 +3,7 @@
  *
  * Wall time has everything: submission, journal, lease, load, stages, digest, delivery, and the client's hearing of it. `spanMs` is by the
  * line's own report, and by the clock that its processes share: from "the input is whole in the scratch" to "the output of the last stage is"
- * (the stage that only takes the digest aside), with every way between processes. It is told only where stages work one after another; where
- * they stream, they have done most of their work before the input is whole, and the span would leave that out.
+ * (the stage that only takes the digest aside), with every way between processes. No stage begins before the input is whole.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -65,7 +64,7 @@ export class PodlineRunner implements Runner {
     return {
       dir: join(job.resultDir, folderName(job.id)),
       bytes,
-      ...(this.#pipeline.manifest.spec.streaming === 'off' ? { spanMs: measured.at(-1)?.wholeAfterMs } : {}),
+      spanMs: measured.at(-1)?.wholeAfterMs,
       stages: measured.map(({ stage, workMs, handoverMs, swapMs }) => ({ stage, workMs, handoverMs, swapMs })),
       told: { loadMs: report.load.ms, scratchPeakBytes: report.scratchPeakBytes },
     };

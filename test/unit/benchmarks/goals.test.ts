@@ -14,7 +14,7 @@ const pass = (httpMs: number, podlineMs: number): BenchResults =>
     comparisons: [
       comparison(
         'pass',
-        [sample('http', { spanMs: httpMs }), sample('podline-steps', { spanMs: podlineMs })],
+        [sample('http', { spanMs: httpMs }), sample('podline', { spanMs: podlineMs })],
         [{ name: 'redis', missing: 'redis-server is not installed' }],
       ),
     ],
@@ -41,7 +41,7 @@ describe('goalsOf', () => {
 
   it('holds nothing against a wrong result', () => {
     const wrong = results({
-      comparisons: [comparison('pass', [sample('http', { spanMs: 500, hash: 'other' }), sample('podline-steps', { spanMs: 1 })])],
+      comparisons: [comparison('pass', [sample('http', { spanMs: 500, hash: 'other' }), sample('podline', { spanMs: 1 })])],
     });
     expect(goal(wrong, 'HTTP stream ÷ Podline')).toMatchObject({
       holds: undefined,
