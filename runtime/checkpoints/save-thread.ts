@@ -12,7 +12,9 @@ if (parentPort === null) throw new Error('save-thread is a thread entry');
 const port = parentPort;
 standBack();
 port.on('message', ({ id, job }: { id: number; job: SaveJob }) => {
-  port.postMessage({ id, answer: runSave(job) });
+  runSave(job, (answer) => {
+    port.postMessage({ id, answer });
+  });
 });
 
 /** Nowhere needed: where it is refused, or there is no /proc, the thread works at the priority of its process. */

@@ -12,7 +12,8 @@
 import { closeSync, constants, fdatasyncSync, fstatSync, ftruncateSync, openSync, unlinkSync } from 'node:fs';
 import { alignedMemory, isRefusal, openDirect, pageAbove, pageBelow, readFully, writeButZeros, writeFully } from './direct.js';
 import { crc32 } from '../scratch/checksum.js';
-import { loadNative } from '../scratch/native.js';
+import { collectYoung } from '../platform/heap.js';
+import { loadNative, type NativeFunctions } from '../scratch/native.js';
 
 /** Makes `target` hold bytes [from, to) of an open segment at the same offsets, and ends it at `to`. */
 export interface SaveJob {
@@ -30,33 +31,59 @@ export interface SaveJob {
 /** The checksums that were wanted; or what the system call said, by its errno. */
 export type SaveAnswer = { ok: true; sums: number[] } | { ok: false; code: string; message: string };
 
-/** Computes, and waits in the system, for long: it belongs into a thread (`saver.ts`). */
-export function runSave(job: SaveJob): SaveAnswer {
+/**
+ * Computes, and waits in the system, for long: it belongs into a thread (`saver.ts`). The answer is told as soon as it is true; what was
+ * mapped is given back behind it, which takes the system a tenth of the time of the writing.
+ */
+export function runSave(job: SaveJob, tell: (answer: SaveAnswer) => void): void {
+  const window = new Window(job.sourceFd);
   try {
-    return { ok: true, sums: save(job) };
+    tell({ ok: true, sums: save(job, window) });
   } catch (error) {
     const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'UNKNOWN';
-    return { ok: false, code, message: error instanceof Error ? error.message : String(error) };
+    tell({ ok: false, code, message: error instanceof Error ? error.message : String(error) });
+  } finally {
+    window.close();
+  }
+}
+
+/** The one stretch of the segment that is mapped. */
+class Window {
+  #buffer: ArrayBuffer | undefined;
+
+  constructor(private readonly fd: number) {}
+
+  /** What was mapped before is not any more. */
+  map(native: NativeFunctions, at: number, bytes: number): ArrayBuffer {
+    this.close();
+    return (this.#buffer = native.map(this.fd, at, bytes));
+  }
+
+  close(): void {
+    if (this.#buffer === undefined) return;
+    loadNative().functions?.unmap(this.#buffer);
+    this.#buffer = undefined;
+    collectYoung();
   }
 }
 
 /** Below this the calls of the fast way cost more than they save. */
 const directBytesMin = 64 * 1024;
-/** Mapped at once. */
-const windowBytes = 64 * 1024 * 1024;
+/** Mapped at once: seldom less than a segment, since the disk waits while one is given back for the next. */
+const windowBytes = 1024 * 1024 * 1024;
 /** Of one write: many requests for the disk at once, and between two the thread can be ended. */
 const writeBytes = 16 * 1024 * 1024;
 /** Small enough to stay in the processor's cache between read and write. */
 const chunkBytes = 1024 * 1024;
 
 /** The checksums that were asked for. Throws the system's error. */
-function save(job: SaveJob): number[] {
+function save(job: SaveJob, window: Window): number[] {
   const target = openSync(job.target, job.from === 0 ? 'w' : 'r+');
   try {
     const { size } = fstatSync(job.sourceFd);
     if (size < job.to) throw new Error(`the segment ends at ${String(size)}, before what is committed of it`);
     const sums = job.sums.map(([offset, length]) => sumOf(job.sourceFd, offset, length));
-    if (!saveDirect(job, target)) saveBuffered(job, target);
+    if (!saveDirect(job, target, window)) saveBuffered(job, target);
     fdatasyncSync(target);
     return sums;
   } catch (error) {
@@ -69,7 +96,7 @@ function save(job: SaveJob): number[] {
 }
 
 /** False when it cannot be done this way; the target is then to be written anew from `from` on. */
-function saveDirect(job: SaveJob, target: number): boolean {
+function saveDirect(job: SaveJob, target: number, window: Window): boolean {
   const native = loadNative().functions;
   if (native === undefined || job.sparse || job.to - job.from < directBytesMin) return false;
   const direct = openDirect(job.target, constants.O_RDWR);
@@ -79,13 +106,9 @@ function saveDirect(job: SaveJob, target: number): boolean {
     const end = pageAbove(job.to);
     ftruncateSync(target, end);
     for (let at = pageBelow(job.from); at < end; at += windowBytes) {
-      const buffer = native.map(job.sourceFd, at, Math.min(windowBytes, end - at));
-      try {
-        for (let done = 0; done < buffer.byteLength; done += writeBytes)
-          writeFully(direct, new Uint8Array(buffer, done, Math.min(writeBytes, buffer.byteLength - done)), at + done);
-      } finally {
-        native.unmap(buffer);
-      }
+      const buffer = window.map(native, at, Math.min(windowBytes, end - at));
+      for (let done = 0; done < buffer.byteLength; done += writeBytes)
+        writeFully(direct, new Uint8Array(buffer, done, Math.min(writeBytes, buffer.byteLength - done)), at + done);
     }
     ftruncateSync(target, job.to);
     return true;

@@ -6,7 +6,7 @@ import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { load } from '../../../runtime/checkpoints/load.js';
-import { runSave } from '../../../runtime/checkpoints/save.js';
+import { runSave, type SaveAnswer, type SaveJob } from '../../../runtime/checkpoints/save.js';
 
 let dir: string;
 let segment: string;
@@ -34,6 +34,13 @@ const lengths = fc.oneof(
   fc.integer({ min: 1, max: 60 }).map((pages) => pages * 4096),
 );
 
+function saved(job: SaveJob): SaveAnswer {
+  const answers: SaveAnswer[] = [];
+  runSave(job, (answer) => answers.push(answer));
+  expect(answers).toHaveLength(1);
+  return answers[0]!;
+}
+
 describe('saving', () => {
   it('makes the copy equal the segment up to where it was asked, however often it grows, and never longer', () => {
     fc.assert(
@@ -50,7 +57,7 @@ describe('saving', () => {
             let from = 0;
             for (const length of grown) {
               const to = from + length;
-              const answer = runSave({ sourceFd, target: copy, from, to, sparse, sums: [[from, length]] });
+              const answer = saved({ sourceFd, target: copy, from, to, sparse, sums: [[from, length]] });
               expect(answer).toEqual({ ok: true, sums: [crc32(content.subarray(from, to))] });
               expect(readFileSync(copy).equals(content.subarray(0, to))).toBe(true);
               from = to;
@@ -69,7 +76,7 @@ describe('saving', () => {
     content.fill(0, 5 * 4096 - 10, 30 * 4096 + 10);
     writeFileSync(segment, content);
     const sourceFd = openSync(segment, 'r');
-    expect(runSave({ sourceFd, target: copy, from: 0, to: content.length, sparse: true, sums: [] }).ok).toBe(true);
+    expect(saved({ sourceFd, target: copy, from: 0, to: content.length, sparse: true, sums: [] }).ok).toBe(true);
     closeSync(sourceFd);
     expect(readFileSync(copy).equals(content)).toBe(true);
     expect(statSync(copy).blocks * 512).toBeLessThanOrEqual(17 * 4096);
@@ -79,8 +86,8 @@ describe('saving', () => {
     const content = bytesOf(100_000);
     writeFileSync(segment, content);
     const sourceFd = openSync(segment, 'r');
-    expect(runSave({ sourceFd, target: copy, from: 0, to: 90_000, sparse: false, sums: [] }).ok).toBe(true);
-    const answer = runSave({ sourceFd, target: copy, from: 90_000, to: 200_000, sparse: false, sums: [] });
+    expect(saved({ sourceFd, target: copy, from: 0, to: 90_000, sparse: false, sums: [] }).ok).toBe(true);
+    const answer = saved({ sourceFd, target: copy, from: 90_000, to: 200_000, sparse: false, sums: [] });
     closeSync(sourceFd);
     expect(answer).toMatchObject({ ok: false, message: expect.stringContaining('the segment ends at 100000') as string });
     expect(readFileSync(copy).equals(content.subarray(0, 90_000))).toBe(true);
