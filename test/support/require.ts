@@ -7,6 +7,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { describe, it } from 'vitest';
 import { kafkaJars } from './kafka/jars.js';
@@ -75,6 +76,22 @@ const cluster: Probe = () =>
   programs('install Go, a C compiler, openssl and Python 3', 'go', 'gcc', 'openssl', 'python3')() ??
   (existsSync('/usr/lib/cni/bridge') ? undefined : 'no /usr/lib/cni/bridge: apt-get install containernetworking-plugins');
 
+/** Where Debian puts libraries for arm64 on other machines, and where `arm64/fetch.sh` puts a Node. */
+export const armLibraries = '/usr/aarch64-linux-gnu';
+export const armNode = join(
+  process.env['PODLINE_CACHE'] ?? join(homedir(), '.cache', 'podline'),
+  'node-arm64',
+  '20.20.2',
+  'bin',
+  'node',
+);
+const nodeArm64: Probe = () =>
+  programs('apt-get install qemu-user-static', 'qemu-aarch64-static')() ??
+  (existsSync(join(armLibraries, 'lib', 'libstdc++.so.6'))
+    ? undefined
+    : `no ${armLibraries}/lib/libstdc++.so.6: apt-get install libc6-arm64-cross libstdc++6-arm64-cross`) ??
+  (existsSync(armNode) ? undefined : `no ${armNode}: run test/support/arm64/fetch.sh`);
+
 const probes = {
   root,
   tmpfs,
@@ -104,6 +121,7 @@ const probes = {
   schemathesis: programs('pip install schemathesis', 'schemathesis'),
   promtool: programs('apt-get install prometheus', 'promtool'),
   openssl: programs('apt-get install openssl', 'openssl'),
+  'node-arm64': nodeArm64,
   /** A C compiler, to build the native part. */
   cc: programs('install gcc', 'gcc'),
 } satisfies Record<string, Probe>;
