@@ -11,15 +11,19 @@ import { afterAll, beforeAll, expect } from 'vitest';
 import type { PodlineClient } from '../../runtime/api/client.js';
 import type { PodlineEvent } from '../../runtime/contracts/events.js';
 import { needs } from '../support/require.js';
-import { clusterScript, eventually, kubectl } from './support/cluster.js';
+import { clusterScript, eventually, kubectl, type Pod } from './support/cluster.js';
 import { FaultLine, figureOf, lasting, type Strike, type Struck } from './support/fault-line.js';
 import { keepFigures } from './support/figures.js';
-import { hashOnLaptop, Holds, writeHeldPipeline } from './support/held-stages.js';
+import { hashOnLaptop, heldBlocks, Holds, heldStages, writeHeldPipeline } from './support/held-stages.js';
 import { install, namespace, type Installation } from './support/installation.js';
 
 /** Long enough for everything that speaks to it to notice. */
 const awayMs = 30_000;
 const away = `${String(awayMs / 1_000)} s`;
+
+/** Why its containers ended the last time. */
+const reasonsOf = ({ status }: Pod): (string | undefined)[] =>
+  (status.containerStatuses ?? []).map(({ lastState }) => lastState?.terminated?.reason);
 
 needs('cluster').describe('a line that is struck', () => {
   let dir: string;
@@ -28,6 +32,7 @@ needs('cluster').describe('a line that is struck', () => {
   let holds: Holds;
   let line: FaultLine;
   let hash: string;
+  let bystanding: string;
   const figures: object[] = [];
   let strikes = 0;
 
@@ -57,9 +62,10 @@ needs('cluster').describe('a line that is struck', () => {
   beforeAll(async () => {
     dir = await mkdtemp(join(tmpdir(), 'podline-faults-'));
     const manifest = await writeHeldPipeline(dir, 'struck');
+    bystanding = await writeHeldPipeline(dir, 'bystander');
     hash = await hashOnLaptop(manifest, dir);
     holds = await Holds.on([0]);
-    installation = await install('namespaced', { pipelines: [manifest] });
+    installation = await install('namespaced', { pipelines: [manifest, bystanding] });
     client = await installation.client();
     await kubectl('-n', namespace, 'apply', '-f', manifest);
     line = new FaultLine(namespace, 'struck', client, holds);
@@ -94,25 +100,47 @@ needs('cluster').describe('a line that is struck', () => {
     expect(told).toContain('slot.lost');
   });
 
-  needs('cluster').it('in a container that runs out of memory, the same, and the pod says OOMKilled', async () => {
-    let reason: string | undefined;
-    const { shard, runs, repeated, told } = await strike('container out of memory', {
-      at: ['second', 2],
-      how: 'grow',
-      inject: async () => {
-        reason = await eventually('an OOMKilled container', async () => {
-          const { containerStatuses = [] } = (await line.pod()).status;
-          return containerStatuses.map(({ lastState }) => lastState?.terminated?.reason).find((word) => word === 'OOMKilled');
-        });
-      },
-      again: true,
-    });
-    expect(reason).toBe('OOMKilled');
-    expect(runs).toEqual({ first: 1, second: 2, third: 1 });
-    expect(repeated).toEqual(['second.2']);
-    expect(shard.epoch).toBe(1);
-    expect(told).toContain('slot.lost');
-  });
+  needs('cluster').it(
+    'in a container that runs out of memory, the same; the pod says OOMKilled, and no other line notices',
+    async () => {
+      await kubectl('-n', namespace, 'apply', '-f', bystanding);
+      await kubectl('-n', namespace, 'wait', '--for=condition=Complete', 'pipeline/bystander', '--timeout=120s');
+      const bystander = new FaultLine(namespace, 'bystander', client, holds);
+      await holds.hold('beside', 'second', 1);
+      const beside = await bystander.submit('beside');
+      await bystander.came('beside', 'second', 1);
+      const { uid } = (await bystander.pod()).metadata;
+
+      let reason: string | undefined;
+      const { shard, runs, repeated, told } = await strike('container out of memory', {
+        at: ['second', 2],
+        how: 'grow',
+        inject: async () => {
+          reason = await eventually('an OOMKilled container', async () =>
+            reasonsOf(await line.pod()).find((word) => word === 'OOMKilled'),
+          );
+        },
+        again: true,
+      });
+      expect(reason).toBe('OOMKilled');
+      expect(runs).toEqual({ first: 1, second: 2, third: 1 });
+      expect(repeated).toEqual(['second.2']);
+      expect(shard.epoch).toBe(1);
+      expect(told).toContain('slot.lost');
+
+      await holds.release('beside', 'second', 1);
+      expect(await bystander.ended(beside)).toMatchObject({ epoch: 1, attempts: 0, result: { hash } });
+      const called = (await holds.calls('beside')).map(({ stage, block }) => `${stage}.${String(block)}`);
+      expect(called.sort()).toEqual(
+        heldStages.flatMap((stage) => Array.from({ length: heldBlocks }, (_, block) => `${stage}.${String(block)}`)).sort(),
+      );
+      const after = await bystander.pod();
+      expect(after.metadata.uid).toBe(uid);
+      expect(reasonsOf(after)).not.toContain('OOMKilled');
+      bystander.close();
+      await kubectl('-n', namespace, 'delete', 'pipeline', 'bystander', '--timeout=120s');
+    },
+  );
 
   needs('cluster').it('by a scratch that is full, tells so and goes on once there is room', async () => {
     const file = '/podline-scratch/filler';

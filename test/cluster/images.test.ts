@@ -9,7 +9,7 @@ import { afterAll, beforeAll, expect } from 'vitest';
 import type { PodlineClient } from '../../runtime/api/client.js';
 import type { PipelineStatus } from '../../runtime/contracts/pipeline-status.js';
 import { needs } from '../support/require.js';
-import { clusterScript, eventually, kubectl, kubectlJson } from './support/cluster.js';
+import { clusterScript, eventually, kubectl, kubectlJson, type Pod } from './support/cluster.js';
 import { seconds } from './support/fault-line.js';
 import { keepFigures } from './support/figures.js';
 import { hashOnLaptop } from './support/held-stages.js';
@@ -93,6 +93,7 @@ needs('cluster', 'busybox-static').describe('a pipeline that cannot begin', () =
   beforeAll(async () => {
     dir = await mkdtemp(join(tmpdir(), 'podline-images-'));
     await writeFile(join(dir, 'mark'), String(process.pid));
+    await writeFile(join(dir, 'other'), `not ${String(process.pid)}`);
     busybox = await clusterScript(['foreign-image', 'busybox']);
     hash = await hashOnLaptop(await fileOf(copy('laptop', { image: undefined })), dir);
     installation = await install('namespaced');
@@ -137,6 +138,42 @@ needs('cluster', 'busybox-static').describe('a pipeline that cannot begin', () =
       });
       expect(message).toContain('exit code 1');
       await remove('exiting');
+    },
+  );
+
+  needs('cluster', 'busybox-static').it(
+    'by the image of one stage begins again at that stage once it is changed, and no other is touched',
+    async () => {
+      const imagesOf = async (): Promise<string[]> => {
+        const { spec } = await kubectlJson<Pod>('-n', namespace, 'get', 'pod', 'changed-0');
+        return spec.containers.filter(({ name }) => name.startsWith('slot-')).map(({ image }) => image.replace(/^.*@/, ''));
+      };
+      const digestOf = (image: string): string => image.replace(/^.*@/, '');
+      const before = copy('changed').spec.stages;
+      const behind = { stdio: 'ndjson', after: ['copy'], resources: { memory: '64Mi' }, retries: 0 };
+      const spec = { slots: 2, retries: { limit: 0 }, checkpoints: { ssd: 'stage' } };
+      const withLast = (last: Record<string, unknown>) =>
+        copy('changed', { spec: { ...spec, stages: [...before, { name: 'last', ...behind, ...last }] } });
+      await apply(withLast({ image: busybox, command: ['false'] }));
+      await kubectl('-n', namespace, 'wait', '--for=condition=Complete=False', 'pipeline/changed', '--timeout=120s');
+      expect(await imagesOf()).toEqual([digestOf(busybox), digestOf(busybox)]);
+      const { revision } = await client.pipeline('changed');
+
+      const other = await clusterScript(['foreign-image', 'busybox', join(dir, 'other')]);
+      expect(digestOf(other)).not.toBe(digestOf(busybox));
+      await apply(withLast({ image: other, command: ['cat'] }));
+      await eventually('the new revision', async () =>
+        (await client.pipeline('changed')).revision > revision ? true : undefined,
+      );
+      expect((await client.replay('changed')).replayed).toHaveLength(1);
+      await kubectl('-n', namespace, 'wait', '--for=condition=Complete', 'pipeline/changed', '--timeout=120s');
+      expect((await imagesOf()).sort()).toEqual([digestOf(busybox), digestOf(other)].sort());
+      const { report } = await client.getByKey('changed', 'inline');
+      expect(report?.stages.map(({ stage, runs }) => [stage, runs])).toEqual([
+        ['copy', 0],
+        ['last', 1],
+      ]);
+      await remove('changed');
     },
   );
 
