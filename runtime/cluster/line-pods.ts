@@ -180,7 +180,8 @@ export class LinePods {
       })
       .catch((thrown: unknown) => {
         const error = PodlineError.from(thrown, 'PDL_SWAP_FAILED');
-        if (seen !== undefined && error.code === 'PDL_SWAP_NOT_TAKEN') seen.refused = error;
+        // By the API server; that the pod goes is no refusal.
+        if (seen !== undefined && error.code === 'PDL_SWAP_NOT_TAKEN' && error.cause !== undefined) seen.refused = error;
         this.#tell({ type: 'swapFailed', pipeline: pipeline.name, line, slot, step, error: error.toWire() });
         throw error;
       });

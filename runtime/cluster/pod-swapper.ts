@@ -47,7 +47,8 @@ export class PodSwapper {
 
   /**
    * Resolves with the pod as the API server accepted it, or `undefined` when a newer order took its place. Throws PDL_SWAP_FAILED, for
-   * good: the pod is gone or another one than `uid`, or the object was refused; and PDL_SWAP_NOT_TAKEN.
+   * good: the object was refused; and PDL_SWAP_NOT_TAKEN, which says nothing of the stage: the pod is going, gone or another one than
+   * `uid`, or the API server has answered with passing faults only.
    */
   async swap(podName: string, target: SwapTarget, uid?: string): Promise<PodView | undefined> {
     const { gracePeriodMs, delay } = this.options;
@@ -73,14 +74,16 @@ export class PodSwapper {
     const place = `pod ${podName}, slot ${String(target.slot)}`;
     const fail = (message: string, cause?: unknown): PodlineError =>
       new PodlineError('PDL_SWAP_FAILED', message, { place, retry: 'never', cause });
+    // Its shards go on elsewhere: were it the stage's fault, they would fail.
+    const lost = (message: string): PodlineError => new PodlineError('PDL_SWAP_NOT_TAKEN', message, { place });
     let failure: KubeFailure | undefined;
     for (let tries = 1; tries <= triesMax; tries += 1) {
       try {
         const pod = await kube.pod(podName);
         if (pod === undefined || pod.deleting)
-          throw fail(`the pod ${podName} is ${pod === undefined ? 'not there' : 'being deleted'}`);
+          throw lost(`the pod ${podName} is ${pod === undefined ? 'not there' : 'being deleted'}`);
         if (uid !== undefined && pod.uid !== uid)
-          throw fail(`the pod ${podName} is another one now (${pod.uid}, not ${uid}): its scratch is gone`);
+          throw lost(`the pod ${podName} is another one now (${pod.uid}, not ${uid}): its scratch is gone`);
         if (wantedStep(pod, target.slot) === target.step) return pod;
         return await kube.patchPod(podName, swapPatch(await this.#resize(pod, target), target));
       } catch (error) {

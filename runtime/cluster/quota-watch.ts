@@ -3,8 +3,10 @@
  *
  * Owns two watches and a timer; `close()` ends them. Invariants
  *  1. What it answers is what the API server said last; while that is away, it stays.
- *  2. A change is heard of through the watch, and found by the next list where the watch failed: after `listMs` at the latest.
- *  3. Usage by others is `status.used` minus what our own pods take: lines are not counted twice.
+ *  2. A change is heard of through the watch. One that fell between two watches is found when the next one begins, and one that a watch
+ *     has kept to itself by the next list: after `listMs` at the latest.
+ *  3. Usage by others is `status.used` minus what our own pods take: lines are not counted twice. Pods are listed where there is a quota
+ *     that counts them, which then tells of each that comes or goes.
  */
 import type { Capacity, LineCost, Quota } from '../contracts/capacity.js';
 import type { Pipeline } from '../contracts/manifest.js';
@@ -45,7 +47,7 @@ export interface QuotaWatch extends Capacity {
   close(): Promise<void>;
 }
 
-const listMs = 10_000;
+const listMs = 60_000;
 /** Several changes that come together are one. */
 const gatherMs = 50;
 const silenceMs = 300_000;
@@ -127,21 +129,29 @@ class NamespaceQuota implements QuotaWatch {
     const { rest, namespace } = this.options;
     const { signal } = this.#ending;
     const base = `/api/v1/namespaces/${namespace}`;
-    const [quotas, ranges, pods] = await Promise.all([
+    const [quotas, ranges] = await Promise.all([
       rest.request<{ items: ResourceQuota[] }>('GET', `${base}/resourcequotas`, { signal }),
       rest.request<{ items: LimitRange[] }>('GET', `${base}/limitranges`, { signal }),
-      rest.request<{ items: { spec: PodSpec; status?: { phase?: string } }[] }>('GET', `${base}/pods`, {
-        query: { labelSelector: `${labels.app}=podline-line` },
-        signal,
-      }),
     ]);
-    // A pod that has ended is not counted by quotas.
-    const alive = pods.items.filter(({ status }) => status?.phase !== 'Succeeded' && status?.phase !== 'Failed');
-    const seen = { quotas: quotas.items, ranges: ranges.items, pods: alive.map(({ spec }) => spec) };
+    const pods = quotas.items.length === 0 ? [] : await this.#pods();
+    const seen = { quotas: quotas.items, ranges: ranges.items, pods };
     const text = JSON.stringify(seen);
     if (text === this.#seenText) return;
     [this.#seen, this.#seenText, this.#quotas] = [seen, text, undefined];
     for (const listener of this.#listeners) listener();
+  }
+
+  /** Of lines, as far as quotas count them: not those that have ended. */
+  async #pods(): Promise<PodSpec[]> {
+    const { rest, namespace } = this.options;
+    const query = { labelSelector: `${labels.app}=podline-line` };
+    const { items } = await rest.request<{ items: { spec: PodSpec; status?: { phase?: string } }[] }>(
+      'GET',
+      `/api/v1/namespaces/${namespace}/pods`,
+      { query, signal: this.#ending.signal },
+    );
+    const alive = items.filter(({ status }) => status?.phase !== 'Succeeded' && status?.phase !== 'Failed');
+    return alive.map(({ spec }) => spec);
   }
 
   /** Any event is a reason to look; what is true, the list says. */
@@ -169,6 +179,7 @@ class NamespaceQuota implements QuotaWatch {
         const callOff = clock.after(1_000, end);
         signal.addEventListener('abort', end);
       });
+      this.#arm(gatherMs);
     }
   }
 }

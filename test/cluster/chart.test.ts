@@ -30,7 +30,7 @@ function objectsOf(text: string): Map<string, Rendered> {
   );
 }
 
-needs('cluster').describe('the Helm chart', () => {
+needs('kubernetes', 'go').describe('the Helm chart', () => {
   let dir: string;
   const kustomized = async (overlay: string): Promise<Map<string, Rendered>> => {
     const resources = [relative(dir, join(packageRoot, 'manifests', overlay))];
@@ -59,18 +59,18 @@ needs('cluster').describe('the Helm chart', () => {
     ['namespaced', 'config.cluster.watch=namespaced'],
     ['cluster-wide', 'config.cluster.watch=cluster'],
   ] as const) {
-    needs('cluster').it(`renders what the overlay ${overlay} does`, async () => {
+    needs('kubernetes', 'go').it(`renders what the overlay ${overlay} does`, async () => {
       const [chart, overlaid] = [await charted(value), await kustomized(overlay)];
       expect([...chart.keys()].sort()).toEqual([...overlaid.keys()].sort());
       for (const [name, object] of overlaid) expect(chart.get(name), name).toEqual(object);
     });
   }
 
-  needs('cluster').it('refuses to be installed with an image that is not pinned', async () => {
+  needs('kubernetes', 'go').it('refuses to be installed with an image that is not pinned', async () => {
     await expect(charted('image.digest=')).rejects.toThrow(/pinned by digest/);
   });
 
-  needs('cluster').it('lays its values over the configuration', async () => {
+  needs('kubernetes', 'go').it('lays its values over the configuration', async () => {
     const values = [
       'config.cluster.lines.cores=16',
       'config.cluster.lines.volumeClaim=shared',

@@ -19,7 +19,7 @@ import { install, namespace, type Installation } from './support/installation.js
 const manifest = join(packageRoot, 'examples', 'flights', 'pipeline.yaml');
 const data = 'node_modules/vega-datasets';
 
-needs('cluster').describe('kubectl apply -f examples/flights/pipeline.yaml', () => {
+needs('kubernetes').describe('kubectl apply -f examples/flights/pipeline.yaml', () => {
   let dir: string;
   let installation: Installation;
   let laptop: RunSummary;
@@ -58,7 +58,19 @@ needs('cluster').describe('kubectl apply -f examples/flights/pipeline.yaml', () 
     await rm(dir, { recursive: true, force: true });
   });
 
-  needs('cluster').it('completes, and every number is that of the laptop', async () => {
+  needs('kubernetes').it('completes, and its hash, asked of the API, is that of the laptop', async () => {
+    const client = await installation.client();
+    try {
+      const { shards } = await client.list('flights');
+      expect(shards.map(({ state, result }) => [state, result?.hash])).toEqual(
+        laptop.results.map(({ hash }) => ['completed', hash]),
+      );
+    } finally {
+      await client.close();
+    }
+  });
+
+  needs('cluster').it('lies on the volume, and every number is that of the laptop', async () => {
     const root = join(volumeDir, 'results', 'flights', 'results', 'flights');
     const [folder = expect.fail('there is no result')] = await readdir(root);
     const there = join(root, folder);
@@ -73,7 +85,7 @@ needs('cluster').describe('kubectl apply -f examples/flights/pipeline.yaml', () 
     expect(((await json(join(there, 'manifest.json'))) as { hash: string }).hash).toBe(laptop.results[0]?.hash);
   });
 
-  needs('cluster').it('ran in one pod, whose uid, address and node were the same from the first stage to the last', () => {
+  needs('kubernetes').it('ran in one pod, whose uid, address and node were the same from the first stage to the last', () => {
     expect(new Set(sightings.map(({ uid, ip, node }) => [uid, ip, node].join())).size).toBe(1);
     // And yet its containers were others and others.
     expect(new Set(sightings.map(({ images }) => images)).size).toBeGreaterThan(1);

@@ -1,11 +1,13 @@
 /**
  * Brings the test cluster up before the first test of the project and takes it down behind the last, unless it was up before
- * or PODLINE_CLUSTER_KEEP=1. Where the machine cannot run it, nothing happens: the tests themselves say so.
+ * or PODLINE_CLUSTER_KEEP=1. Where the machine cannot run it, or PODLINE_TEST_KUBECONFIG names another one, nothing happens: the tests
+ * themselves say so.
  *
  * The cluster is taken down by a process of its own that waits for the end of this one, so that it goes however this one ends.
  */
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { promisify } from 'node:util';
 import { missing } from '../support/require.js';
 import { clusterScript, clusterScriptPath } from './support/cluster.js';
 
@@ -17,7 +19,10 @@ export default async function setup(): Promise<() => Promise<void>> {
   );
   const takeDown = wasUp || process.env['PODLINE_CLUSTER_KEEP'] === '1' ? () => Promise.resolve() : guard();
   try {
-    await clusterScript(['up']);
+    const up = promisify(execFile)(clusterScriptPath, ['up']);
+    // A cluster that other scripts have made is brought up anew, and who waits should know why.
+    up.child.stderr?.pipe(process.stderr, { end: false });
+    await up;
   } catch (error) {
     await takeDown();
     throw error;

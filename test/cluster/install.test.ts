@@ -56,7 +56,7 @@ const stage = (name: string, expression: string, more: Record<string, unknown> =
 const restMs = 20_000;
 const double = { stages: [stage('double', 'v * 2'), stage('plus', 'v + 1', { after: ['double'] })] };
 
-needs('cluster').describe('an installation from the manifests', () => {
+needs('kubernetes').describe('an installation from the manifests', () => {
   let dir: string;
   let installation: Installation;
   const podline = (...args: string[]): Promise<string> => kubectl('-n', namespace, ...args);
@@ -97,10 +97,9 @@ export default defineStage({ input: { v: 'int32' }, output: { w: 'float64' }, ke
     await rm(dir, { recursive: true, force: true });
   });
 
-  needs('cluster').it('takes a pipeline from `kubectl apply` to its results', async () => {
+  needs('kubernetes').it('takes a pipeline from `kubectl apply` to its results', async () => {
     await apply('double', double);
     await waitFor('double', 'Complete');
-    expect(await rowsOf('double', 'plus.ndjson')).toEqual([3, 5, 7, 9]);
     const { status } = await get('double');
     expect(status).toMatchObject({
       shards: { total: 2, completed: 2 },
@@ -123,13 +122,17 @@ export default defineStage({ input: { v: 'int32' }, output: { w: 'float64' }, ke
     expect(reasons.split(' ')).toEqual(expect.arrayContaining(['Submitting', 'LinesReady', 'ShardsCompleted']));
   });
 
-  needs('cluster').it('shows it in columns', async () => {
+  needs('cluster').it('has its results on the volume', async () => {
+    expect(await rowsOf('double', 'plus.ndjson')).toEqual([3, 5, 7, 9]);
+  });
+
+  needs('kubernetes').it('shows it in columns', async () => {
     const [head = '', row = ''] = (await podline('get', 'ppl', 'double')).split('\n');
     expect(head.split(/\s+/)).toEqual(['NAME', 'STAGE', 'SHARDS', 'DONE', 'FAILED', 'LINES', 'AGE']);
     expect(row).toMatch(/^double\s+2\s+2\s+0\s+1\s/);
   });
 
-  needs('cluster').it('writes nothing while nothing changes, also when it looks at everything again', async () => {
+  needs('kubernetes').it('writes nothing while nothing changes, also when it looks at everything again', async () => {
     const before = await get('double');
     const versions = () =>
       podline(
@@ -176,7 +179,7 @@ export default defineStage({ input: { v: 'int32' }, output: { w: 'float64' }, ke
     expect(hashes.sort()).toEqual(laptop.results.map(({ hash }) => hash).sort());
   });
 
-  needs('cluster').it('ends the wait for a pipeline that fails, and says why', async () => {
+  needs('kubernetes').it('ends the wait for a pipeline that fails, and says why', async () => {
     await apply('failing', { stages: [stage('double', 'process.exit(3)', { retries: 0 })], retries: { limit: 0 } });
     await waitFor('failing', 'Complete=False');
     await waitFor('failing', 'Degraded');
@@ -185,7 +188,7 @@ export default defineStage({ input: { v: 'int32' }, output: { w: 'float64' }, ke
     expect(status.conditions?.find(({ type }) => type === 'Complete')?.message).toContain('ended with exit code 3');
   });
 
-  needs('cluster').it('refuses an image that is not pinned by digest, with a condition that names the way out', async () => {
+  needs('kubernetes').it('refuses an image that is not pinned by digest, with a condition that names the way out', async () => {
     await apply('tagged', { stages: [stage('double', 'v', { image: 'tools/double:latest' })] });
     await waitFor('tagged', 'Complete=False');
     const ready = (await get('tagged')).status.conditions?.find(({ type }) => type === 'Ready');
@@ -197,7 +200,7 @@ export default defineStage({ input: { v: 'int32' }, output: { w: 'float64' }, ke
     expect(await podline('get', 'pods', '-l', 'podline.dev/pipeline=tagged', '-o', 'name')).toBe('');
   });
 
-  needs('cluster').it('says in a condition what no schema can: a stage that comes after one that is not there', async () => {
+  needs('kubernetes').it('says in a condition what no schema can: a stage that comes after one that is not there', async () => {
     await apply('cycle', { stages: [stage('a', 'v', { after: ['b'] }), stage('b', 'v', { after: ['a'] })] });
     await waitFor('cycle', 'Complete=False');
     expect((await get('cycle')).status.conditions?.[0]).toMatchObject({
@@ -206,7 +209,7 @@ export default defineStage({ input: { v: 'int32' }, output: { w: 'float64' }, ke
     });
   });
 
-  needs('cluster').it('has the API server refuse what a schema can say, all of it at once', async () => {
+  needs('kubernetes').it('has the API server refuse what a schema can say, all of it at once', async () => {
     const wrong = {
       slots: 0,
       input: { chunk: { rows: 2, bytes: '4Mi' } },
@@ -229,7 +232,7 @@ export default defineStage({ input: { v: 'int32' }, output: { w: 'float64' }, ke
     expect(unknown).toContain('unknown field "spec.stagse"');
   });
 
-  needs('cluster').it('follows the scale subresource, and spreads a group over nodes', async () => {
+  needs('kubernetes').it('follows the scale subresource, and spreads a group over nodes', async () => {
     await podline('scale', 'pipeline', 'double', '--replicas=2');
     await eventually('two lines', async () => ((await get('double')).status.readyLines === 2 ? true : undefined));
     const spread = await podline(
@@ -244,7 +247,7 @@ export default defineStage({ input: { v: 'int32' }, output: { w: 'float64' }, ke
     expect((await get('double')).status.conditions?.find(({ type }) => type === 'Complete')?.status).toBe('True');
   });
 
-  needs('cluster').it('mends an object that somebody has deleted or changed', async () => {
+  needs('kubernetes').it('mends an object that somebody has deleted or changed', async () => {
     const uidOf = () => podline('get', 'statefulset.apps.kruise.io/double', '-o', 'jsonpath={.metadata.uid}');
     const before = await uidOf();
     await podline('delete', 'statefulset.apps.kruise.io/double', '--cascade=orphan');
@@ -272,7 +275,7 @@ export default defineStage({ input: { v: 'int32' }, output: { w: 'float64' }, ke
     expect(await rowsOf('double', 'plus.ndjson')).toEqual([3, 5, 7, 9]);
   });
 
-  needs('cluster').it('may do what the coordinator needs, and nothing else', async () => {
+  needs('kubernetes').it('may do what the coordinator needs, and nothing else', async () => {
     const as = `--as=system:serviceaccount:${namespace}:podline-coordinator`;
     const listed = await kubectl('auth', 'can-i', '--list', '--no-headers', '-n', namespace, as);
     const allowed = listed
@@ -312,7 +315,7 @@ export default defineStage({ input: { v: 'int32' }, output: { w: 'float64' }, ke
       expect(await may(...elsewhere.split(' '), '-n', 'default')).toBe('no');
   });
 
-  needs('cluster').it('gives lines and stages no account of the API server', async () => {
+  needs('kubernetes').it('gives lines and stages no account of the API server', async () => {
     const pods = await podline(
       'get',
       'pods',

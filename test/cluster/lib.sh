@@ -148,5 +148,6 @@ program_files() { # PROGRAM TARGET: the program and the libraries that it needs,
   ldd "$1" 2>/dev/null | grep -oE '/[^ ]+' | sort -u | sed 's/.*/&:&/'
 }
 
+made_by() { cat "$here"/{lib,build,up,node,kruise}.sh | sha256sum | cut -d' ' -f1; } # the scripts by which a cluster is what it is
 healthy() { [ -f "$kubeconfig" ] && kubectl --kubeconfig="$kubeconfig" --request-timeout=3s get --raw /readyz >/dev/null 2>&1; }
 node_ready() { [ "$(kubectl --kubeconfig="$kubeconfig" get node "node$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}')" = True ]; }

@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
 # Starts the control plane, the registry and node 0 on this machine. Does nothing where they run already; clears away what a
-# dead run left. About 10 s. Flags may be added by APISERVER_FLAGS and KCM_FLAGS.  usage: up.sh
+# dead run left, and a cluster that other scripts than these have made. About 10 s. Flags may be added by APISERVER_FLAGS and
+# KCM_FLAGS.  usage: up.sh
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 [ "$(id -u)" = 0 ] || die "root is needed for containers, cgroups and links"
-if healthy; then say "is up already"; exit 0; fi
+if healthy; then
+  if [ "$(cat "$state/made-by" 2>/dev/null)" = "$(made_by)" ]; then say "is up already"; exit 0; fi
+  say "is up, and was made by other scripts than these: it is brought up anew"
+fi
 "$here/down.sh"
 for port in 6443 "${registry##*:}"; do
   [ -z "$(ss -Hltn "( sport = :$port )" | grep -E "(0\.0\.0\.0|\*|\[::\]|$machine_ip):$port")" ] || die "port $port is taken by another program: end it first"
@@ -62,4 +66,5 @@ start control "$state/log" manager kube-controller-manager --kubeconfig="$state/
   --node-monitor-grace-period=20s --horizontal-pod-autoscaler-sync-period=3s ${KCM_FLAGS:-}
 start control "$state/log" scheduler kube-scheduler --kubeconfig="$state/scheduler.kubeconfig" --leader-elect=false --bind-address=127.0.0.1
 "$here/node.sh" join 0
+made_by > "$state/made-by"
 say "is up: export KUBECONFIG=$kubeconfig"

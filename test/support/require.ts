@@ -10,6 +10,7 @@ import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { describe, it } from 'vitest';
+import { existingCluster, whyUnusable } from './existing-cluster.js';
 import { kafkaJars } from './kafka/jars.js';
 
 /** `undefined` when the need is met, else why not and the way out. */
@@ -57,7 +58,11 @@ const pythonWith =
 
 const clusterPackages =
   'apt-get install containerd runc containernetworking-plugins etcd-server iproute2 iptables conntrack socat docker-registry skopeo';
+/** The test cluster of this machine, with power over its nodes, its registry and its control plane. */
 const cluster: Probe = () =>
+  (existingCluster === undefined
+    ? undefined
+    : 'PODLINE_TEST_KUBECONFIG names a cluster whose nodes and images are not ours: without it the test cluster is brought up') ??
   root() ??
   (process.platform === 'linux' ? undefined : 'not Linux: the test cluster runs on Linux only') ??
   programs(
@@ -92,10 +97,15 @@ const nodeArm64: Probe = () =>
     : `no ${armLibraries}/lib/libstdc++.so.6: apt-get install libc6-arm64-cross libstdc++6-arm64-cross`) ??
   (existsSync(armNode) ? undefined : `no ${armNode}: run test/support/arm64/fetch.sh`);
 
+/** Any cluster that may be asked through its API server: the one that PODLINE_TEST_KUBECONFIG names, or else the test cluster. */
+const kubernetes: Probe = () =>
+  existingCluster === undefined ? cluster() : (programs('install kubectl', 'kubectl')() ?? whyUnusable(existingCluster));
+
 const probes = {
   root,
   tmpfs,
   cluster,
+  kubernetes,
   python3: programs('install Python 3', python),
   'python3+pyarrow': pythonWith('pyarrow'),
   'python3+numpy': pythonWith('numpy'),

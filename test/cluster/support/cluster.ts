@@ -4,6 +4,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { packageRoot } from '../../../runtime/platform/entries.js';
+import { existingCluster } from '../../support/existing-cluster.js';
 
 const run = promisify(execFile);
 export const clusterScriptPath = join(packageRoot, 'test', 'cluster', 'cluster.sh');
@@ -11,7 +12,7 @@ export const clusterScriptPath = join(packageRoot, 'test', 'cluster', 'cluster.s
 /** Where pods reach this machine: what a test listens on. */
 export const machineIp = '10.88.0.1';
 export const stateDir = process.env['PODLINE_CLUSTER_STATE'] ?? '/tmp/podline-cluster';
-export const kubeconfig = join(stateDir, 'admin.kubeconfig');
+export const kubeconfig = existingCluster?.kubeconfig ?? join(stateDir, 'admin.kubeconfig');
 /** The folder on this machine that is `/mnt/volume` on every node. */
 export const volumeDir = join(stateDir, 'volume');
 /** The folder on this machine that is `/mnt/ssd` on one node. */

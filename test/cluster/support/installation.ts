@@ -1,6 +1,7 @@
 /**
  * Podline as an administrator installs it: `kubectl apply -k` of an overlay of `manifests/`, with this tree's image, and what the test
- * cluster lacks (a name server, a provisioner of volumes) said in the overlay.
+ * cluster lacks (a name server, a provisioner of volumes) said in the overlay. In a cluster that exists, with the image that is named for
+ * it and a claim that it provides for.
  *
  * Owns the namespace `podline` and its volume; `close` removes both, and the definition with every pipeline.
  */
@@ -13,7 +14,9 @@ import type { CallerOptions } from '../../../runtime/api/http-caller.js';
 import { packageRoot } from '../../../runtime/platform/entries.js';
 import { buildStages } from '../../../runtime/config/stage-index.js';
 import { makeCertificate } from '../../support/certificate.js';
+import { existingCluster } from '../../support/existing-cluster.js';
 import { clusterScript, kubectl, volumeDir } from './cluster.js';
+import { forwardPort, serviceAddress, type Forwarded } from './reach.js';
 
 export const namespace = 'podline';
 /** There is no name server in the test cluster: the Service has an address that is known beforehand. */
@@ -91,17 +94,9 @@ export async function install(
   { pipelines = [], components = [], extra = [], journal, cluster = {}, variables = [] }: InstallOptions = {},
 ): Promise<Installation> {
   const dir = await mkdtemp(join(tmpdir(), 'podline-install-'));
-  const journalDir = join(volumeDir, 'journal');
-  await rm(journalDir, { recursive: true, force: true });
-  for (const folder of [journalDir, join(volumeDir, 'results')]) {
-    await mkdir(folder, { recursive: true });
-    await chmod(folder, 0o777);
-  }
-  for (const file of pipelines) await buildStages(file, dir);
-  await mkdir(join(dir, 'pipelines'), { recursive: true });
-  const image = await clusterScript(['image', 'podline/runtime', join(dir, 'pipelines')], {
-    PODLINE_IMAGE_EXTRA: extra.join(' '),
-  });
+  const image = existingCluster?.image ?? (await makeImage(dir, pipelines, extra));
+  if (existingCluster === undefined) await makeFolders();
+  const ip = existingCluster === undefined ? coordinatorIp : await serviceAddress(namespace, 'podline-coordinator');
   const [newName = '', digest = ''] = image.split('@');
   const root = join(dir, 'overlay');
   await mkdir(root);
@@ -110,12 +105,13 @@ export async function install(
     cluster: { lines: Record<string, unknown> };
   };
   const tls = components.includes('tls') ? await prepareTls(root) : undefined;
-  const url = tls === undefined ? coordinatorUrl : coordinatorUrl.replace('http:', 'https:');
+  const url = `${tls === undefined ? 'http' : 'https'}://${ip}:8080`;
   Object.assign(config.cluster, cluster);
   Object.assign(config.cluster.lines, {
     coordinatorUrl: url,
-    ssdHostPath: '/mnt/ssd',
-    volumeHostPath: '/mnt/volume',
+    ...(existingCluster === undefined
+      ? { ssdHostPath: '/mnt/ssd', volumeHostPath: '/mnt/volume' }
+      : (JSON.parse(existingCluster.lines) as Record<string, unknown>)),
     ...(tls === undefined ? {} : { caFile: '/etc/podline-secrets/ca.crt' }),
   });
   if (tls !== undefined) config.listen = tls.listen;
@@ -142,7 +138,7 @@ export async function install(
         ...(environment.length === 0 ? [] : [{ patch: JSON.stringify(withVariables(environment)) }]),
         {
           target: { kind: 'Service', name: 'podline-coordinator' },
-          patch: JSON.stringify([{ op: 'add', path: '/spec/clusterIP', value: coordinatorIp }]),
+          patch: JSON.stringify([{ op: 'add', path: '/spec/clusterIP', value: ip }]),
         },
       ],
     }),
@@ -163,14 +159,16 @@ export async function install(
       },
     }),
   );
+  let forwarded: Promise<Forwarded> | undefined;
   const close = async (): Promise<void> => {
+    await forwarded?.then((tunnel) => tunnel.close()).catch(() => undefined);
     await kubectl('delete', 'pipelines.podline.dev', '--all', '-A', '--ignore-not-found', '--timeout=60s').catch(() => '');
     await kubectl('delete', '-k', root, '--ignore-not-found', '--timeout=120s');
-    await kubectl('delete', '-f', volume, '--ignore-not-found', '--timeout=60s');
+    if (existingCluster === undefined) await kubectl('delete', '-f', volume, '--ignore-not-found', '--timeout=60s');
     await rm(dir, { recursive: true, force: true });
   };
   try {
-    await kubectl('apply', '-f', volume);
+    if (existingCluster === undefined) await kubectl('apply', '-f', volume);
     await kubectl('apply', '-k', root);
     await kubectl('-n', namespace, 'rollout', 'status', 'statefulset.apps/podline-coordinator', '--timeout=120s');
   } catch (error) {
@@ -179,10 +177,32 @@ export async function install(
   }
   return {
     image,
-    client: async (options = {}) => PodlineClient.connect(url, await tokenOfTester(), { ...options, authority: tls?.authority }),
+    client: async (options = {}) => {
+      // Addresses of Services lead from this machine into the test cluster, and into no other.
+      if (existingCluster !== undefined) forwarded ??= forwardPort(namespace, 'service/podline-coordinator', 8080);
+      const reached = (await forwarded)?.url ?? url;
+      return PodlineClient.connect(reached, await tokenOfTester(), { ...options, authority: tls?.authority });
+    },
     resultsOf: (pipeline) => join(volumeDir, 'results', pipeline, 'results'),
     close,
   };
+}
+
+/** This tree's, with the pipelines' stages, in the registry of the test cluster. */
+async function makeImage(dir: string, pipelines: readonly string[], extra: readonly string[]): Promise<string> {
+  for (const file of pipelines) await buildStages(file, dir);
+  await mkdir(join(dir, 'pipelines'), { recursive: true });
+  return clusterScript(['image', 'podline/runtime', join(dir, 'pipelines')], { PODLINE_IMAGE_EXTRA: extra.join(' ') });
+}
+
+/** On the volume of the test cluster. */
+async function makeFolders(): Promise<void> {
+  const journalDir = join(volumeDir, 'journal');
+  await rm(journalDir, { recursive: true, force: true });
+  for (const folder of [journalDir, join(volumeDir, 'results')]) {
+    await mkdir(folder, { recursive: true });
+    await chmod(folder, 0o777);
+  }
 }
 
 /** Of an account that may do everything with pipelines, by a role of the cluster: good for whichever coordinator runs. */

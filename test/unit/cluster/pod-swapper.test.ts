@@ -100,12 +100,20 @@ describe('a swap', () => {
     expect(delays).toEqual([]);
   });
 
-  it('is refused when the pod is gone, is going, or is another one', async () => {
-    await expect(swapper().swap('flights-1', target('s1'))).rejects.toThrow(/flights-1 is not there/);
-    await expect(swapper().swap('flights-0', target('s1'), 'uid-0')).rejects.toThrow(/another one now \(uid-1, not uid-0\)/);
+  it('is not taken when the pod is gone, is going, or is another one, which is no fault of the stage', async () => {
+    const notTaken = (words: string): object => ({
+      code: 'PDL_SWAP_NOT_TAKEN',
+      retry: 'later',
+      message: expect.stringContaining(words) as string,
+    });
+    await expect(swapper().swap('flights-1', target('s1'))).rejects.toMatchObject(notTaken('flights-1 is not there'));
+    await expect(swapper().swap('flights-0', target('s1'), 'uid-0')).rejects.toMatchObject(
+      notTaken('another one now (uid-1, not uid-0)'),
+    );
     kube.put({ name: 'flights-0', deleting: true });
-    await expect(swapper().swap('flights-0', target('s1'))).rejects.toThrow(/being deleted/);
+    await expect(swapper().swap('flights-0', target('s1'))).rejects.toMatchObject(notTaken('being deleted'));
     expect(kube.patches).toEqual([]);
+    expect(delays).toEqual([]);
   });
 
   it('waits for the one before on the same pod, not for those on other pods', async () => {

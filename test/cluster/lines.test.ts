@@ -1,0 +1,118 @@
+/** What a manifest says of its lines, kept by real pods: groups that have work of their own, and the wait before a container is reloaded. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect } from 'vitest';
+import type { PodlineClient } from '../../runtime/api/client.js';
+import type { PodlineEvent } from '../../runtime/contracts/events.js';
+import type { Shard } from '../../runtime/contracts/shard.js';
+import { needs } from '../support/require.js';
+import { eventually, kubectl } from './support/cluster.js';
+import { makeGate } from './support/gate.js';
+import { install, namespace, type Installation } from './support/installation.js';
+
+/** Does `code` with each line that comes in. */
+const onLine = (code: string): string[] => [
+  'node',
+  '-e',
+  `require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => { ${code} })`,
+];
+const stage = (name: string, code: string, more: Record<string, unknown> = {}) => ({
+  name,
+  command: onLine(code),
+  stdio: 'ndjson',
+  resources: { memory: '96Mi' },
+  ...more,
+});
+const pass = 'console.log(line);';
+/** Of a manifest. Long beside whatever a swap takes by itself on a machine with a load. */
+const gracePeriodSeconds = 5;
+
+needs('kubernetes').describe('lines of real pods', () => {
+  let dir: string;
+  let installation: Installation;
+  let client: PodlineClient;
+  const apply = async (name: string, spec: Record<string, unknown>): Promise<void> => {
+    const file = join(dir, `${name}.json`);
+    const whole = { input: { format: 'ndjson' }, scratch: { size: '32Mi' }, slots: 1, residents: 1, streaming: 'off', ...spec };
+    const resource = { apiVersion: 'podline.dev/v1alpha1', kind: 'Pipeline', metadata: { name } };
+    await writeFile(file, JSON.stringify({ ...resource, spec: { ...whole, result: { format: 'ndjson' } } }));
+    await kubectl('-n', namespace, 'apply', '-f', file);
+    await eventually('the pipeline to be taken in', () => client.pipeline(name).then(() => true));
+  };
+  const submit = async (pipeline: string, key: string): Promise<string> => {
+    const answer = await client.submit(pipeline, { key, source: { inline: [{ key }], format: 'ndjson' } });
+    return answer.outcome === 'rejected' ? expect.fail(answer.error.message) : answer.id;
+  };
+  const completed = async (ids: readonly string[]): Promise<Shard[]> => {
+    const shards = await Promise.all(ids.map((id) => client.waitFor(id)));
+    expect(shards.map(({ state }) => state)).toEqual(ids.map(() => 'completed'));
+    return shards;
+  };
+  /** What was told of a shard that has ended. */
+  const told = async (shardId: string): Promise<PodlineEvent[]> => {
+    const events: PodlineEvent[] = [];
+    for await (const event of client.events({ after: 0, shardId })) {
+      events.push(event);
+      if (event.type === 'shard.completed') break;
+    }
+    return events;
+  };
+  /** The line of each lease of these shards. */
+  const linesOf = async (ids: readonly string[]): Promise<(string | undefined)[]> =>
+    (await Promise.all(ids.map(told))).flat().flatMap(({ type, line }) => (type === 'shard.leased' ? [line] : []));
+
+  beforeAll(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'podline-lines-'));
+    installation = await install('namespaced');
+    client = await installation.client();
+  });
+  afterAll(async () => {
+    await client?.close();
+    await installation?.close();
+    await rm(dir, { recursive: true, force: true });
+  });
+
+  needs('cluster').it('take their own group’s work, and leave another’s where it is while they have none', async () => {
+    const gate = await makeGate();
+    try {
+      gate.shut();
+      const atDoor = `if (!line.includes('heavy')) { ${pass} return; } require('node:http').get('${gate.url}', () => { ${pass} });`;
+      const groups = [{ name: 'heavy', match: { key: 'heavy-*' }, minLines: 1 }];
+      await apply('grouped', { groups, stages: [stage('pass', atDoor)] });
+      await eventually('a line of each group', async () => ((await client.lines()).length === 2 ? true : undefined));
+      const heavy = await Promise.all([0, 1, 2, 3].map((number) => submit('grouped', `heavy-${String(number)}`)));
+      const states = async (): Promise<string[]> =>
+        (await Promise.all(heavy.map((id) => client.get(id)))).map(({ state }) => state).sort();
+      await eventually('the one line of the group at the door', async () =>
+        (await states()).includes('running') ? true : undefined,
+      );
+      // The other line comes for work again and again, and has none before it: the queue holds only what is not its own.
+      const light: string[] = [];
+      for (const number of [0, 1, 2, 3]) {
+        const id = await submit('grouped', `light-${String(number)}`);
+        await completed([id]);
+        light.push(id);
+        expect(await states()).toEqual(['pending', 'pending', 'pending', 'running']);
+      }
+      gate.open();
+      await completed(heavy);
+      expect(await linesOf(heavy)).toEqual(heavy.map(() => 'grouped-heavy-0'));
+      expect(await linesOf(light)).toEqual(light.map(() => 'grouped-0'));
+    } finally {
+      await gate.close();
+    }
+  });
+
+  needs('kubernetes').it('wait before a container is reloaded, as long as the manifest says', async () => {
+    const stages = [stage('first', pass), stage('second', pass, { after: ['first'] })];
+    await apply('patient', { swap: { gracePeriodSeconds }, stages });
+    const [shard] = await completed([await submit('patient', 'one')]);
+    // There is one slot: each stage's container is asked for when it is free. The agent counts from there until the shim is ready.
+    const swaps = shard?.report?.stages.map(({ stage, swapMs }) => [stage, swapMs >= gracePeriodSeconds * 1_000]);
+    expect(swaps).toEqual([
+      ['first', true],
+      ['second', true],
+    ]);
+  });
+});
