@@ -35,6 +35,14 @@ describe('mergeResults', () => {
     expect(mergeResults(results({ small, parts: { small: early } }), results({ parts: {} }), order).small).toBe(small);
   });
 
+  it('keeps every kind of part that did not run', () => {
+    const names = ['small', 'growth', 'columns', 'load', 'threads', 'slowdown', 'pipelining', 'journal', 'checkpoints'];
+    const kept = results(Object.fromEntries(names.map((name) => [name, { of: name }])));
+    expect(mergeResults(kept, results({ parts: { pass: late } }), order)).toMatchObject(
+      Object.fromEntries(names.map((name) => [name, { of: name }])),
+    );
+  });
+
   it('refuses parts of another machine, another Node, other sizes, or a record of another format', () => {
     const { machine, options } = results();
     const merge = (kept: object) => () => mergeResults({ ...results(), ...kept }, results(), order);
