@@ -68,7 +68,14 @@ ${table(run.figures, {
 })}
 `;
 
-const [faults, nodes, images, swaps] = ['faults', 'nodes', 'images', 'swaps'].map(read);
+const ofRest = (run) => `## Nothing to do
+
+What a coordinator costs that has one line at rest, and writes nothing: CPU of its process, over 20 s. ${from(run)}
+
+${table(run.figures, { coordinator: (row) => row.coordinator, 'CPU, % of a core': (row) => row.cpuPercent })}
+`;
+
+const [faults, nodes, images, swaps, rest] = ['faults', 'nodes', 'images', 'swaps', 'rest'].map(read);
 
 if (faults !== undefined && nodes !== undefined)
   await write(
@@ -94,7 +101,8 @@ it is 50 s and 30 s. ${from(nodes)}
 
 ${table(nodes.figures, failed)}
 
-${images === undefined ? '' : ofImages(images)}`,
+${images === undefined ? '' : ofImages(images)}
+${rest === undefined ? '' : ofRest(rest)}`,
   );
 
 if (swaps !== undefined) {

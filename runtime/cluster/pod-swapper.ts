@@ -75,7 +75,8 @@ export class PodSwapper {
     const fail = (message: string, cause?: unknown): PodlineError =>
       new PodlineError('PDL_SWAP_FAILED', message, { place, retry: 'never', cause });
     // Its shards go on elsewhere: were it the stage's fault, they would fail.
-    const lost = (message: string): PodlineError => new PodlineError('PDL_SWAP_NOT_TAKEN', message, { place });
+    const lost = (message: string): PodlineError =>
+      new PodlineError('PDL_SWAP_NOT_TAKEN', message, { place, hint: 'Nothing is to be done: another line takes what it had.' });
     let failure: KubeFailure | undefined;
     for (let tries = 1; tries <= triesMax; tries += 1) {
       try {

@@ -195,11 +195,10 @@ async function makeImage(dir: string, pipelines: readonly string[], extra: reado
   return clusterScript(['image', 'podline/runtime', join(dir, 'pipelines')], { PODLINE_IMAGE_EXTRA: extra.join(' ') });
 }
 
-/** On the volume of the test cluster. */
+/** On the volume of the test cluster, without what an earlier installation left there. */
 async function makeFolders(): Promise<void> {
-  const journalDir = join(volumeDir, 'journal');
-  await rm(journalDir, { recursive: true, force: true });
-  for (const folder of [journalDir, join(volumeDir, 'results')]) {
+  for (const folder of [join(volumeDir, 'journal'), join(volumeDir, 'results')]) {
+    await rm(folder, { recursive: true, force: true });
     await mkdir(folder, { recursive: true });
     await chmod(folder, 0o777);
   }
