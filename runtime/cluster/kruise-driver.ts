@@ -26,6 +26,8 @@ export interface KruiseDriverOptions {
   delay: (ms: number) => Promise<void>;
   /** [0, 1) */
   random: () => number;
+  /** Monotonic. */
+  nowMs: () => number;
 }
 
 const oneGroup = (name: string, lines: number): Workload['groups'] => new Map([[name, { group: defaultGroup, lines }]]);

@@ -11,6 +11,7 @@
  */
 import type { DriverEvent, SwapOrder } from '../contracts/driver.js';
 import { PodlineError } from '../contracts/errors.js';
+import { limits } from '../contracts/limits.js';
 import type { Pipeline } from '../contracts/manifest.js';
 import { parseQuantity } from '../config/units.js';
 import { sizeSlots } from '../line/pod-size.js';
@@ -18,6 +19,7 @@ import type { Logger } from '../platform/logger.js';
 import { agentContainer, slotContainer } from './names.js';
 import { PodSwapper, type PodSwapperOptions } from './pod-swapper.js';
 import { slotsIn, wantedStep } from './swap-patch.js';
+import { SwapRate } from './swap-rate.js';
 import { Turns } from './turns.js';
 import { containerFault, type PodView } from './verdict.js';
 
@@ -26,6 +28,10 @@ export interface LinePodsOptions {
   delay: (ms: number) => Promise<void>;
   /** [0, 1) */
   random: () => number;
+  /** Monotonic. */
+  nowMs: () => number;
+  /** Over all pods; `limits.swapsPerSecondMax` without it. */
+  swapsPerSecondMax?: number | undefined;
 }
 
 export interface Workload {
@@ -89,8 +95,11 @@ export class LinePods {
   readonly #workloads = new Map<string, Tracked>();
   readonly #listeners = new Set<(event: DriverEvent) => void>();
   readonly #turns = new Turns(swapsAtOnceMax);
+  readonly #rate: SwapRate;
 
-  constructor(private readonly options: LinePodsOptions) {}
+  constructor(private readonly options: LinePodsOptions) {
+    this.#rate = new SwapRate({ ...options, swapsPerSecondMax: options.swapsPerSecondMax ?? limits.swapsPerSecondMax });
+  }
 
   /** Pods of the pipeline are looked at, and swapped in, from now on; what is remembered of them stays. Answers whether it is new. */
   track(workload: Workload): boolean {
@@ -102,7 +111,7 @@ export class LinePods {
     const swapper =
       known !== undefined && same
         ? known.swapper
-        : new PodSwapper({ kube, logger, delay, random, gracePeriodMs, turns: this.#turns });
+        : new PodSwapper({ kube, logger, delay, random, gracePeriodMs, turns: this.#turns, rate: this.#rate });
     this.#workloads.set(pipeline.name, { ...workload, swapper, memory: known?.memory ?? new Map<string, LineMemory>() });
     return known === undefined;
   }

@@ -49,6 +49,8 @@ export interface OpenClusterOptions {
   workload?: Workloads | 'auto' | undefined;
   /** Who scales pipelines whose manifest has `scaling`; the coordinator without it. */
   autoscaling?: 'podline' | 'hpa' | undefined;
+  /** Swaps sent in a second, over all lines; `limits.swapsPerSecondMax` without it. */
+  swapsPerSecondMax?: number | undefined;
   /** Our own pod, whose container `coordinator` runs the image of the installation. */
   pod?: string | undefined;
   /** What the installation says of lines. `image` is the coordinator's own, pinned by digest; without it, that of `pod`. */
@@ -103,7 +105,13 @@ export async function openCluster(options: OpenClusterOptions): Promise<Cluster>
   });
   const watched = watch === 'cluster' ? undefined : namespace;
   const names = new PipelineNames(namespace);
-  const pods = new LinePods({ logger, delay, random: Math.random });
+  const pods = new LinePods({
+    logger,
+    delay,
+    random: Math.random,
+    nowMs: () => clock.nowMs(),
+    swapsPerSecondMax: options.swapsPerSecondMax,
+  });
   const quotas = new Quotas({ rest, clock, logger });
   let reconciler: Reconciler | undefined;
   const stop = async (): Promise<void> => {

@@ -10,6 +10,7 @@
  *  4. Of several orders for one slot that wait, only the newest is carried out.
  *  5. A pod that is to be resized is resized before the swap, in the same turn, and is swapped whether or not that was taken.
  *  6. Patches that are under way at once are bounded over all pods; the others wait for their turn.
+ *     So are tries in a second (`swap-rate.ts`), those that are made again included.
  *  7. Tries are bounded, and the waits between them are random, so that a fleet does not knock in step after an outage. When they are
  *     spent, that is PDL_SWAP_NOT_TAKEN: no failure of the stage, and the line orders again.
  */
@@ -17,6 +18,7 @@ import { PodlineError } from '../contracts/errors.js';
 import type { Logger } from '../platform/logger.js';
 import { KubeFailure, type Kube } from './kube.js';
 import { resizePatch, swapPatch, wantedStep, type SwapTarget } from './swap-patch.js';
+import type { SwapRate } from './swap-rate.js';
 import type { Turns } from './turns.js';
 import type { PodView } from './verdict.js';
 
@@ -25,6 +27,8 @@ export interface PodSwapperOptions {
   logger: Logger;
   /** Of all pods of the coordinator. */
   turns: Turns;
+  /** Of all pods of the coordinator. */
+  rate: Pick<SwapRate, 'wait'>;
   /** The wait before a container is reloaded, `swap.gracePeriodSeconds`. */
   gracePeriodMs: number;
   delay: (ms: number) => Promise<void>;
@@ -70,7 +74,7 @@ export class PodSwapper {
   }
 
   async #swapNow(podName: string, target: SwapTarget, uid: string | undefined): Promise<PodView> {
-    const { kube, delay, random, logger } = this.options;
+    const { kube, delay, random, logger, rate } = this.options;
     const place = `pod ${podName}, slot ${String(target.slot)}`;
     const fail = (message: string, cause?: unknown): PodlineError =>
       new PodlineError('PDL_SWAP_FAILED', message, { place, retry: 'never', cause });
@@ -79,6 +83,7 @@ export class PodSwapper {
       new PodlineError('PDL_SWAP_NOT_TAKEN', message, { place, hint: 'Nothing is to be done: another line takes what it had.' });
     let failure: KubeFailure | undefined;
     for (let tries = 1; tries <= triesMax; tries += 1) {
+      await rate.wait();
       try {
         const pod = await kube.pod(podName);
         if (pod === undefined || pod.deleting)

@@ -1,5 +1,6 @@
 /** The part of a coordinator's configuration that makes it one of a cluster: `cluster:` of `server-config.ts`. */
 import { z } from 'zod';
+import { limits } from './limits.js';
 
 const folder = z.string().regex(/^\//, 'must be an absolute path');
 
@@ -57,6 +58,14 @@ export const clusterSchema = z
         'Who scales pipelines whose manifest has `scaling`: the coordinator, or an HPA that asks it for the depth of the queue (manifests/components/autoscaling).',
       ),
     metricsPort: z.int().min(1).max(65_535).default(6_443).describe('Of `external.metrics.k8s.io`, with `autoscaling: hpa`.'),
+    swapsPerSecondMax: z
+      .number()
+      .min(1)
+      .max(10_000)
+      .default(limits.swapsPerSecondMax)
+      .describe(
+        'Swaps sent to the API server in a second, over all lines; after a rest as many at once. More wait, and the log says so.',
+      ),
     namespace: z.string().min(1).optional().describe('Its own; in a pod, where it runs.'),
     pod: z.string().min(1).optional().describe('Its own, whose container `coordinator` has the image of the installation.'),
     kubeconfig: z.string().min(1).optional().describe('File; without it, what kubectl would use, or the pod’s own account.'),

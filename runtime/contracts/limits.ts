@@ -8,6 +8,11 @@ export const limits = {
   submitBatchMax: 10_000,
   requestBytesMax: 16 * 1024 * 1024,
   listPageMax: 1_000,
+  /**
+   * Swaps that a coordinator sends to the API server in a second, where the installation does not say: a fleet of a hundred lines changes over in
+   * two seconds, as long as a kubelet takes for one swap of a pod that was swapped just before.
+   */
+  swapsPerSecondMax: 50,
   /** Lines that one coordinator knows; each has at most one request for leases waiting. */
   linesMax: 16_384,
   /** Leases of a shard that may end with the loss of their line before the shard is held to be the reason. */

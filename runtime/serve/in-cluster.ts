@@ -14,7 +14,7 @@ import { tracingVariables } from '../telemetry/tracing.js';
 
 /** Throws PDL_CONFIG_INVALID, and what `openCluster` throws. */
 export async function openServedCluster({ listen }: ServerConfig, config: ClusterConfig, logger: Logger): Promise<Cluster> {
-  const { namespace, watch, workload, autoscaling, pod, kubeconfig } = config;
+  const { namespace, watch, workload, autoscaling, swapsPerSecondMax, pod, kubeconfig } = config;
   if (namespace === undefined)
     throw new PodlineError('PDL_CONFIG_INVALID', 'cluster.namespace: the coordinator does not know where it runs', {
       place: 'cluster.namespace',
@@ -27,6 +27,7 @@ export async function openServedCluster({ listen }: ServerConfig, config: Cluste
     watch,
     workload,
     autoscaling,
+    swapsPerSecondMax,
     pod,
     kubeconfig,
     lines: {

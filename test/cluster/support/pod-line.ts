@@ -96,6 +96,7 @@ export class PodLine {
         logger: silentLogger,
         delay: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
         random: Math.random,
+        nowMs: () => performance.now(),
       });
       closers.push(() => driver.stop());
       const journal = openLmdbJournal({ dir: join(dir, 'journal') });

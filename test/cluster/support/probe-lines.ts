@@ -146,5 +146,6 @@ async function openDriver(namespace: string): Promise<KruiseDriver> {
     logger: silentLogger,
     delay: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
     random: Math.random,
+    nowMs: () => performance.now(),
   });
 }

@@ -47,6 +47,7 @@ beforeEach(async () => {
     slotsOf: () => 2,
     logger: silentLogger,
     delay: () => Promise.resolve(),
+    nowMs: () => 0,
     random: () => 0,
   });
   events = [];

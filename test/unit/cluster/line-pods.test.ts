@@ -22,7 +22,7 @@ const swap = (step: string) => ({ line: 'flights-0', pipeline, slot: 0, stage: '
 
 function lines(): { pods: LinePods; kube: FakeKube } {
   const kube = new FakeKube();
-  const pods = new LinePods({ logger: silentLogger, delay: () => Promise.resolve(), random: () => 0 });
+  const pods = new LinePods({ logger: silentLogger, delay: () => Promise.resolve(), random: () => 0, nowMs: () => 0 });
   const image = `podline/runtime@sha256:${'0'.repeat(64)}`;
   const groups = new Map([['flights', { group: 'default', lines: 1 }]]);
   pods.track({ pipeline, groups, slots: 1, image, cores: 1, kube, lineOf: (name) => name });
@@ -33,7 +33,7 @@ function lines(): { pods: LinePods; kube: FakeKube } {
 
 describe('an order for a swap', () => {
   it('is not taken, and may be given again, while a coordinator that has just begun has not seen the lines', async () => {
-    const pods = new LinePods({ logger: silentLogger, delay: () => Promise.resolve(), random: () => 0 });
+    const pods = new LinePods({ logger: silentLogger, delay: () => Promise.resolve(), random: () => 0, nowMs: () => 0 });
     await expect(pods.swap(swap('s1'))).rejects.toMatchObject({ code: 'PDL_SWAP_NOT_TAKEN', retry: 'later' });
   });
 

@@ -12,6 +12,7 @@ let kube: FakeKube;
 let delays: number[];
 let random: number;
 let turns: Turns;
+let rate: { wait: () => Promise<void> };
 const swapper = (gracePeriodMs = 0) =>
   new PodSwapper({
     kube,
@@ -22,6 +23,7 @@ const swapper = (gracePeriodMs = 0) =>
     },
     random: () => random,
     turns,
+    rate,
   });
 
 beforeEach(() => {
@@ -29,6 +31,7 @@ beforeEach(() => {
   kube.put({ name: 'flights-0' });
   delays = [];
   turns = new Turns(8);
+  rate = { wait: () => Promise.resolve() };
   random = 0.5;
 });
 
@@ -135,6 +138,21 @@ describe('a swap', () => {
     const ended = await Promise.allSettled(names.map((name) => one.swap(name, target(`of ${name}`))));
     expect(ended.map(({ status }) => status)).toEqual(names.map((_, number) => (number === 1 ? 'rejected' : 'fulfilled')));
     expect(kube.inFlightMax).toBe(2);
+  });
+
+  it('waits for the rate before each try, the first and those that are made again', async () => {
+    const waited: number[] = [];
+    rate = {
+      wait: () => {
+        waited.push(kube.patches.length);
+        return Promise.resolve();
+      },
+    };
+    kube.failures.push(new KubeFailure(503, 'unavailable'));
+    const one = swapper();
+    await one.swap('flights-0', target('s1'));
+    await one.swap('flights-0', target('s2'));
+    expect(waited).toEqual([0, 0, 1]);
   });
 
   it('gives way to a newer order for the same slot while it waits', async () => {
