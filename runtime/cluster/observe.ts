@@ -70,12 +70,12 @@ async function progressOf(
   desk: Pick<Desk, 'pipeline' | 'list'>,
   name: string,
 ): Promise<{ accepted: Omit<NonNullable<Observed['accepted']>, 'running'>; whyNone: string | undefined }> {
-  const { revision, paused, counts, flow } = await desk.pipeline(name);
+  const { revision, paused, counts, flow, pace } = await desk.pipeline(name);
   const [failed] = counts.failed === 0 ? [] : (await desk.list(name, { state: 'failed', max: 1 })).shards;
   const { error } = failed ?? {};
   const failure = error === undefined ? undefined : `${failed?.key ?? ''}: ${error.message} (${error.code}). ${error.hint}`;
   return {
-    accepted: { revision, paused, counts, failure },
+    accepted: { revision, paused, counts, pace, failure },
     whyNone: flow?.linesMax === 0 ? `W_max is 0 ${flow.because}` : undefined,
   };
 }

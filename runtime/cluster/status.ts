@@ -6,9 +6,12 @@
  *     something new.
  *  2. `Complete` is Unknown while there is work, so that `kubectl wait` may wait for either end:
  *     `--for=condition=Complete` and `--for=condition=Complete=False`.
- *  3. A message of what went wrong names the first thing and its way out.
+ *  3. A pace is said while shards are open, along with what else is new, and by itself only when a pause begins or ends: batch and words
+ *     change all the time, also where nothing happens.
+ *  4. A message of what went wrong names the first thing and its way out.
  */
-import type { Counts } from '../contracts/views.js';
+import { canonicalJson } from '../line/lineage.js';
+import type { Counts, PaceView } from '../contracts/views.js';
 import {
   conditionTypes,
   type Condition,
@@ -28,6 +31,8 @@ export interface Observed {
         revision: number;
         counts: Counts;
         paused: boolean;
+        /** Of its submitters, at present. */
+        pace?: PaceView | undefined;
         /** Stages that run now, somewhere. */
         running: readonly string[];
         /** The first shard that failed, in words. */
@@ -81,7 +86,7 @@ export function planStatus(observed: Observed, before: PipelineStatus | undefine
     };
   });
   const counts = accepted?.counts;
-  return {
+  const after: PipelineStatus = {
     observedGeneration: generation,
     conditions,
     replicas: lines.there,
@@ -93,6 +98,21 @@ export function planStatus(observed: Observed, before: PipelineStatus | undefine
     ...(input.state === 'submitted' ? { input: { digest: input.digest, submitted: input.submitted } } : {}),
     ...(observed.memory === undefined ? {} : { memory: observed.memory }),
   };
+  const pace = paceOf(accepted, before, after);
+  return pace === undefined ? after : { ...after, pace };
+}
+
+/** `after`: all else that is to be said. */
+function paceOf(
+  accepted: Observed['accepted'],
+  before: PipelineStatus | undefined,
+  after: PipelineStatus,
+): PipelineStatus['pace'] {
+  if (accepted?.pace === undefined || openOf(accepted.counts) === 0) return undefined;
+  const { batch, pause, why } = accepted.pace;
+  const { pace: said, ...rest } = before ?? {};
+  const isNew = (said?.pause ?? 'none') !== pause || canonicalJson(rest) !== canonicalJson(after);
+  return isNew ? { batch, pause, why } : said;
 }
 
 const totalOf = ({ pending, running, completed, failed, cancelled }: Counts): number =>

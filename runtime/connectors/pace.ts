@@ -1,7 +1,7 @@
 /**
  * Back-pressure. While the coordinator takes no more, nothing is taken for it: the pauses grow, and begin anew when it takes again. While it
  * takes more, but asks those to wait who can (a queue that is long enough, cpu or memory near the quota), there is a rest between one
- * group and the next: requests wait as well in the broker or folder.
+ * group and the next: requests wait as well in the broker or folder. Groups are no larger than it asks for.
  */
 import type { WireError } from '../contracts/errors.js';
 import { limits } from '../contracts/limits.js';
@@ -16,7 +16,7 @@ const pipelinesMax = 256;
 
 interface Seen {
   atMs: number;
-  load: PaceView | undefined;
+  pace: PaceView | undefined;
 }
 
 export class Pace {
@@ -37,7 +37,18 @@ export class Pace {
 
   heed(pipeline: string, pace: PaceView | undefined): void {
     if (this.#seen.size >= pipelinesMax) this.#seen.clear();
-    this.#seen.set(pipeline, { atMs: this.clock.nowMs(), load: pace?.pause === 'load' ? pace : undefined });
+    this.#seen.set(pipeline, { atMs: this.clock.nowMs(), pace });
+  }
+
+  /**
+   * How many messages to take at once, `most` at most: what a group is for is not known before it is read, so the smallest batch counts
+   * of the pipelines that were asked lately. One for which nothing comes any more does not hold up the others.
+   */
+  batch(most: number): number {
+    return Math.min(
+      most,
+      ...[...this.#seen].map(([pipeline, { pace }]) => (this.isStale(pipeline) ? most : (pace?.batch ?? most))),
+    );
   }
 
   /** The coordinator took what it was given. */
@@ -49,7 +60,7 @@ export class Pace {
 
   /** It took it, and asks for a rest: whose load asks for the longest. */
   get load(): PaceView | undefined {
-    const loads = [...this.#seen.values()].flatMap(({ load }) => (load === undefined ? [] : [load]));
+    const loads = [...this.#seen.values()].flatMap(({ pace }) => (pace?.pause === 'load' ? [pace] : []));
     return loads.toSorted((a, b) => (b.retryAfterS ?? 1) - (a.retryAfterS ?? 1))[0];
   }
 

@@ -66,6 +66,14 @@ export const pipelineStatusSchema = z
       .strictObject({ total: count, pending: count, running: count, completed: count, failed: count, cancelled: count })
       .optional()
       .describe('By state.'),
+    pace: z
+      .strictObject({
+        batch: count.describe('Shards that a batch of submissions should have.'),
+        pause: z.enum(['none', 'load', 'full']).describe('load: consumers of brokers wait. full: submissions are refused.'),
+        why: z.string().describe('The arithmetic, with the numbers.'),
+      })
+      .optional()
+      .describe('Of submitters while shards are open, as it was when something else of the status, or the pause, was new.'),
     input: z
       .strictObject({
         digest: z.string().describe('Of what the manifest says about its input: another one is submitted anew.'),

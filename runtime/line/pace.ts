@@ -52,7 +52,11 @@ export interface Pace extends PaceState {
   why: string;
 }
 
-export const initialPace = (rules: PaceRules): PaceState => ({ batch: rules.batchMin, pause: 'none' });
+/** In the middle, counted in doublings: as far from the one end as from the other. */
+export const initialPace = ({ batchMin, batchMax }: PaceRules): PaceState => ({
+  batch: Math.round(Math.sqrt(batchMin * batchMax)),
+  pause: 'none',
+});
 
 /** One look. */
 export function planPace(before: PaceState, input: PaceInput, rules: PaceRules): Pace {

@@ -190,9 +190,10 @@ class FolderWork {
     let waiting = files;
     while (waiting.length > 0) {
       if (isAborted(signal)) return false;
-      const fates = await this.intake.take(waiting.map((file) => this.#message(file)));
+      const group = waiting.slice(0, pace.batch(groupMax));
+      const fates = await this.intake.take(group.map((file) => this.#message(file)));
       const held: Taken[] = [];
-      for (const [index, file] of waiting.entries()) {
+      for (const [index, file] of group.entries()) {
         const fate = fates[index];
         if (fate?.fate === 'taken' && fate.duplicate) await this.#heedDuplicate(file);
         if (fate?.fate === 'refused') {
@@ -201,7 +202,7 @@ class FolderWork {
         }
         if (fate?.fate === 'later') held.push(file);
       }
-      waiting = held;
+      waiting = [...held, ...waiting.slice(group.length)];
       const why = fates.find(({ fate }) => fate === 'later');
       if (why?.fate === 'later') await pace.pause(why.error, signal);
       else await pace.rest(signal);

@@ -80,9 +80,11 @@ export class KafkaInlet implements Inlet {
 
   async #takeBatch(payload: EachBatchPayload, consumer: Consumer, deadLetters: Producer, signal: AbortSignal): Promise<void> {
     const { topic, partition, messages } = payload.batch;
-    for (let from = 0; from < messages.length; from += groupMax) {
+    let from = 0;
+    while (from < messages.length) {
       if (!payload.isRunning() || payload.isStale() || signal.aborted) return;
-      const group = messages.slice(from, from + groupMax);
+      const group = messages.slice(from, from + this.parts.pace.batch(groupMax));
+      from += group.length;
       const fates = await this.parts.intake.take(group.map((message) => incoming(topic, partition, message)));
       const stopAt = fates.findIndex(({ fate }) => fate === 'later');
       const done = stopAt < 0 ? group : group.slice(0, stopAt);

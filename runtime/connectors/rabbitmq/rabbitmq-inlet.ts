@@ -87,7 +87,7 @@ export class RabbitmqInlet implements Inlet {
       waiting.end();
     });
     while (!isAborted(signal)) {
-      const group = await waiting.take(groupMax);
+      const group = await waiting.take(pace.batch(groupMax));
       if (group.length === 0 || isAborted(signal)) return;
       const fates = await intake.take(group.map((message) => this.#incoming(message)));
       const held: AsyncMessage[] = [];

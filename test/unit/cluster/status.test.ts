@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { eventsBetween, planStatus, type Observed } from '../../../runtime/cluster/status.js';
+import type { PaceView } from '../../../runtime/contracts/views.js';
 import { pipelineStatusSchema, type ConditionType, type PipelineStatus } from '../../../runtime/contracts/pipeline-status.js';
 
 const none = { pending: 0, running: 0, completed: 0, failed: 0, cancelled: 0 };
@@ -142,6 +143,19 @@ describe('the status', () => {
     expect(running('b', 'a', 'b')).toBe('a,b');
     expect(running('e', 'd', 'c', 'b', 'a')).toBe('a,b,c +2');
     expect(running()).toBe('');
+  });
+
+  it('says the pace while shards are open, with what else is new, and by itself only a pause', () => {
+    const status = (pace: PaceView, before?: PipelineStatus, counts: Partial<typeof none> = { pending: 2 }): PipelineStatus =>
+      statusOf({ ...idle, accepted: { revision: 1, counts: { ...none, ...counts }, paused: false, running: [], pace } }, before);
+    const first = status({ batch: 16, pause: 'none', why: 'halved at 90' });
+    expect(first.pace).toEqual({ batch: 16, pause: 'none', why: 'halved at 90' });
+    expect(status({ batch: 32, pause: 'none', why: 'doubled at 1' }, first)).toEqual(first);
+    expect(status({ batch: 32, pause: 'none', why: 'doubled at 1' }, first, { pending: 1 }).pace?.why).toBe('doubled at 1');
+    const paused = status({ batch: 16, pause: 'full', retryAfterS: 9, why: 'paused at 99' }, first);
+    expect(paused.pace).toEqual({ batch: 16, pause: 'full', why: 'paused at 99' });
+    expect(status({ batch: 16, pause: 'none', why: 'as before' }, paused).pace?.pause).toBe('none');
+    expect(status({ batch: 32, pause: 'none', why: 'doubled at 0' }, first, { completed: 1 })).not.toHaveProperty('pace');
   });
 
   it('cuts a message that is too long', () => {

@@ -10,6 +10,23 @@ import { ManualClock } from '../../support/manual-clock.js';
 
 const loaded: PaceView = { batch: 16, pause: 'load', retryAfterS: 4, why: 'cpu at 97 % of the quota is above 95 %' };
 
+it('takes no more at once than the pipeline asks for that wants least, of those asked lately', () => {
+  const clock = new ManualClock();
+  const patience = { backoff: { initialMs: 1, factor: 2, maxMs: 1 }, delay: async () => undefined, random: () => 0 };
+  const pace = new Pace(new Status('inbox', 'folder'), patience, clock);
+  expect(pace.batch(256)).toBe(256);
+  pace.heed('flights', { batch: 4_096, pause: 'none', why: 'the queue is shallow' });
+  expect(pace.batch(256)).toBe(256);
+  pace.heed('others', { batch: 64, pause: 'none', why: 'the queue is deep' });
+  pace.heed('unknown', undefined);
+  expect(pace.batch(256)).toBe(64);
+  pace.heed('others', { batch: 128, pause: 'none', why: 'the queue is shallow' });
+  expect(pace.batch(256)).toBe(128);
+  clock.step(limits.scaleLookMs);
+  pace.heed('flights', { batch: 200, pause: 'none', why: 'the queue is deep' });
+  expect(pace.batch(256)).toBe(200);
+});
+
 it('rests between two groups while a pipeline is under load, and asks it again no more often than it looks', async () => {
   const { client } = await Rig.start();
   let pace: PaceView = loaded;

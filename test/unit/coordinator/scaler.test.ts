@@ -305,9 +305,9 @@ describe('the pace', () => {
   it('asks for larger batches while the queue is shallow, and holds consumers back while cpu is at the quota and work piles up', async () => {
     const { coordinator, capacity, clock, submit } = await stage({ queue: { shallow: 3, deep: 100 } });
     const pace = async (): Promise<unknown> => (await coordinator.pipeline('flights')).pace;
-    expect(await pace()).toMatchObject({ batch: 32, pause: 'none' });
+    expect(await pace()).toMatchObject({ batch: 512, pause: 'none' });
     await clock.advance(1_000, settle);
-    expect(await pace()).toMatchObject({ batch: 64 });
+    expect(await pace()).toMatchObject({ batch: 1_024 });
     capacity.quota = { ...capacity.quota, hard: parseAmounts({ cpu: 4 }) };
     await submit(6);
     await coordinator.lineHello('flights-0', helloOf('i'));
