@@ -63,7 +63,7 @@ export class Submissions {
     const { name } = parseOrThrow(routes.submit.params, request.params, 'path');
     const groups = ndjsonGroups(
       request.body as AsyncIterable<Uint8Array>,
-      limits.submitGroupMax,
+      limits.streamedGroupMax,
       bounds.requestBytesMax,
       bounds.nestingMax,
     );

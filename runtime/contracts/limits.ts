@@ -19,6 +19,8 @@ export const limits = {
   lostLeasesMax: 100,
   /** Submissions that a stream of them puts into one transaction. */
   submitGroupMax: 256,
+  /** The same over HTTP, where a group comes from one piece of the body as the socket gave it: what came together shares a sync. */
+  streamedGroupMax: 1_024,
   /** Calls to the coordinator that an agent or client makes before it gives up, and the longest pause between two. */
   callTriesMax: 8,
   callPauseMaxMs: 2_000,
