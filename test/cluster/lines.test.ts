@@ -10,13 +10,8 @@ import { needs } from '../support/require.js';
 import { eventually, kubectl } from './support/cluster.js';
 import { makeGate } from './support/gate.js';
 import { install, namespace, type Installation } from './support/installation.js';
+import { onLine } from './support/on-line.js';
 
-/** Does `code` with each line that comes in. */
-const onLine = (code: string): string[] => [
-  'node',
-  '-e',
-  `require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => { ${code} })`,
-];
 const stage = (name: string, code: string, more: Record<string, unknown> = {}) => ({
   name,
   command: onLine(code),

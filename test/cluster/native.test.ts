@@ -11,6 +11,7 @@ import { needs } from '../support/require.js';
 import { eventually, kubectl, kubectlJson } from './support/cluster.js';
 import { makeGate, type Gate } from './support/gate.js';
 import { install, namespace, type Installation } from './support/installation.js';
+import { onLine } from './support/on-line.js';
 
 interface Pod {
   metadata: { uid: string };
@@ -21,12 +22,6 @@ interface Pod {
   };
 }
 
-/** Does `code` with each line that comes in. */
-const onLine = (code: string): string[] => [
-  'node',
-  '-e',
-  `require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => { ${code} })`,
-];
 /** Reads NDJSON and writes it with `v` made into something else. */
 const command = (expression: string): string[] =>
   onLine(`const { v } = JSON.parse(line); console.log(JSON.stringify({ v: ${expression} }));`);
