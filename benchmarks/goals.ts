@@ -63,8 +63,7 @@ function timesLess(results: BenchResults, workload: string, metric: Metric, othe
   const rows = rowsOf(comparison);
   const own = rows.find(({ name }) => name === 'podline');
   const ratio = ratioOf(fastest(rows, other, metric), own, metric);
-  if (ratio === undefined)
-    return notMeasured(figure, wanted, whyMissing(comparison, own === undefined ? /^podline$/ : other));
+  if (ratio === undefined) return notMeasured(figure, wanted, whyMissing(comparison, own === undefined ? /^podline$/ : other));
   return {
     figure,
     wanted,
