@@ -151,7 +151,8 @@ export class Field {
     this.options.signal.throwIfAborted();
     const message = thrown instanceof Error ? thrown.message : String(thrown);
     if (thrown instanceof Missing) note.missing = message;
-    else note.failed = message;
+    // Where in the code is for whoever watches; the report says why.
+    else note.failed = message.split('\n', 1)[0] ?? message;
     this.options.say(`${this.name}: left out ${note.name}: ${message}`);
     this.#runners.delete(note.name);
     await runner?.close();
