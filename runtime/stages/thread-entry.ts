@@ -46,7 +46,8 @@ async function run(state: number, load: (signal: AbortSignal, say: (message: Fro
   };
   let work: BlockWork | undefined;
   let turnAtMs = performance.now();
-  for (;;) {
+  // A run that is cancelled calls the stage for no further block.
+  while (!abort.signal.aborted) {
     const block = ring.claim();
     if (!(ring.admits(block) ?? (await ring.admission(block)))) break;
     try {
