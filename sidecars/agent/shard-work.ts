@@ -222,8 +222,8 @@ export class ShardWork {
 
   /** The completion asks besides for `leaseMax` shards where that is above 0; they are taken in once the end of this one is. */
   async complete(shardId: string, leaseMax: number): Promise<void> {
-    const answer = await this.#complete(shardId, leaseMax);
-    if (leaseMax > 0) await this.#takeIn(Promise.resolve(answer));
+    const completed = this.#complete(shardId, leaseMax);
+    await (leaseMax > 0 ? this.#takeIn(completed) : completed);
   }
 
   async #complete(shardId: string, leaseMax: number): Promise<LeaseAnswer | undefined> {
