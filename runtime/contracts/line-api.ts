@@ -34,6 +34,13 @@ export const leaseRequestSchema = z.object({
   max: z.int().min(1).max(256),
   waitMs: z.int().min(0).max(60_000),
   residents: z.array(z.string()).max(1024),
+  held: z
+    .array(shardAtEpoch)
+    .max(1024)
+    .optional()
+    .describe(
+      'Leases that have arrived at the line. What else it was given, in an answer that was lost, goes back to the queue first.',
+    ),
   instance: z.string().optional().describe('Of the agent that asks; the client fills it in.'),
 });
 export const leaseSchema = z.object({

@@ -4,11 +4,16 @@
  * Invariants
  *  1. A shard has at most one lease here, that of its newest epoch.
  *  2. What is here is running in the journal, or was until a transition that is under way; the journal has the last word.
+ *  3. A lease whose answer was lost is found out by its line's next request, which says what has arrived, and goes back to the queue. One
+ *     that a heartbeat has named has arrived, whatever a late request says.
  */
+import type { ShardAtEpoch } from '../contracts/line-api.js';
 import type { RunningShard } from '../journal/journal.js';
 
 export interface HeldLease extends RunningShard {
   deadlineMs: number;
+  /** Its line has named it in a heartbeat. */
+  heard?: boolean | undefined;
 }
 
 export class Leases {
@@ -40,6 +45,7 @@ export class Leases {
     const lease = this.#byShard.get(shardId);
     if (lease?.line !== line || lease.epoch !== epoch) return false;
     lease.deadlineMs = deadlineMs;
+    lease.heard = true;
     return true;
   }
 
@@ -60,6 +66,14 @@ export class Leases {
 
   ofLine(line: string): HeldLease[] {
     return [...(this.#byLine.get(line)?.values() ?? [])];
+  }
+
+  /** What this process of the line was given and does not know of, as it seems: the answer was lost. */
+  unheard(line: string, instance: string, known: readonly ShardAtEpoch[]): HeldLease[] {
+    const epochs = new Map(known.map(({ shardId, epoch }) => [shardId, epoch]));
+    return this.ofLine(line).filter(
+      (lease) => lease.instance === instance && lease.heard !== true && epochs.get(lease.shardId) !== lease.epoch,
+    );
   }
 
   /** Those whose time is over. */

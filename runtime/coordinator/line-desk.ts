@@ -132,15 +132,17 @@ export class LineDesk {
         this.parts.now(),
       );
     }
-    const { leaseTtlMs, heartbeatMs } = this.parts.bounds;
-    const { allowed } = this.parts;
+    const { allowed, bounds } = this.parts;
+    const { leaseTtlMs, heartbeatMs } = bounds;
     return { pipeline, leaseTtlMs, heartbeatMs, ...(allowed === undefined ? {} : { allowed }) };
   }
 
   /** Answers at once when there is work, else when there is, else after `waitMs`. An aborted one leaves nothing leased behind. */
   async lease(name: string, request: LeaseRequest, signal?: AbortSignal): Promise<LeaseAnswer> {
     const line = this.#heard(name, request.instance);
-    const { pipeline } = line.hello;
+    const { pipeline, instance } = line.hello;
+    const unheard = request.held === undefined ? [] : this.#leases.unheard(name, instance, request.held);
+    if (unheard.length > 0) await this.takeBack(name, unheard);
     const answer = await this.#lease(line, request, signal);
     if (answer.leases.length > 0 || request.waitMs === 0 || line.draining || signal?.aborted === true) return answer;
     return new Promise<LeaseAnswer>((resolve, reject) => {
@@ -174,10 +176,14 @@ export class LineDesk {
     });
   }
 
-  /** Leases that could not be handed over, because the line went away while it was being answered. */
+  /** Leases that could not be handed over, because the line went away or did not hear the answer. What is over already stays so. */
   async takeBack(name: string, leases: readonly ShardAtEpoch[]): Promise<void> {
-    const error = new PodlineError('PDL_LEASE_LOST', `line ${name} went away while it was given the shard`).toWire();
-    for (const { shardId, epoch } of leases) await this.fail(name, { shardId, epoch, error, counts: false });
+    const error = new PodlineError('PDL_LEASE_LOST', `line ${name} did not hear that it was given the shard`).toWire();
+    for (const { shardId, epoch } of leases)
+      await this.fail(name, { shardId, epoch, error, counts: false }).catch((thrown: unknown) => {
+        if (!isPodlineError(thrown, 'PDL_LEASE_LOST')) throw thrown;
+        this.#leases.drop(shardId, epoch);
+      });
   }
 
   async heartbeat(name: string, heartbeat: Heartbeat): Promise<HeartbeatAnswer> {
@@ -277,11 +283,8 @@ export class LineDesk {
 
   /** Shards that run on lines other than these go back to the queue at once. */
   async releaseAbsent(present: readonly string[]): Promise<void> {
-    const running = await this.parts.journal.running();
-    await this.#expire(
-      running.filter((shard) => !present.includes(shard.line)),
-      'its line was not started again',
-    );
+    const absent = (await this.parts.journal.running()).filter((shard) => !present.includes(shard.line));
+    await this.#expire(absent, 'its line was not started again');
   }
 
   /** The shard is no longer leased, whatever its line says. */
@@ -380,9 +383,7 @@ export class LineDesk {
     const record = await this.parts.pipeline(pipeline);
     this.parts.arm(record.rules.timeLimits.runningMs === undefined ? deadlineMs : 0);
     if (isAborted(signal) || isDraining(line) || this.#lines.find(line.name)?.hello.instance !== instance) {
-      await this.takeBack(line.name, leases).catch((thrown: unknown) => {
-        if (!isPodlineError(thrown, 'PDL_LEASE_LOST')) throw thrown;
-      });
+      await this.takeBack(line.name, leases);
       return { leases: [], queued: left };
     }
     const isNewer = leases.length > 0 && record.pipeline.revision !== line.revision;

@@ -4,10 +4,13 @@
  * A line takes all its residents through the stages that are loaded before these are swapped out. A shard that comes when the
  * first stage is gone would make it come back for that shard alone; so new ones are asked for only while a first stage is in
  * a slot or on its way there, or all stages fit, or nobody else is here.
+ *
+ * A shard that is completed makes room, and its completion can bring what takes its place: one request instead of two. What it takes
+ * up counts as free for that, since its end is heard before the leases are.
  */
 import { limits } from '../contracts/limits.js';
 import { freeWhatEnded, letGo } from './endings.js';
-import type { LineEffect, LineState } from './types.js';
+import type { LineEffect, LineState, ResidentState } from './types.js';
 import type { Lease } from '../contracts/line-api.js';
 
 const leasesMax = 256;
@@ -88,15 +91,30 @@ export function loadWhatFits(state: LineState, effects: LineEffect[]): void {
   }
 }
 
-/** One request at a time; it waits at the coordinator only when this line has nothing else to do. */
+/**
+ * One request at a time; it waits at the coordinator only when this line has nothing else to do. With a completion that is to be told
+ * in this step there is no reason to hold one back: it costs no call.
+ */
 export function askForLeases(state: LineState, nowMs: number, effects: LineEffect[]): void {
-  if (!mayAsk(state) || isTooSoon(state, nowMs) || isWorthWaiting(state)) return;
-  const max = roomForLeases(state);
+  const completion = effects.find((effect) => effect.type === 'complete');
+  const leaving = completion === undefined ? undefined : leavingAtOnce(state, completion.shardId);
+  if (!mayAsk(state, leaving)) return;
+  const isCarried = completion !== undefined && leaving !== undefined;
+  if (!isCarried && (isTooSoon(state, nowMs) || isWorthWaiting(state))) return;
+  const max = roomForLeases(state, leaving);
   if (max < 1) return;
+  const wait = !isCarried && state.residents.size === 0;
   state.leasing = true;
   state.leaseAskedAtMs = nowMs;
-  state.leaseWaited = state.residents.size === 0;
-  effects.push({ type: 'lease', max, wait: state.residents.size === 0 });
+  state.leaseWaited = wait;
+  if (isCarried) completion.lease = { max };
+  else effects.push({ type: 'lease', max, wait });
+}
+
+/** A resident that is freed as soon as the coordinator has heard of its end: no run of it is still to end. */
+function leavingAtOnce(state: LineState, shardId: string): ResidentState | undefined {
+  if (state.slots.some((slot) => slot.phase === 'running' && slot.shardId === shardId)) return undefined;
+  return state.residents.get(shardId);
 }
 
 /**
@@ -106,22 +124,30 @@ export function askForLeases(state: LineState, nowMs: number, effects: LineEffec
 const isTooSoon = (state: LineState, nowMs: number): boolean =>
   state.leaseNotBeforeMs > nowMs && (state.residents.size > 0 || state.leaseWaited);
 
-/** Whether there would be a request but for time and memory. */
-export function mayAsk(state: LineState): boolean {
-  if (state.leasing || state.draining || state.paused || state.residents.size >= state.config.residentsMax) return false;
-  return state.residents.size === 0 || allStagesFit(state) || isEntryHeld(state);
+/** Whether there would be a request but for time and memory. `leaving`: a resident that counts as gone. */
+export function mayAsk(state: LineState, leaving?: ResidentState): boolean {
+  const staying = stayingCount(state, leaving);
+  if (state.leasing || state.draining || state.paused || staying >= state.config.residentsMax) return false;
+  return staying === 0 || allStagesFit(state) || isEntryHeld(state);
 }
 
-/** Shards that may come, by their number and by the memory that the largest one so far needed. The first comes alone, to be measured. */
-export function roomForLeases(state: LineState): number {
+/**
+ * Shards that may come, by their number and by the memory that the largest one so far needed. The first comes alone, to be measured.
+ * `leaving`: a resident that counts as gone.
+ */
+export function roomForLeases(state: LineState, leaving?: ResidentState): number {
   const { residents, config, needBytesSeen } = state;
-  const places = Math.min(config.residentsMax - residents.size, leasesMax);
-  if (needBytesSeen === undefined) return residents.size === 0 ? Math.min(1, places) : 0;
+  const staying = stayingCount(state, leaving);
+  const places = Math.min(config.residentsMax - staying, leasesMax);
+  if (needBytesSeen === undefined) return staying === 0 ? Math.min(1, places) : 0;
   let usedBytes = 0;
-  for (const resident of residents.values()) usedBytes += resident.needBytes;
+  for (const resident of residents.values()) if (resident !== leaving) usedBytes += resident.needBytes;
   const fitting = Math.floor((config.scratchBytesMax - usedBytes) / Math.max(1, needBytesSeen));
-  return Math.min(places, residents.size === 0 ? Math.max(1, fitting) : fitting);
+  return Math.min(places, staying === 0 ? Math.max(1, fitting) : fitting);
 }
+
+const stayingCount = ({ residents }: LineState, leaving: ResidentState | undefined): number =>
+  residents.size - (leaving === undefined ? 0 : 1);
 
 /** Shards flow, and there is room for few: more will leave soon, and one request can bring as many. */
 function isWorthWaiting(state: LineState): boolean {

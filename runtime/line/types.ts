@@ -115,7 +115,7 @@ export interface LineState {
   /** Stages of residents that back off, and until when; entries outlive their reason and are dropped when looked at. */
   backoffs: { shardId: string; stage: string; untilMs: number }[];
   troubles: Map<string, SwapTrouble>;
-  /** A request for leases is under way. */
+  /** A request for leases is under way, by itself or with a completion. */
   leasing: boolean;
   /** After an answer without leases: when to ask again. */
   leaseNotBeforeMs: number;
@@ -202,7 +202,11 @@ export type LineEffect =
   /** Nothing that is still to run reads this stream as it is, and it is no result: drop it when its checkpoint no longer needs it. */
   | { type: 'release'; shardId: string; stream: string }
   | { type: 'deliver'; shardId: string }
-  | { type: 'complete'; shardId: string }
+  /**
+   * Ends with `ended` or `leaseLost`. `lease`: ask besides for up to `max` shards of what waits now; then `leased` or `leaseRequestEnded`
+   * follows.
+   */
+  | { type: 'complete'; shardId: string; lease?: { max: number } | undefined }
   | { type: 'fail'; shardId: string; error: WireError; stage: string | undefined; counts: boolean }
   | { type: 'free'; shardId: string }
   /** A line may want to look again at this time, although nothing happened. */

@@ -11,9 +11,8 @@
  *  3. Nothing is done for a shard whose lease is not ours any more: its resident is gone, and so are its late answers.
  *  4. Streams are given back only by the effects `release` and `free`.
  */
-import { PodlineError } from '../../runtime/contracts/errors.js';
 import type { EventType } from '../../runtime/contracts/events.js';
-import type { Heartbeat, Lease } from '../../runtime/contracts/line-api.js';
+import type { Heartbeat, ShardAtEpoch } from '../../runtime/contracts/line-api.js';
 import type { Pipeline, ResolvedStage } from '../../runtime/contracts/manifest.js';
 import type { Hello, ShimToAgent } from '../../runtime/contracts/shim-protocol.js';
 import type { Tracing } from '../../runtime/contracts/telemetry.js';
@@ -107,26 +106,16 @@ export class Agent {
     for (const run of this.#runs.all()) this.shims?.send(run.slot, { type: 'cancel', runId: run.runId, reason: 'the line ends' });
     const queued = [...this.#state.residents.values()].filter(({ lease, letGo }) => !letGo && !this.residents.has(lease.shardId));
     await Promise.all([
-      ...queued.map(({ lease }) => this.#giveBack(lease)),
+      ...queued.map(({ lease }) => this.#shards.giveBack(lease)),
       ...[...this.residents.values()].map(async (resident) => {
         resident.gone.abort();
         if (resident.completed) return;
         await finalCheckpoint(this, resident, 'the line ends', true);
-        await this.#giveBack(resident.lease);
+        await this.#shards.giveBack(resident.lease);
       }),
     ]);
     await Promise.allSettled(this.#background);
     await this.#heartbeats.sayRest();
-  }
-
-  async #giveBack(lease: Lease): Promise<void> {
-    const error = new PodlineError('PDL_LINE_DRAINED', `line ${this.options.line} ends and gives the shard back`).toWire();
-    await this.options.client.fail({ ...idOf(lease), error, counts: false }, 'once').catch((thrown: unknown) => {
-      this.options.logger.warn(
-        { shardId: lease.shardId, err: String(thrown) },
-        'could not give the shard back; its lease will run out',
-      );
-    });
   }
 
   // ---- events in -------------------------------------------------------------------------------
@@ -216,7 +205,7 @@ export class Agent {
         this.track(this.#shards.deliver(effect.shardId));
         return;
       case 'complete':
-        this.track(this.#shards.complete(effect.shardId));
+        this.track(this.#shards.complete(effect.shardId, effect.lease?.max ?? 0));
         return;
       case 'fail':
         this.track(this.#shards.fail(effect.shardId, effect.error, effect.stage, effect.counts));
@@ -350,6 +339,13 @@ export class Agent {
     this.#runs.forget(which);
   }
 
+  /** The leases that have arrived and are not over, as far as this line knows. */
+  get held(): ShardAtEpoch[] {
+    return [...this.#state.residents.values()]
+      .flatMap(({ lease, letGo, next }) => [...(letGo ? [] : [lease]), ...(next === undefined ? [] : [next.lease])])
+      .map(({ shardId, epoch }) => ({ shardId, epoch }));
+  }
+
   /** Leases that came anew for shards that are here: their residents go on under the newer epoch. */
   async renewed(): Promise<void> {
     for (const [shardId, state] of this.#state.residents) {
@@ -388,8 +384,6 @@ export class Agent {
     this.#background.add(tracked);
   }
 }
-
-const idOf = (lease: Lease): { shardId: string; epoch: number } => ({ shardId: lease.shardId, epoch: lease.epoch });
 
 function doneStages(stages: ReadonlyMap<string, { phase: string }>): string[] {
   return [...stages].filter(([, stage]) => stage.phase === 'done').map(([name]) => name);

@@ -7,7 +7,8 @@
 import { inputStream } from '../../runtime/contracts/block.js';
 import { PodlineError, isElsewhere, isPodlineError, type WireError } from '../../runtime/contracts/errors.js';
 import { limits } from '../../runtime/contracts/limits.js';
-import type { Lease } from '../../runtime/contracts/line-api.js';
+import type { Lease, ShardAtEpoch } from '../../runtime/contracts/line-api.js';
+import type { LeaseAnswer } from '../../runtime/api/line-client.js';
 import type { Span } from '../../runtime/contracts/telemetry.js';
 import { traceFields } from '../../runtime/contracts/trace.js';
 import { recover } from '../../runtime/checkpoints/recovery.js';
@@ -37,13 +38,32 @@ export class ShardWork {
 
   /** Asks the coordinator for work. */
   async lease(max: number, wait: boolean): Promise<void> {
+    await this.#takeIn(this.#ask(max, wait));
+  }
+
+  async #ask(max: number, wait: boolean): Promise<LeaseAnswer> {
+    const { residents, held } = this.#present();
+    // What an agent before this one had here comes back whole: nobody else could go on in the middle of it.
+    const atLeast = this.#strangersDropped ? 0 : Math.min(residents.length, leasesMax);
+    const request = { max: Math.max(max, atLeast), waitMs: wait ? limits.leaseWaitMs : 0, residents, held };
+    const answer = await this.agent.options.client.lease(request, this.#stopped.signal);
+    await this.#dropStrangers(answer.leases);
+    return answer;
+  }
+
+  /** What the coordinator is told with each request for leases: whose streams lie here, and which leases have arrived. */
+  #present(): { residents: string[]; held: ShardAtEpoch[] } {
+    return { residents: this.agent.options.scratch.shards().map((shard) => shard.shardId), held: this.agent.held };
+  }
+
+  /** Every request for leases ends here, with `leased` or `leaseRequestEnded`. */
+  async #takeIn(asked: Promise<LeaseAnswer | undefined>): Promise<void> {
     try {
-      const residents = this.agent.options.scratch.shards().map((shard) => shard.shardId);
-      // What an agent before this one had here comes back whole: nobody else could go on in the middle of it.
-      const atLeast = this.#strangersDropped ? 0 : Math.min(residents.length, leasesMax);
-      const request = { max: Math.max(max, atLeast), waitMs: wait ? limits.leaseWaitMs : 0, residents };
-      const answer = await this.agent.options.client.lease(request, this.#stopped.signal);
-      await this.#dropStrangers(answer.leases);
+      const answer = (await asked) ?? { leases: [], queued: 0 };
+      if (this.#stopped.signal.aborted) {
+        await Promise.all(answer.leases.map((lease) => this.giveBack(lease)));
+        return;
+      }
       if (answer.pipeline !== undefined) this.agent.revise(answer.pipeline);
       const { outputsAtOnce } = this.agent;
       const leases = await Promise.all(
@@ -200,9 +220,15 @@ export class ShardWork {
     }
   }
 
-  async complete(shardId: string): Promise<void> {
+  /** The completion asks besides for `leaseMax` shards where that is above 0; they are taken in once the end of this one is. */
+  async complete(shardId: string, leaseMax: number): Promise<void> {
+    const completed = this.#complete(shardId, leaseMax);
+    await (leaseMax > 0 ? this.#takeIn(completed) : completed);
+  }
+
+  async #complete(shardId: string, leaseMax: number): Promise<LeaseAnswer | undefined> {
     const resident = this.agent.residents.get(shardId);
-    if (resident?.result === undefined) return;
+    if (resident?.result === undefined) return undefined;
     const { peakBytes } = this.agent.options.scratch.usage();
     resident.report.scratchUsed(peakBytes);
     this.#observed = observeNeed(
@@ -212,14 +238,16 @@ export class ShardWork {
     );
     // Of a lone shard the whole story is told before its end; where many flow, it comes with the next heartbeat.
     if (this.agent.residents.size === 1) await this.agent.sayRest();
-    await this.#settle(resident.lease, async () => {
-      await this.agent.options.client.complete({
-        ...idOf(resident.lease),
-        result: resident.result ?? never(),
-        report: resident.report.build(),
-      });
+    return this.#settle(resident.lease, async () => {
+      const answer = await this.agent.options.client.complete(
+        { ...idOf(resident.lease), result: resident.result ?? never(), report: resident.report.build() },
+        'bounded',
+        // No heart asks before its first request was answered: the strangers are gone by then.
+        leaseMax > 0 && !this.#stopped.signal.aborted ? { max: leaseMax, ...this.#present() } : undefined,
+      );
       resident.completed = true;
       resident.span.end({ outcome: 'completed' });
+      return answer;
     });
   }
 
@@ -238,10 +266,20 @@ export class ShardWork {
     );
   }
 
-  /** Tells the coordinator how a shard ended, until it has heard or says that the lease is another's. */
-  async #settle({ shardId, epoch }: Lease, tell: () => Promise<unknown>): Promise<void> {
+  /** A lease that this process will do nothing for: it goes to whoever asks next, and no attempt is counted. */
+  async giveBack(lease: Lease): Promise<void> {
+    const { client, line, logger } = this.agent.options;
+    const error = new PodlineError('PDL_LINE_DRAINED', `line ${line} ends and gives the shard back`).toWire();
+    await client.fail({ ...idOf(lease), error, counts: false }, 'once').catch((thrown: unknown) => {
+      logger.warn({ shardId: lease.shardId, err: String(thrown) }, 'could not give the shard back; its lease will run out');
+    });
+  }
+
+  /** Tells the coordinator how a shard ended, until it has heard or says that the lease is another's; then there is no answer. */
+  async #settle<T>({ shardId, epoch }: Lease, tell: () => Promise<T>): Promise<T | undefined> {
+    let answer: T;
     try {
-      await this.#untilHeard(tell);
+      answer = await this.#untilHeard(tell);
     } catch (thrown) {
       if (!isPodlineError(thrown, 'PDL_LEASE_LOST')) {
         // It was tried for as long as the lease lives: whoever holds it now starts from the checkpoint.
@@ -251,19 +289,19 @@ export class ShardWork {
         );
       }
       this.agent.dispatch({ type: 'leaseLost', shardId, epoch, reason: PodlineError.from(thrown).message });
-      return;
+      return undefined;
     }
     this.agent.dispatch({ type: 'ended', shardId, epoch });
+    return answer;
   }
 
   /** A coordinator that is started again, or followed by another one, is away for less than a lease: the work is not thrown away for that. */
-  async #untilHeard(tell: () => Promise<unknown>): Promise<void> {
+  async #untilHeard<T>(tell: () => Promise<T>): Promise<T> {
     const { nowMs } = this.agent.options;
     const untilMs = nowMs() + limits.leaseTtlMs;
     for (;;) {
       try {
-        await tell();
-        return;
+        return await tell();
       } catch (thrown) {
         // The client has paused between its tries.
         if (!isElsewhere(PodlineError.from(thrown)) || this.#stopped.signal.aborted || nowMs() >= untilMs) throw thrown;

@@ -92,7 +92,16 @@ export class Coordinator {
     return held.filter(({ id, epoch }) => !this.#holds(line, id, epoch)).map(({ id }) => id);
   }
 
-  lease(line: string, max: number, waitMs: number, answer: Waiter['answer']): void {
+  /** `held`: what has arrived at the line. What else it was given goes back to the queue first. */
+  lease(
+    line: string,
+    held: readonly { id: string; epoch: number }[],
+    max: number,
+    waitMs: number,
+    answer: Waiter['answer'],
+  ): void {
+    for (const shard of this.runningOn(line))
+      if (!held.some(({ id, epoch }) => id === shard.id && epoch === shard.epoch)) this.#takeBack(shard, false);
     const waiter = { line, max, answer };
     if (this.#serve(waiter)) return;
     if (waitMs === 0) {
@@ -107,9 +116,10 @@ export class Coordinator {
     });
   }
 
-  /** Whether it was taken; else the lease was lost. */
+  /** Whether it was taken, now or before; else the lease was lost. */
   complete(line: string, id: string, epoch: number): boolean {
     const shard = this.shards.get(id);
+    if (shard?.state === 'completed' && shard.line === line && shard.epoch === epoch) return true;
     if (shard === undefined || !this.#holds(line, id, epoch)) return false;
     shard.state = 'completed';
     shard.completions.push(line);

@@ -114,6 +114,7 @@ describe('lines that are broken in every way', () => {
             stageUnusable: 0.03,
             endLost: 0.03,
             deliveryFails: 0.1,
+            answerLost: 0.05,
           },
           trouble: { meanMs: random.int(2_000, 60_000), untilMs: random.int(10_000, 200_000) },
           revisions: random.chance(0.4) ? random.int(1, 3) : 0,

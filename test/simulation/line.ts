@@ -3,6 +3,7 @@
  * and holds every effect against what a real line could do.
  */
 import { errorCatalogue, type ErrorCode, type WireError } from '../../runtime/contracts/errors.js';
+import type { Lease } from '../../runtime/contracts/line-api.js';
 import { limits } from '../../runtime/contracts/limits.js';
 import { initialLine, step } from '../../runtime/line/line.js';
 import { mayFollow, mayLead } from '../../runtime/line/streaming.js';
@@ -23,6 +24,7 @@ export interface Faults {
   stageUnusable: number;
   endLost: number;
   deliveryFails: number;
+  answerLost: number;
 }
 export const noFaults: Faults = {
   runFails: 0,
@@ -34,6 +36,7 @@ export const noFaults: Faults = {
   stageUnusable: 0,
   endLost: 0,
   deliveryFails: 0,
+  answerLost: 0,
 };
 
 export interface Times {
@@ -301,20 +304,34 @@ export class SimulatedLine {
         });
         return;
       }
-      const life = this.#life;
-      this.#coordinator.lease(this.name, max, wait ? limits.leaseWaitMs : 0, (leases, queued) => {
-        if (this.#life !== life) return;
-        ensure(leases.length <= max, 'more leases than were asked for');
-        this.#clock.after(1, () => {
-          if (this.#life !== life) return;
-          this.handle(
-            leases.length === 0
-              ? { type: 'leaseRequestEnded', queued }
-              : { type: 'leased', queued, leases: leases.map((lease) => ({ lease, needBytes: 100 })) },
-          );
-        });
-      });
+      this.#coordinator.lease(this.name, this.#held(), max, wait ? limits.leaseWaitMs : 0, this.#answered(max));
     });
+  }
+
+  /** The leases that have arrived. */
+  #held(): { id: string; epoch: number }[] {
+    return [...this.heart.residents].flatMap(([id, { lease, letGo, next }]) => [
+      ...(letGo ? [] : [{ id, epoch: lease.epoch }]),
+      ...(next === undefined ? [] : [{ id, epoch: next.lease.epoch }]),
+    ]);
+  }
+
+  /** How a request for leases ends: with its answer, or without it when that is lost on its way. */
+  #answered(max: number): (leases: Lease[], queued: number) => void {
+    const life = this.#life;
+    const isLost = this.#random.chance(this.faults.answerLost);
+    return (leases, queued) => {
+      if (this.#life !== life) return;
+      ensure(leases.length <= max, 'more leases than were asked for');
+      this.#clock.after(isLost ? 1_000 : 1, () => {
+        if (this.#life !== life) return;
+        this.handle(
+          leases.length === 0 || isLost
+            ? { type: 'leaseRequestEnded', queued }
+            : { type: 'leased', queued, leases: leases.map((lease) => ({ lease, needBytes: 100 })) },
+        );
+      });
+    };
   }
 
   #assertIsHere(shardId: string, effect: string): void {
@@ -578,17 +595,29 @@ export class SimulatedLine {
     const outcome = `${shardId}@${String(epoch)}`;
     ensure(!this.#outcomes.has(outcome), `two outcomes of ${outcome}`);
     this.#outcomes.add(outcome);
+    const leaseMax = effect.type === 'complete' ? (effect.lease?.max ?? 0) : 0;
     const send = (): void => {
       if (this.partitioned) {
         this.#later(500, send);
         return;
       }
+      const isLost = this.#random.chance(this.faults.answerLost);
       const taken =
         effect.type === 'complete'
           ? this.#coordinator.complete(this.name, shardId, epoch)
           : this.#coordinator.fail(this.name, shardId, epoch, effect.error, effect.counts);
+      let leased: [Lease[], number] = [[], 0];
+      if (leaseMax > 0 && taken)
+        this.#coordinator.lease(this.name, this.#held(), leaseMax, 0, (...answer) => {
+          leased = answer;
+        });
+      if (isLost) {
+        this.#later(500, send);
+        return;
+      }
       if (taken) this.handle({ type: 'ended', shardId, epoch });
       else this.handle({ type: 'leaseLost', shardId, epoch, reason: 'the lease is over' });
+      if (leaseMax > 0) this.#answered(leaseMax)(...leased);
     };
     this.#later(this.#random.int(1, 20), send);
   }

@@ -1,5 +1,3 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:tls';
 import { join } from 'node:path';
@@ -7,49 +5,12 @@ import { Agent, fetch } from 'undici';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { hashOfToken } from '../../../runtime/access/tokens.js';
 import { PodlineClient } from '../../../runtime/api/client.js';
-import { entryPath } from '../../../runtime/platform/entries.js';
 import { makeCertificate } from '../../support/certificate.js';
 import { cli, startCli } from '../../support/cli.js';
 import { folder } from '../../support/journal.js';
+import { serving } from '../../support/serving.js';
 import { until } from '../../support/until.js';
 import { needs } from '../../support/require.js';
-
-interface Server {
-  dir: string;
-  url: string;
-  operator: string;
-  log: () => string;
-  /** SIGTERM unless another is named; its exit code. */
-  stop: (signal?: NodeJS.Signals) => Promise<number | null>;
-}
-
-/** `main.js` as a container runs it. */
-async function serving(dir: string, config: string): Promise<Server> {
-  writeFileSync(join(dir, 'server.yaml'), config);
-  const addressFile = join(dir, 'podline', 'coordinator.json');
-  const address = (): string => (existsSync(addressFile) ? readFileSync(addressFile, 'utf8') : '');
-  // Of one that was killed.
-  const stale = address();
-  const child = spawn(process.execPath, [entryPath('runtime/serve/main')], {
-    cwd: dir,
-    env: { ...process.env, PODLINE_CONFIG: join(dir, 'server.yaml') },
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  let log = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (log += text));
-  const exited = once(child, 'exit') as Promise<[number | null]>;
-  const stop: Server['stop'] = async (signal = 'SIGTERM') => {
-    if (child.exitCode === null && child.signalCode === null) child.kill(signal);
-    return (await exited)[0];
-  };
-  onTestFinished(async () => {
-    await stop();
-  }, 30_000);
-  await until(() => !['', stale].includes(address()) || child.exitCode !== null);
-  if (child.exitCode !== null) throw new Error(log);
-  const { url, token } = JSON.parse(address()) as { url: string; token: string };
-  return { dir, url, operator: token, log: () => log, stop };
-}
 
 const stages = `
 import { column, defineStage } from 'podline';

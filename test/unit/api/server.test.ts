@@ -252,6 +252,20 @@ describe('the line protocol over HTTP', () => {
     expect(await line.complete(completeOf(answer?.leases[0]?.shardId ?? '', 1))).toBeUndefined();
   });
 
+  it('gives a line the same shards with a completion that is told again, because its answer was lost', async () => {
+    const { server, client, coordinator } = await running();
+    const line = agent(server.url);
+    await line.hello(helloOf('a'));
+    await client.submitAll('flights', ['a', 'b', 'c'].map(of));
+    const [first] = (await line.lease({ max: 1, waitMs: 0, residents: [] })).leases;
+    const complete = completeOf(first?.shardId ?? '', 1);
+    const next = { max: 1, residents: [], held: [{ shardId: complete.shardId, epoch: 1 }] };
+    const lost = await line.complete(complete, 'bounded', next);
+    const heard = await line.complete(complete, 'bounded', next);
+    expect([lost?.leases, heard?.leases]).toMatchObject([[{ key: 'b', epoch: 1 }], [{ key: 'b', epoch: 2, attempts: 0 }]]);
+    expect(await coordinator.progress('flights')).toMatchObject({ completed: 1, running: 1, pending: 1 });
+  });
+
   it('lets a line go on after the coordinator was restarted, without losing its lease', async () => {
     const first = await running();
     const line = agent(first.server.url);

@@ -257,6 +257,39 @@ describe('leases', () => {
     await expect(coordinator.line('line-0')).rejects.toEqual(code('PDL_LINE_UNKNOWN'));
   });
 
+  it('that were lost with their answer come again with the next request, and what has arrived stays where it is', async () => {
+    const { coordinator, journal } = await stage();
+    const [a = '', b = '', c = ''] = await submit(coordinator, 'a', 'b', 'c');
+    await coordinator.lineHello('line-0', helloOf('one'));
+    const [heard] = (await coordinator.lease('line-0', ask())).leases;
+    const held = [{ shardId: a, epoch: heard?.epoch ?? 0 }];
+    const [lost] = (await coordinator.lease('line-0', { ...ask(), held })).leases;
+    expect(lost).toMatchObject({ shardId: b, epoch: 1 });
+
+    expect((await coordinator.lease('line-0', { ...ask(), held })).leases).toMatchObject([{ shardId: b, epoch: 2, attempts: 0 }]);
+    await expect(coordinator.complete('line-0', completeOf(b, 1))).rejects.toEqual(code('PDL_LEASE_LOST'));
+    expect(await journal.shard(a)).toMatchObject({ state: 'running', epoch: 1 });
+
+    // Known by a heartbeat, though a request that is late, or says nothing of it, does not know of it.
+    await coordinator.heartbeat('line-0', heartbeatOf('one', [...held, { shardId: b, epoch: 2 }]));
+    expect((await coordinator.lease('line-0', { ...ask(), held })).leases).toMatchObject([{ shardId: c, epoch: 1 }]);
+    expect((await coordinator.lease('line-0', ask())).leases).toEqual([]);
+    expect(await coordinator.progress('flights')).toMatchObject({ running: 3, pending: 0 });
+  });
+
+  it('that were lost with their answer, and with their coordinator, come again from the next one', async () => {
+    const dir = folder();
+    const first = await stage({}, { dir });
+    await submit(first.coordinator, 'a');
+    await first.coordinator.lineHello('line-0', helloOf('one'));
+    await first.coordinator.lease('line-0', ask());
+    await first.coordinator.close();
+    await first.journal.close();
+    const second = await stage({}, { dir });
+    await second.coordinator.lineHello('line-0', helloOf('one'));
+    expect((await second.coordinator.lease('line-0', { ...ask(), held: [] })).leases).toMatchObject([{ epoch: 2 }]);
+  });
+
   it('that could not be handed over are taken back without an attempt', async () => {
     const { coordinator } = await stage();
     const [id = ''] = await submit(coordinator, 'a');
