@@ -7,6 +7,7 @@ import { PodlineError, type ErrorCode } from '../contracts/errors.js';
 import type { ShardState } from '../contracts/shard.js';
 import { packageRoot } from '../platform/entries.js';
 import { endProcess } from '../platform/uninterrupted.js';
+import type { DoctorOptions } from './commands/doctor.js';
 import type { RunOptions } from './commands/run.js';
 import { exitCodes, type RunIo } from './io.js';
 import { scopes } from '../contracts/access.js';
@@ -197,6 +198,17 @@ program
   .action(async (file: string, options: { out: string; json: boolean }) => {
     const { build } = await import('./commands/build.js');
     exitCode = await build(file, options, io);
+  });
+program
+  .command('doctor')
+  .description('look at this machine and, if one is named, at a coordinator: what is wrong, or may become so')
+  .option('--url <url>', 'of a coordinator; PODLINE_TOKEN or PODLINE_TOKEN_FILE has the token')
+  .option('--ca <file>', 'the authority that signed its certificate')
+  .option('--work-dir <dir>', 'of a coordinator on this machine')
+  .addOption(jsonOption())
+  .action(async (options: DoctorOptions) => {
+    const { doctor } = await import('./commands/doctor.js');
+    exitCode = await doctor(options, io);
   });
 program
   .command('clean')

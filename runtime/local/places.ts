@@ -34,7 +34,8 @@ export const addressFileName = 'coordinator.json';
 
 /** The magic number of tmpfs in statfs(2), as `man 2 statfs` lists it. */
 const tmpfsMagic = 0x01021994;
-const sharedMemory = '/dev/shm';
+/** Where a machine lends shared memory. */
+export const sharedMemory = '/dev/shm';
 
 /** True when the machine lends shared memory as a folder. */
 export function hasTmpfs(): boolean {

@@ -88,8 +88,12 @@ needs('cluster').describe('a line that is struck', () => {
   needs('cluster').it('in a container that is killed, does the block again that was not committed', async () => {
     const { shard, runs, repeated, told } = await strike('container killed', {
       at: ['second', 2],
-      inject: async () => {
+      inject: async (key) => {
         const slot = await line.slotOf('second', 'running');
+        const { id } = await client.getByKey('struck', key);
+        expect((await client.line(line.name)).shards, 'the line by the name of its pod').toMatchObject([
+          { shardId: id, epoch: 1 },
+        ]);
         await clusterScript(['kill-container', '0', line.name, `slot-${String(slot)}`]);
       },
       again: true,

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect } from 'vitest';
 import type { PodlineClient } from '../../runtime/api/client.js';
+import { coordinatorFindings } from '../../runtime/cli/findings.js';
 import { needs } from '../support/require.js';
 import { clusterScript, eventually, kubectl, kubectlJson, type Pod } from './support/cluster.js';
 import { FaultLine, figureOf, seconds } from './support/fault-line.js';
@@ -115,8 +116,14 @@ needs('cluster').describe('lines on several nodes', () => {
   });
 
   needs('cluster').it('of which one joins and one dies under load deliver every shard once', async () => {
+    const spread = async (): Promise<string[]> =>
+      coordinatorFindings(await client.pipelines(), await client.lines(), false)
+        .filter(({ about }) => about === 'group default of moving')
+        .map(({ level, is }) => `${level}: ${is}`);
+    expect(await spread()).toEqual([expect.stringMatching(/^warning: its only line is on node node[12]: /)]);
     await kubectl('-n', namespace, 'scale', 'pipeline', 'moving', '--replicas=2');
     await heard(2);
+    expect(await spread()).toEqual(['ok: 2 lines on 2 nodes']);
     const keys = Array.from({ length: shardsOfLoad }, (_, number) => `load-${String(number)}`);
     const after = await client.lastEventId();
     for (const key of keys) await holds.hold(key, 'second', 2);

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Shard } from '../../../runtime/contracts/shard.js';
+import type { Finding } from '../../../runtime/cli/findings.js';
 import type { RunSummary } from '../../../runtime/cli/summary.js';
 import { cli, CliFolder, exampleManifest, startCli } from '../../support/cli.js';
 import { writeSmallPipeline, type SmallPipeline } from '../../support/small-pipeline.js';
@@ -76,6 +77,14 @@ describe('podline serve and submit', () => {
       code: 2,
       stderr: expect.stringContaining(`process ${String(server.child.pid)} works in`) as string,
     });
+    const { code, stdout } = await here('doctor', '--work-dir', 'work', '--json');
+    expect(code).toBe(0);
+    expect((JSON.parse(stdout) as { findings: Finding[] }).findings).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({ level: 'ok', about: 'coordinator', is: 'answers, and has 1 pipeline and 1 line' }),
+        expect.objectContaining({ level: 'ok', about: 'pipeline small' }),
+      ]),
+    );
     server.child.kill('SIGTERM');
     expect((await server.ended).code).toBe(0);
     expect(folder.leftovers()).toEqual([]);
@@ -101,6 +110,15 @@ describe('podline serve and submit', () => {
   });
 });
 
+describe('podline doctor', () => {
+  it('says in a table how the machine is, without a coordinator', async () => {
+    const { code, stdout } = await here('doctor');
+    expect(code).toBe(0);
+    expect(stdout.trimEnd().split('\n')[0]).toBe(`  ok       node           ${process.versions.node}, of at least 20.19`);
+    expect(stdout).toMatch(/shared memory {2}/);
+  });
+});
+
 describe('podline clean', () => {
   it('refuses a folder that is not of podline, and leaves it as it is', async () => {
     mkdirSync(join(folder.dir, 'diary', 'journal'), { recursive: true });
@@ -123,6 +141,7 @@ describe('wrong use', () => {
     [['run', 'small/pipeline.yaml', '--param', 'bad=often'], /PDL_PARAMETER_INVALID --param: bad/],
     [['run', 'nowhere.yaml'], /PDL_USAGE the manifest nowhere\.yaml cannot be read/],
     [['run', 'small/pipeline.yaml', '--work-dir', 'work', '--input', 'nothing-*.csv'], /PDL_SOURCE_MISSING/],
+    [['doctor', '--url', 'http://127.0.0.1:9', '--work-dir', 'work'], /PDL_USAGE doctor takes --url or --work-dir/],
     [['get', '--work-dir', 'nowhere'], /nowhere is no work directory of podline/],
     [['logs', '--work-dir', 'nowhere'], /nowhere is no work directory of podline/],
     [['submit', 'small', '--work-dir', 'nowhere', '--input', 'x'], /nowhere is no work directory of podline/],
