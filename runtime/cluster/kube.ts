@@ -236,6 +236,7 @@ export function viewOf(object: V1Pod | KubeObject): PodView {
     ip: pod.status?.podIP,
     node: pod.spec?.nodeName,
     unschedulable: unschedulable(pod),
+    resizePending: resizePending(pod),
     requests: Object.fromEntries((pod.spec?.containers ?? []).map(({ name, resources }) => [name, resources?.requests ?? {}])),
     containers: (pod.status?.containerStatuses ?? []).map(containerView),
   };
@@ -245,6 +246,11 @@ const unschedulable = ({ status }: V1Pod): string | undefined =>
   status?.conditions?.find(
     ({ type, status: is, reason }) => type === 'PodScheduled' && is === 'False' && reason === 'Unschedulable',
   )?.message;
+
+function resizePending({ status }: V1Pod): string | undefined {
+  const pending = status?.conditions?.find(({ type, status: is }) => type === 'PodResizePending' && is === 'True');
+  return pending === undefined ? undefined : [pending.reason, pending.message].filter((text) => text !== undefined).join(': ');
+}
 
 function containerView(status: V1ContainerStatus): ContainerView {
   const waiting = status.state?.waiting;

@@ -58,6 +58,7 @@ interface LineMemory {
   fault: PodlineError | undefined;
   /** In the scheduler's words. */
   unschedulable: string | undefined;
+  resizePending: string | undefined;
 }
 interface SlotMemory {
   step: string | undefined;
@@ -80,6 +81,7 @@ export interface SeenLine {
   group: string;
   faults: PodlineError[];
   unschedulable: string | undefined;
+  resizePending: string | undefined;
 }
 
 /** Over all pods: as many as an API server takes from one client without making it wait. */
@@ -141,13 +143,14 @@ export class LinePods {
   linesOf(pipeline: string): SeenLine[] {
     const workload = this.#workloads.get(pipeline);
     if (workload === undefined) return [];
-    return [...workload.memory].map(([line, { podName, uid, slots, fault, unschedulable }]) => ({
+    return [...workload.memory].map(([line, { podName, uid, slots, fault, unschedulable, resizePending }]) => ({
       line,
       pod: podName,
       uid,
       group: groupOfPod(workload, podName)?.group ?? '',
       faults: [fault, ...slots.map((slot) => slot.fault ?? slot.refused)].filter((found) => found !== undefined),
       unschedulable,
+      resizePending,
     }));
   }
 
@@ -215,6 +218,7 @@ export class LinePods {
         slots: Array.from({ length: slotsIn(pod) || workload.slots }, (_, slot) => firstSight(pod, slot)),
         fault: undefined,
         unschedulable: undefined,
+        resizePending: undefined,
       };
       workload.memory.set(line, memory);
       this.#tell({ type: 'lineStarted', pipeline, line, group: groupOfPod(workload, pod.name)?.group });
@@ -222,6 +226,7 @@ export class LinePods {
     for (const [slot, seen] of memory.slots.entries()) this.#lookAtSlot(pipeline, line, pod, slot, seen);
     memory.fault = containerFault(pod, agentContainer);
     memory.unschedulable = pod.unschedulable;
+    memory.resizePending = pod.resizePending;
     if (memory.fault !== undefined)
       this.options.logger.warn({ pod: pod.name, code: memory.fault.code }, `the agent of ${pod.name}: ${memory.fault.message}`);
   }

@@ -4,7 +4,7 @@ import type { LineView } from '../contracts/views.js';
 import type { Desk } from './desk.js';
 import type { Known } from './intake.js';
 import type { KubeObject } from './kube-rest.js';
-import type { LinePods } from './line-pods.js';
+import type { LinePods, SeenLine } from './line-pods.js';
 import { isAgentOf } from './names.js';
 import { selectorOf, type Workloads } from './plan-pod.js';
 import type { GroupLines } from './plan-objects.js';
@@ -48,7 +48,8 @@ export async function observe(
       there: seen.length,
       heard: Math.max(active.length, Math.min(heardBefore, seen.length)),
       faults: seen.flatMap(({ pod, faults }) => faults.map((fault) => `${pod}: ${fault.message}`)),
-      unschedulable: seen.flatMap(({ pod, unschedulable }) => (unschedulable === undefined ? [] : [`${pod}: ${unschedulable}`])),
+      unschedulable: wordsOf(seen, ({ unschedulable }) => unschedulable),
+      resizePending: wordsOf(seen, ({ resizePending }) => resizePending),
     },
     input: inputOf(known),
     selector: Object.entries(selectorOf(metadata.name))
@@ -58,6 +59,13 @@ export async function observe(
     memory: known === undefined ? undefined : memoryOf(known),
   };
 }
+
+/** With the name of each pod of which there are any. */
+const wordsOf = (seen: readonly SeenLine[], of: (line: SeenLine) => string | undefined): string[] =>
+  seen.flatMap((line) => {
+    const words = of(line);
+    return words === undefined ? [] : [`${line.pod}: ${words}`];
+  });
 
 function inputOf(known: Known | undefined): Observed['input'] {
   if (known === undefined || known.manifest.spec.input.source === undefined) return { state: 'none' };

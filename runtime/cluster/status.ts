@@ -51,6 +51,8 @@ export interface Observed {
     faults: readonly string[];
     /** Pods for which there is no node, in the scheduler's words. */
     unschedulable: readonly string[];
+    /** Pods that do not have what the stages in their slots ask for, in the kubelet's words. */
+    resizePending: readonly string[];
   };
   /** `open`: there is one, and not all of it is in the journal. */
   input: { state: 'none' | 'open' } | { state: 'submitted'; digest: string; submitted: number };
@@ -158,6 +160,8 @@ function degraded({ refusal, accepted, lines }: Observed): Verdict {
   const [unschedulable] = lines.unschedulable;
   if (unschedulable !== undefined) return say('True', 'Unschedulable', unschedulable);
   if (accepted !== undefined && accepted.counts.failed > 0) return say('True', 'ShardsFailed', failedWords(accepted));
+  const [resizePending] = lines.resizePending;
+  if (resizePending !== undefined) return say('True', 'ResizePending', resizePending);
   return say('False', 'AsExpected', 'nothing is amiss');
 }
 

@@ -27,6 +27,8 @@ export interface PodView {
   node: string | undefined;
   /** Why the scheduler finds no node for it, in its words. */
   unschedulable?: string | undefined;
+  /** Why its node does not give it what it asks for since it was resized, in the kubelet's words. */
+  resizePending?: string | undefined;
   /** By container, what it asks its node for. */
   requests?: Record<string, Record<string, string>> | undefined;
   containers: ContainerView[];

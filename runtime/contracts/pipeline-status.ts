@@ -28,6 +28,7 @@ export const conditionReasons = [
   'Paused',
   'Stuck',
   'Unschedulable',
+  'ResizePending',
   'AsExpected',
   'ShardsFailed',
   'SwapFailed',

@@ -1,4 +1,7 @@
-/** What a manifest says of its lines, kept by real pods: groups that have work of their own, and the wait before a container is reloaded. */
+/**
+ * What a manifest and the installation say of lines, kept by real pods: groups that have work of their own, the wait before a container is
+ * reloaded, swaps in a second.
+ */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -59,7 +62,8 @@ needs('kubernetes').describe('lines of real pods', () => {
 
   beforeAll(async () => {
     dir = await mkdtemp(join(tmpdir(), 'podline-lines-'));
-    installation = await install('namespaced');
+    // One in a second: two lines that want one at the same time show it.
+    installation = await install('namespaced', { cluster: { swapsPerSecondMax: 1 } });
     client = await installation.client();
   });
   afterAll(async () => {
@@ -110,4 +114,17 @@ needs('kubernetes').describe('lines of real pods', () => {
       ['second', true],
     ]);
   });
+
+  needs('kubernetes').it(
+    'are swapped no faster than the installation lets the API server be asked, and the log says so',
+    async () => {
+      const stages = [stage('first', pass), stage('second', pass, { after: ['first'] })];
+      await apply('throttled', { lines: 3, stages });
+      const there = async (): Promise<number> => (await client.lines()).filter(({ pipeline }) => pipeline === 'throttled').length;
+      await eventually('three lines', async () => ((await there()) === 3 ? true : undefined));
+      await completed(await Promise.all(['a', 'b', 'c'].map((key) => submit('throttled', key))));
+      const log = await kubectl('-n', namespace, 'logs', 'podline-coordinator-0');
+      expect(log).toContain('swaps wait: more are asked for than cluster.swapsPerSecondMax lets through');
+    },
+  );
 });

@@ -7,20 +7,34 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect } from 'vitest';
 import type { PodlineClient } from '../../runtime/api/client.js';
+import { parseQuantity } from '../../runtime/config/units.js';
 import { needs } from '../support/require.js';
 import { eventually, kubectl, kubectlJson } from './support/cluster.js';
 import { makeGate, type Gate } from './support/gate.js';
 import { install, namespace, type Installation } from './support/installation.js';
 import { onLine } from './support/on-line.js';
 
+interface Container {
+  name: string;
+  image: string;
+  restartPolicy?: string;
+  env?: { name: string; value?: string }[];
+  resources: { requests?: { memory?: string } };
+}
+
 interface Pod {
   metadata: { uid: string };
-  spec: { containers: { name: string; env?: { name: string; value?: string }[]; resources: { requests: { memory: string } } }[] };
+  spec: { containers: Container[]; initContainers?: Container[] };
   status: {
     podIP?: string;
     containerStatuses?: { name: string; restartCount: number; resources?: { requests?: { memory: string } } }[];
   };
 }
+
+const mib = 1024 * 1024;
+/** Of pods: what has ended asks for nothing. */
+const alive = 'status.phase!=Succeeded,status.phase!=Failed';
+const isSidecar = ({ restartPolicy }: Container): boolean => restartPolicy === 'Always';
 
 /** Reads NDJSON and writes it with `v` made into something else. */
 const command = (expression: string): string[] =>
@@ -56,6 +70,27 @@ needs('cluster').describe('a pipeline on plain StatefulSets', () => {
     const root = installation.resultsOf(name);
     const [folder = expect.fail('there is no result')] = await readdir(root);
     return (await readFile(join(root, folder, file), 'utf8')).trim().split('\n');
+  };
+
+  /** A pod that asks for all memory of the node but so many bytes. */
+  const fillerOf = async (leftBytes: number): Promise<string> => {
+    const { status } = await kubectlJson<{ status: { allocatable: { memory: string } } }>('get', 'node', 'node0');
+    const { items } = await kubectlJson<{ items: Pod[] }>('get', 'pods', '-A', `--field-selector=spec.nodeName=node0,${alive}`);
+    const asked = items.flatMap(({ spec }) => [...spec.containers, ...(spec.initContainers ?? []).filter(isSidecar)]);
+    const askedBytes = asked.reduce((sum, { resources }) => sum + parseQuantity(resources.requests?.memory ?? '0'), 0);
+    const memory = String(Math.floor(parseQuantity(status.allocatable.memory) - askedBytes - leftBytes));
+    const { spec } = await podOf('sized');
+    const image = spec.containers.find(({ name }) => name === 'agent')?.image ?? expect.fail('there is no agent');
+    const idle = {
+      name: 'idle',
+      image,
+      command: ['node', '-e', 'setInterval(() => {}, 1e6)'],
+      resources: { requests: { memory } },
+    };
+    const file = join(dir, 'filler.json');
+    const pod = { nodeName: 'node0', automountServiceAccountToken: false, containers: [idle] };
+    await writeFile(file, JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'filler' }, spec: pod }));
+    return file;
   };
 
   beforeAll(async () => {
@@ -152,6 +187,18 @@ needs('cluster').describe('a pipeline on plain StatefulSets', () => {
       expect((await ended).state).toBe('completed');
       await asks('128Mi');
       expect((await podOf('sized')).metadata.uid).toBe(uid);
+
+      // Somebody else takes what the node has left.
+      await podline('apply', '-f', await fillerOf(32 * mib));
+      await podline('wait', '--for=condition=Ready', 'pod/filler', '--timeout=60s');
+      gate.shut();
+      const tight = await client.submit('sized', { key: 'tight', source: { inline: [{ v: 1 }], format: 'ndjson' } });
+      await podline('wait', '--for=jsonpath={.status.conditions[?(@.type=="Degraded")].reason}=ResizePending', 'pipeline/sized');
+      await podline('delete', 'pod', 'filler', '--grace-period=0', '--force');
+      await asks('256Mi');
+      await podline('wait', '--for=condition=Degraded=False', 'pipeline/sized', '--timeout=60s');
+      gate.open();
+      expect((await client.waitFor(tight.outcome === 'rejected' ? '' : tight.id)).state).toBe('completed');
     },
   );
 

@@ -63,4 +63,12 @@ describe('what keeps a line from working', () => {
     pods.changed('flights', kube.put({ name: 'flights-0', unschedulable: undefined }));
     expect(pods.linesOf('flights')[0]?.unschedulable).toBeUndefined();
   });
+
+  it('is that its node does not give it what it asks for, until it does', () => {
+    const { pods, kube } = lines();
+    pods.changed('flights', kube.put({ name: 'flights-0', resizePending: 'Deferred: no room' }));
+    expect(pods.linesOf('flights')).toMatchObject([{ resizePending: 'Deferred: no room', faults: [] }]);
+    pods.changed('flights', kube.put({ name: 'flights-0', resizePending: undefined }));
+    expect(pods.linesOf('flights')[0]?.resizePending).toBeUndefined();
+  });
 });

@@ -12,7 +12,15 @@ const view = (instance: string): LineView => ({
 
 /** How many lines were heard of, where the pod that is there has the uid `new`. */
 async function heardOf(line: LineView): Promise<number> {
-  const seen = { line: 'small-0', pod: 'small-0', uid: 'new', group: 'default', faults: [], unschedulable: undefined };
+  const seen = {
+    line: 'small-0',
+    pod: 'small-0',
+    uid: 'new',
+    group: 'default',
+    faults: [],
+    unschedulable: undefined,
+    resizePending: undefined,
+  };
   const desk = {
     pipeline: async () => ({
       ...{ name: 'small', revision: 1, paused: false, lines: 1, appliedAt: '' },

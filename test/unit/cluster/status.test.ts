@@ -7,7 +7,7 @@ const none = { pending: 0, running: 0, completed: 0, failed: 0, cancelled: 0 };
 const idle: Observed = {
   generation: 3,
   accepted: { revision: 2, counts: none, paused: false, running: [] },
-  lines: { wanted: 2, there: 2, heard: 2, faults: [], unschedulable: [] },
+  lines: { wanted: 2, there: 2, heard: 2, faults: [], unschedulable: [], resizePending: [] },
   input: { state: 'submitted', digest: 'd', submitted: 4 },
   selector: 'a=b',
   workload: 'kruise',
@@ -58,7 +58,7 @@ describe('Ready, Progressing and Degraded', () => {
   it('say that no node has room for a line, in the words of the scheduler', () => {
     const full = '0/1 nodes are available: 1 Insufficient memory.';
     const waiting = seen(
-      { lines: { wanted: 1, there: 1, heard: 0, faults: [], unschedulable: [`p-0: ${full}`] } },
+      { lines: { wanted: 1, there: 1, heard: 0, faults: [], unschedulable: [`p-0: ${full}`], resizePending: [] } },
       { pending: 5 },
     );
     expect(words(waiting, 'Ready')).toBe('False LinesStarting');
@@ -76,7 +76,7 @@ describe('Ready, Progressing and Degraded', () => {
   });
 
   it('say that lines are on their way, and how many there are', () => {
-    const starting = seen({ lines: { wanted: 3, there: 2, heard: 1, faults: [], unschedulable: [] } });
+    const starting = seen({ lines: { wanted: 3, there: 2, heard: 1, faults: [], unschedulable: [], resizePending: [] } });
     expect(condition(statusOf(starting), 'Ready')).toMatchObject({
       status: 'False',
       reason: 'LinesStarting',
@@ -86,14 +86,14 @@ describe('Ready, Progressing and Degraded', () => {
   });
 
   it('do not count a line whose pod is gone', () => {
-    expect(words(seen({ lines: { wanted: 2, there: 1, heard: 2, faults: [], unschedulable: [] } }), 'Ready')).toBe(
-      'False LinesStarting',
-    );
+    expect(
+      words(seen({ lines: { wanted: 2, there: 1, heard: 2, faults: [], unschedulable: [], resizePending: [] } }), 'Ready'),
+    ).toBe('False LinesStarting');
   });
 
   it('say that nothing goes on when work waits and no line works', () => {
     const stuck = seen(
-      { lines: { wanted: 1, there: 1, heard: 0, faults: ['p-0: ImagePullBackOff'], unschedulable: [] } },
+      { lines: { wanted: 1, there: 1, heard: 0, faults: ['p-0: ImagePullBackOff'], unschedulable: [], resizePending: [] } },
       { pending: 5 },
     );
     expect(condition(statusOf(stuck), 'Progressing')).toMatchObject({
@@ -103,13 +103,23 @@ describe('Ready, Progressing and Degraded', () => {
     expect(words(stuck, 'Degraded')).toBe('True SwapFailed');
   });
 
+  it('say that a pod has less than its stages ask for, unless something worse is amiss', () => {
+    const lines = { wanted: 1, there: 1, heard: 1, faults: [], unschedulable: [], resizePending: ['p-0: Deferred: no room'] };
+    expect(condition(statusOf(seen({ lines }, { running: 1 })), 'Degraded')).toMatchObject({
+      status: 'True',
+      reason: 'ResizePending',
+      message: 'p-0: Deferred: no room',
+    });
+    expect(words(seen({ lines }, { failed: 1 }), 'Degraded')).toBe('True ShardsFailed');
+  });
+
   it('say that it works, is paused, has no lines', () => {
     expect(words(seen({}, { running: 1 }), 'Progressing')).toBe('True Working');
     const paused: Observed = { ...idle, accepted: { revision: 1, counts: { ...none, pending: 1 }, paused: true, running: [] } };
     expect(words(paused, 'Progressing')).toBe('False Paused');
-    expect(words(seen({ lines: { wanted: 0, there: 0, heard: 0, faults: [], unschedulable: [] } }), 'Ready')).toBe(
-      'False NoLines',
-    );
+    expect(
+      words(seen({ lines: { wanted: 0, there: 0, heard: 0, faults: [], unschedulable: [], resizePending: [] } }), 'Ready'),
+    ).toBe('False NoLines');
   });
 
   it('all name a refusal, with its words', () => {
