@@ -69,18 +69,23 @@ export function linesOf({ title, note, xLabel, yLabel, xText, yText, marks }: Li
   return page(title, note, width, height, [...ticks, ...drawn, ...marked, ...words(shown, x, y)]);
 }
 
-/** The names of the lines at their ends, moved apart where they would lie on one another. */
+/** The names of the lines beside the axes, moved apart where they would lie on one another; a line that ends early is led to its own. */
 function words(lines: readonly Line[], x: (value: number) => number, y: (value: number) => number): string[] {
+  const edge = width - right;
   const ends = lines
     .flatMap(({ label, points, emphasis }, index) => {
       const end = points.at(-1);
-      return end === undefined ? [] : [{ label, emphasis, index, x: x(end.x) + 10, y: y(end.y) + 4 }];
+      return end === undefined ? [] : [{ label, emphasis, index, x: x(end.x), y: y(end.y) }];
     })
     .sort((a, b) => a.y - b.y);
   let above = Number.NEGATIVE_INFINITY;
-  return ends.map(({ label, emphasis, index, x: at, y: wanted }) => {
-    above = Math.max(wanted, above + wordHeight);
+  return ends.map(({ label, emphasis, index, x: endX, y: endY }) => {
+    above = Math.max(endY + 4, above + wordHeight);
     const tone = emphasis === true ? accent : (tones[index % tones.length] ?? soft);
-    return `<text x="${at.toFixed(1)}" y="${above.toFixed(1)}" fill="${tone}"${emphasis === true ? ' font-weight="600"' : ''}>${escapeText(label)}</text>`;
+    const lead =
+      edge - endX < 1
+        ? ''
+        : `<path d="M${(endX + 6).toFixed(1)} ${endY.toFixed(1)} L${(edge + 6).toFixed(1)} ${(above - 4).toFixed(1)}" stroke="${tone}" stroke-dasharray="1 4"/>`;
+    return `${lead}<text x="${(edge + 10).toFixed(1)}" y="${above.toFixed(1)}" fill="${tone}"${emphasis === true ? ' font-weight="600"' : ''}>${escapeText(label)}</text>`;
   });
 }
