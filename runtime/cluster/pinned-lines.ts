@@ -12,8 +12,8 @@ import { ssdClaimOf } from './plan-claims.js';
 import { nodeAwaySeconds } from './plan-placement.js';
 import { objectPath } from './resources.js';
 
-/** The scheduler's words for storage that is on another node. */
-const elsewhere = 'volume node affinity conflict';
+/** The scheduler's words for storage that is on another node, since Kubernetes 1.34 and before. */
+const elsewhere = /match PersistentVolume's node affinity|volume node affinity conflict/;
 /** As long as lines wait for a node that is away. */
 const waitMs = nodeAwaySeconds * 1_000;
 
@@ -29,7 +29,7 @@ export class PinnedLines {
     const waits: number[] = [];
     for (const pod of pods) {
       const { uid, deleting, unschedulable } = viewOf(pod);
-      if (deleting || unschedulable?.includes(elsewhere) !== true) {
+      if (deleting || unschedulable === undefined || !elsewhere.test(unschedulable)) {
         this.#sinceMs.delete(uid);
         continue;
       }

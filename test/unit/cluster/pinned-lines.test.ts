@@ -5,7 +5,8 @@ import { PinnedLines } from '../../../runtime/cluster/pinned-lines.js';
 import { silentLogger } from '../../../runtime/platform/logger.js';
 import { ManualClock } from '../../support/manual-clock.js';
 
-const elsewhere = '0/2 nodes are available: 1 node(s) were unschedulable, 1 node(s) had volume node affinity conflict.';
+const elsewhere =
+  "0/2 nodes are available: 1 node(s) were unschedulable, 1 node(s) didn't match PersistentVolume's node affinity.";
 const pod = (message: string | undefined, uid = 'uid-1'): KubeObject => ({
   metadata: { name: 'flights-0', namespace: 'lines', uid },
   status: {
@@ -44,6 +45,10 @@ describe('a line that its SSD’s claim keeps from every node', () => {
     clock.step(1);
     expect(await pinned.release([pod(elsewhere)])).toBeUndefined();
     expect(asked).toEqual(['DELETE persistentvolumeclaims/ssd-flights-0', 'DELETE pods/flights-0 uid-1']);
+  });
+
+  it('is one by the words of older schedulers, too', async () => {
+    expect(await pinned.release([pod('0/2 nodes are available: 2 node(s) had volume node affinity conflict.')])).toBe(30_000);
   });
 
   it('begins to wait anew where it had a node meanwhile, or is another pod', async () => {
