@@ -7,6 +7,9 @@ export const labels = {
   group: 'podline.dev/group',
 } as const;
 
+/** Readiness gate of a line's pod: its agent is there. */
+export const gateType = 'podline.dev/line';
+
 /** What a slot's container finds in PODLINE_STAGE and PODLINE_STEP: the kubelet reads them anew at each start of the container. */
 export const stageAnnotation = (slot: number): string => `podline.dev/slot-${String(slot)}.stage`;
 export const stepAnnotation = (slot: number): string => `podline.dev/slot-${String(slot)}.step`;

@@ -5,7 +5,7 @@
  * already, and to `openkruise/README.md`, which is made from this plan, what each object promises.
  *
  * Invariants
- *  1. Every object carries the labels by which it is found again, and the owner with which it goes.
+ *  1. Every object carries the labels by which it is found again, and the owner with which it goes; a claim has none, and stays.
  *  2. The API's defaults are spelled out, so that what is stored equals what was sent.
  *  3. The same pipeline and settings give the same objects, in the order in which they are to be created.
  */
@@ -17,13 +17,15 @@ import { planHpa } from './hpa-plan.js';
 import { parseImageName } from './image-string.js';
 import type { KubeObject } from './kube-rest.js';
 import { authorityName, labels } from './names.js';
+import { planVolumeClaim, volumeClaimOf, type ClaimStorage } from './plan-claims.js';
 import { planLines, planService, selectorOf, type LinePodOptions } from './plan-pod.js';
 import { apiVersionOf } from './resources.js';
 
-export interface PlanOptions extends Omit<LinePodOptions, 'volume' | 'lines' | 'group'> {
+export interface PlanOptions extends Omit<LinePodOptions, 'volume' | 'lines' | 'group' | 'isGated'> {
   /** Each a StatefulSet of its own. */
   groups: readonly GroupLines[];
-  volume: LinePodOptions['volume'] | { storageClass: string; size: string };
+  /** `size`: a claim of the pipeline's own. */
+  volume: LinePodOptions['volume'] | ClaimStorage;
   /** An HPA scales it, up to this. */
   ceiling?: Ceiling | undefined;
   /** The custom resource; without it, nothing owns the objects. */
@@ -46,28 +48,32 @@ const linesAwayMax = 1;
 
 export function planObjects(pipeline: Pipeline, options: PlanOptions): KubeObject[] {
   const { name, namespace, groups, ceiling, workload = 'kruise' } = options;
-  const claimed = 'storageClass' in options.volume ? options.volume : undefined;
-  const volume = 'storageClass' in options.volume ? { claim: `${name}-volume` } : options.volume;
-  const objects = [
-    ...(claimed === undefined ? [] : [planClaim(name, claimed)]),
+  const volume = 'size' in options.volume ? { claim: volumeClaimOf(name) } : options.volume;
+  const claims = 'size' in options.volume ? [planVolumeClaim(name, options.volume)] : [];
+  const owned = [
     planService(options),
-    ...groups.map(({ group, lines }) => planLines(pipeline, { ...options, volume, group, lines })),
+    ...groups.map(({ group, lines }) => planLines(pipeline, { ...options, volume, group, lines, isGated: true })),
     planBudget(name, workload),
     ...(ceiling === undefined ? [] : [planHpa(name, ceiling, pipeline.spec.scaling)]),
     ...(workload === 'kruise' ? imagesToPull(pipeline, options.image).map((image) => planPull(name, image)) : []),
   ] as KubeObject[];
-  return objects.map((object) => ({
+  const ownerReferences = ownersOf(options.owner);
+  const found = (object: KubeObject, more: object): KubeObject => ({
     ...object,
     metadata: {
       ...object.metadata,
       namespace,
       labels: { ...selectorOf(name), [labels.managedBy]: 'podline', ...object.metadata.labels },
-      ...(options.owner === undefined
-        ? {}
-        : { ownerReferences: [{ apiVersion: apiVersionOf('Pipeline'), kind: 'Pipeline', ...options.owner, controller: true }] }),
+      ...more,
     },
-  }));
+  });
+  return [...claims.map((claim) => found(claim, {})), ...owned.map((object) => found(object, ownerReferences))];
 }
+
+const ownersOf = (owner: PlanOptions['owner']): object =>
+  owner === undefined
+    ? {}
+    : { ownerReferences: [{ apiVersion: apiVersionOf('Pipeline'), kind: 'Pipeline', ...owner, controller: true }] };
 
 /** Whose certificates agents trust, PEM: one object of a namespace, for all its pipelines. */
 export const planAuthority = (namespace: string, pem: string): KubeObject => ({
@@ -124,21 +130,6 @@ function planPull(name: string, image: string): KubeObject {
       pullPolicy: { timeoutSeconds: 600, backoffLimit: 3 },
       // Never done: a line that comes to another node later finds its images there as well.
       completionPolicy: { type: 'Never' },
-    },
-  };
-}
-
-/** One volume for all lines of a pipeline: major checkpoints and results. */
-function planClaim(name: string, { storageClass, size }: { storageClass: string; size: string }): KubeObject {
-  return {
-    apiVersion: 'v1',
-    kind: 'PersistentVolumeClaim',
-    metadata: { name: `${name}-volume` },
-    spec: {
-      accessModes: ['ReadWriteMany'],
-      resources: { requests: { storage: size } },
-      storageClassName: storageClass,
-      volumeMode: 'Filesystem',
     },
   };
 }

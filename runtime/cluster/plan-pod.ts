@@ -21,8 +21,19 @@ import { parseBytes, parseQuantity } from '../config/units.js';
 import { defaultGroup, workloadName } from '../line/groups.js';
 import { defaultStageBytes, sizePod, type Need, type PodSize } from '../line/pod-size.js';
 import { parseImageName } from './image-string.js';
-import { agentContainer, imageStagesDir, labels, podPaths, slotContainer, stageAnnotation, stepAnnotation } from './names.js';
+import {
+  agentContainer,
+  gateType,
+  imageStagesDir,
+  labels,
+  podPaths,
+  slotContainer,
+  stageAnnotation,
+  stepAnnotation,
+} from './names.js';
 import { PodlineError } from '../contracts/errors.js';
+import { planSsdClaim, ssdVolume, type ClaimStorage } from './plan-claims.js';
+import { placementOf } from './plan-placement.js';
 import type { PodSpec } from './quota-plan.js';
 
 export interface LinePodOptions {
@@ -41,6 +52,8 @@ export interface LinePodOptions {
   credentials: Credentials;
   /** Folder of the node that stands for its SSD; the lines' user must be able to write to it. */
   ssdHostPath: string;
+  /** In place of that folder, each line claims storage of its own, which is its node's. */
+  ssdClaim?: ClaimStorage | undefined;
   /** Where major checkpoints go: a claim, or a folder that is the same on every node. */
   volume: { claim: string } | { hostPath: string };
   /** Folders of the node that the agent sees under the same path: sources and results. */
@@ -54,6 +67,8 @@ export interface LinePodOptions {
   workload?: Workloads | undefined;
   /** Cores of a line that does not say; 1 without it. */
   cores?: number | undefined;
+  /** A pod is ready when the coordinator has heard its agent, and says so (`line-gates.ts`). Without it, when its containers run. */
+  isGated?: boolean | undefined;
   /** Behind the name of the pod in that of the line, where pods of several namespaces work for one coordinator. */
   lineSuffix?: string | undefined;
 }
@@ -176,7 +191,7 @@ export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<s
   const mounts: VolumeMount[] = [
     { name: 'scratch', mountPath: podPaths.scratch },
     { name: 'run', mountPath: podPaths.run },
-    { name: 'ssd', mountPath: podPaths.ssd },
+    { name: ssdVolume, mountPath: podPaths.ssd },
     { name: 'temporary', mountPath: podPaths.temporary },
   ];
   const folders = options.hostFolders ?? [];
@@ -265,6 +280,7 @@ export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<s
       selector: { matchLabels: selector },
       // Images are the driver's to patch, pod by pod: an edit of the template must not create a pod anew.
       updateStrategy: { type: 'OnDelete' },
+      ...(options.ssdClaim === undefined ? {} : planSsdClaim(options.ssdClaim)),
       template: {
         metadata: {
           labels: { ...selector, [labels.managedBy]: 'podline' },
@@ -281,6 +297,7 @@ export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<s
           containers: [agent, ...slots],
           dnsPolicy: 'ClusterFirst',
           enableServiceLinks: false,
+          ...(options.isGated === true ? { readinessGates: [{ conditionType: gateType }] } : {}),
           restartPolicy: 'Always',
           schedulerName: 'default-scheduler',
           securityContext: { runAsNonRoot: true, runAsUser: options.user, runAsGroup: options.user, fsGroup: options.user },
@@ -292,7 +309,8 @@ export function planLines(pipeline: Pipeline, options: LinePodOptions): Record<s
             { name: 'run', ...memory(runFolderBytes) },
             { name: 'shim', emptyDir: { sizeLimit: quantity(shimFolderBytes) } },
             { name: 'temporary', emptyDir: {} },
-            { name: 'ssd', ...hostPath(options.ssdHostPath, 'Directory') },
+            // Kubernetes puts the volume of a claim beside these.
+            ...(options.ssdClaim === undefined ? [{ name: ssdVolume, ...hostPath(options.ssdHostPath, 'Directory') }] : []),
             {
               name: 'volume',
               ...('claim' in options.volume
@@ -334,39 +352,6 @@ export const podOf = (pipeline: Pipeline, options: LinePodOptions): PodSpec =>
 
 /** What picks the pods of a pipeline, within its namespace. */
 export const selectorOf = (name: string): Record<string, string> => ({ [labels.app]: 'podline-line', [labels.pipeline]: name });
-
-/** A node that is away this long has lost its lines: what its memory holds is worth a short wait, and no more. */
-const nodeAwaySeconds = 30;
-
-/** What the pipeline tolerates, and how long it waits for a node that is away; Kubernetes would wait five minutes. */
-function tolerationsOf(given: NonNullable<Pipeline['spec']['placement']['tolerations']>): Record<string, unknown>[] {
-  const away = ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable'];
-  const isGiven = (key: string): boolean =>
-    given.some((own) => (own.key ?? key) === key && (own.effect ?? 'NoExecute') === 'NoExecute');
-  const waits = away
-    .filter((key) => !isGiven(key))
-    .map((key) => ({ key, operator: 'Exists', effect: 'NoExecute', tolerationSeconds: nodeAwaySeconds }));
-  return [...given, ...waits];
-}
-
-/** A line that dies with its node takes few others with it where the group is spread over nodes. */
-function placementOf(placement: Pipeline['spec']['placement'], matchLabels: Record<string, string>): Record<string, unknown> {
-  const { nodeSelector, tolerations = [], spread, nodesMin, priorityClass } = placement;
-  const constraint = {
-    maxSkew: 1,
-    topologyKey: 'kubernetes.io/hostname',
-    labelSelector: { matchLabels },
-    ...(spread === 'require'
-      ? { whenUnsatisfiable: 'DoNotSchedule', ...(nodesMin > 1 ? { minDomains: nodesMin } : {}) }
-      : { whenUnsatisfiable: 'ScheduleAnyway' }),
-  };
-  return {
-    ...(nodeSelector === undefined ? {} : { nodeSelector }),
-    tolerations: tolerationsOf(tolerations),
-    ...(priorityClass === undefined ? {} : { priorityClassName: priorityClass }),
-    ...(spread === 'none' ? {} : { topologySpreadConstraints: [constraint] }),
-  };
-}
 
 /** The headless service that gives each line a stable name: `<line>.<name>.<namespace>`. */
 export function planService(options: Pick<LinePodOptions, 'name' | 'namespace'>): Record<string, unknown> {

@@ -2,7 +2,7 @@
  * Makes the cluster as pipelines ask for, and says in their status what is.
  *
  * One look at a resource: take it in (`intake.ts`) → create or mend its objects (`plan-objects.ts`, `object-writer.ts`) → submit its input
- * (`submissions.ts`) → write its status (`observe.ts`, `status.ts`). What is to be is decided by pure functions; this file carries out.
+ * (`submissions.ts`) → say of its pods whether their lines are there (`line-gates.ts`) → write its status (`status-writer.ts`). What is to be is decided by pure functions; this file carries out.
  *
  * Owns the informers, the queue and what it started; `close()` ends them. Lines go on without it.
  *
@@ -11,29 +11,27 @@
  *  2. Nothing is written while nothing changes: objects are sent when the plan or the object is another one, the status when it says
  *     something new.
  *  3. A resource that is refused keeps what an earlier form of it has running.
- *  4. A line whose node is lost comes up on another one (`lost-pods.ts`).
+ *  4. A line whose node is lost comes up on another one (`lost-pods.ts`, `pinned-lines.ts`).
  *  5. How many lines there are the coordinator says, by quotas and by what each line holds (`setLines`). Until it has, none comes or goes.
  */
 import type { Ceiling } from '../contracts/capacity.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { Pipeline } from '../contracts/manifest.js';
 import { limits } from '../contracts/limits.js';
-import type { PipelineStatus } from '../contracts/pipeline-status.js';
 import { workloadName } from '../line/groups.js';
-import { canonicalJson } from '../line/lineage.js';
-import { EventWriter } from './event-writer.js';
 import { endPipeline, putFinalizer } from './finalizer.js';
 import { Informer, keyOf } from './informer.js';
 import { Intake, type Known } from './intake.js';
 import { viewOf } from './kube.js';
 import { patchType, type KubeObject } from './kube-rest.js';
 import type { HpaKeeper } from './hpa-autoscaler.js';
+import { LineGates } from './line-gates.js';
 import { LineTargets, type Place } from './line-targets.js';
 import { LostPods } from './lost-pods.js';
 import type { LineKeeper } from './managed-driver.js';
 import { labels } from './names.js';
 import { fieldManager, ObjectWriter } from './object-writer.js';
-import { observe } from './observe.js';
+import { PinnedLines } from './pinned-lines.js';
 import { PipelineNames } from './pipeline-names.js';
 import { groupLinesOf, planAuthority, planObjects, type GroupLines, type PlanOptions } from './plan-objects.js';
 import { podOf } from './plan-pod.js';
@@ -42,7 +40,8 @@ import type { ReconcilerOptions } from './reconciler-options.js';
 import { refusedObject } from './refused-object.js';
 import { inputDigest, Refusal } from './resolve.js';
 import { collectionPath, objectPath } from './resources.js';
-import { eventsBetween, planStatus, statusOf } from './status.js';
+import { statusOf } from './status.js';
+import { StatusWriter } from './status-writer.js';
 import { Submissions } from './submissions.js';
 import { WorkloadWatch } from './workload-watch.js';
 import { WorkQueue } from './work-queue.js';
@@ -62,13 +61,13 @@ export class Reconciler implements LineKeeper, HpaKeeper {
   readonly #workloads: WorkloadWatch;
   readonly #queue: WorkQueue;
   readonly #known = new Map<string, Known>();
-  /** The status that was last written. */
-  readonly #said = new Map<string, { uid: string; status: PipelineStatus }>();
   readonly #intake: Intake;
   readonly #objects: ObjectWriter;
-  readonly #events: EventWriter;
+  readonly #status: StatusWriter;
+  readonly #gates: LineGates;
   readonly #submissions: Submissions;
   readonly #lost: LostPods;
+  readonly #pinned: PinnedLines;
   readonly #names: PipelineNames;
   readonly #targets: LineTargets;
   /** Of HPAs, by pipeline. */
@@ -85,9 +84,11 @@ export class Reconciler implements LineKeeper, HpaKeeper {
     this.#targets = new LineTargets(rest, workload);
     this.#intake = new Intake({ ...options, image: lines.image, cores: lines.cores, resultRoot: lines.resultRoot });
     this.#objects = new ObjectWriter(rest, clock);
-    this.#events = new EventWriter({ rest, clock, logger });
+    this.#status = new StatusWriter(options);
+    this.#gates = new LineGates(options);
     this.#submissions = new Submissions(options);
     this.#lost = new LostPods(options);
+    this.#pinned = new PinnedLines(options);
     this.#queue = new WorkQueue({ work: (key) => this.#look(key), clock, random, logger, ...queueBounds });
     const informed = { rest, resyncMs, clock, random, logger };
     this.#resources = new Informer({
@@ -111,6 +112,7 @@ export class Reconciler implements LineKeeper, HpaKeeper {
       },
       onGone: (pod) => {
         this.#lost.forget(pod);
+        this.#pinned.forget(pod);
         this.#lookAtPod(pod, (name) => {
           pods.gone(name, viewOf(pod));
         });
@@ -199,7 +201,7 @@ export class Reconciler implements LineKeeper, HpaKeeper {
   // --- one look -------------------------------------------------------------------------------
 
   async #look(key: string): Promise<void> {
-    const { rest, desk, logger } = this.options;
+    const { rest, desk, clock } = this.options;
     await this.#podsListed;
     const resource = this.#resourceOf(key);
     if (resource === undefined) {
@@ -212,20 +214,35 @@ export class Reconciler implements LineKeeper, HpaKeeper {
       await endPipeline(rest, desk, name, resource);
       return;
     }
-    let refusal: Refusal | undefined;
+    const bringing = await this.#orRefusal(key, this.#bringAbout(key, resource));
+    const place = { namespace: resource.metadata.namespace ?? '', name: resource.metadata.name };
+    const isNew = clock.nowMs() - this.#beganMs < settleMs;
+    const gating = await this.#orRefusal(key, this.#gates.write(this.#podsOf(place), isNew).catch(throwRefused));
+    const known = this.#known.get(key);
+    const targets = known === undefined ? [] : this.#targetsOf(known);
+    const refusal = bringing.refusal ?? gating.refusal;
+    await this.#status.write(key, resource, { known, targets, refusal, isNew });
+    const waits = [isNew ? settleMs : undefined, gating.done, ...(await this.#free(place))];
+    for (const waitMs of waits) if (waitMs !== undefined) this.#queue.add(key, waitMs);
+  }
+
+  /** Lets lines come up elsewhere that cannot where they are. Answers after how long to look again. */
+  async #free(place: Place): Promise<(number | undefined)[]> {
+    const pods = this.#podsOf(place);
+    const lost = await this.#lost.remove(pods);
+    return [lost, this.options.lines.ssdClaim === undefined ? undefined : await this.#pinned.release(pods)];
+  }
+
+  /** What a step of a look came to, or why it was refused; anything else is thrown on. */
+  async #orRefusal<T>(key: string, step: Promise<T>): Promise<{ done?: T; refusal?: Refusal }> {
     try {
-      await this.#bringAbout(key, resource);
+      return { done: await step };
     } catch (thrown) {
       if (!(thrown instanceof Refusal)) throw thrown;
-      refusal = thrown;
-      logger.warn({ key, reason: refusal.reason }, refusal.message);
-      if (refusal.isPassing) this.#queue.add(key, refusedAgainMs);
+      this.options.logger.warn({ key, reason: thrown.reason }, thrown.message);
+      if (thrown.isPassing) this.#queue.add(key, refusedAgainMs);
+      return { refusal: thrown };
     }
-    await this.#writeStatus(key, resource, refusal);
-    const lookAgainMs = await this.#lost.remove(
-      this.#podsOf({ namespace: resource.metadata.namespace ?? '', name: resource.metadata.name }),
-    );
-    if (lookAgainMs !== undefined) this.#queue.add(key, lookAgainMs);
   }
 
   async #bringAbout(key: string, resource: KubeObject): Promise<void> {
@@ -253,9 +270,7 @@ export class Reconciler implements LineKeeper, HpaKeeper {
     const authority = lines.authority === undefined ? [] : [planAuthority(place.namespace, lines.authority)];
     const objects = planObjects(placed, options);
     const hpa = this.options.autoscaling === 'hpa' ? [objectPath('HorizontalPodAutoscaler', place)] : [];
-    await this.#objects.write(key, [...authority, ...objects], hpa).catch((thrown: unknown) => {
-      throw refusedObject(thrown);
-    });
+    await this.#objects.write(key, [...authority, ...objects], hpa).catch(throwRefused);
     this.#submit(key, resource, known);
     if (known.submission?.state === 'failed') throw known.submission.refusal;
   }
@@ -339,29 +354,6 @@ export class Reconciler implements LineKeeper, HpaKeeper {
     }
   }
 
-  async #writeStatus(key: string, resource: KubeObject, refusal: Refusal | undefined): Promise<void> {
-    const { rest, clock } = this.options;
-    // Our own last word may be newer than what the informer has seen.
-    const uid = resource.metadata.uid ?? '';
-    const said = this.#said.get(key);
-    const before = said?.uid === uid ? said.status : statusOf(resource);
-    const isSettling = clock.nowMs() - this.#beganMs < settleMs;
-    if (isSettling) this.#queue.add(key, settleMs);
-    const heardBefore = isSettling ? before?.readyLines : undefined;
-    const known = this.#known.get(key);
-    const targets = known === undefined ? [] : this.#targetsOf(known);
-    const observed = await observe(this.options, resource, known, targets, refusal, heardBefore);
-    const after = planStatus(observed, before, clock.wall());
-    if (before !== undefined && canonicalJson(before) === canonicalJson(after)) return;
-    await rest.request('PATCH', `${objectPath('Pipeline', resource.metadata)}/status`, {
-      body: { status: absentAsNull(before, after) },
-      contentType: patchType.merge,
-      query: { fieldManager },
-    });
-    this.#said.set(key, { uid, status: after });
-    for (const event of eventsBetween(before, after)) await this.#events.write(resource, event);
-  }
-
   #forget(key: string): void {
     const known = this.#known.get(key);
     if (known !== undefined) {
@@ -373,17 +365,15 @@ export class Reconciler implements LineKeeper, HpaKeeper {
       this.#ceilings.delete(name);
     }
     this.#known.delete(key);
-    this.#said.delete(key);
+    this.#status.forget(key);
     this.#objects.forget(key);
     this.#queue.forget(key);
   }
 }
 
-/** A merge patch takes a field away by null. */
-const absentAsNull = (before: object | undefined, after: object): object => ({
-  ...Object.fromEntries(Object.keys(before ?? {}).map((name) => [name, null])),
-  ...after,
-});
+function throwRefused(thrown: unknown): never {
+  throw refusedObject(thrown);
+}
 
 /** A status that was written, by us as a rule, is none. */
 const isNews = (is: KubeObject, was: KubeObject): boolean =>

@@ -64,6 +64,8 @@ export interface Observed {
 export const statusOf = ({ status }: KubeObject): PipelineStatus | undefined => status as PipelineStatus | undefined;
 
 type Verdict = Pick<Condition, 'status' | 'reason' | 'message'>;
+/** Where the scheduler speaks of a claim that is not bound, or bound to storage on another node. */
+const wordsOfStorage = /persistent ?volume|volume node affinity/i;
 const messageMax = 1_024;
 const namedStagesMax = 3;
 
@@ -158,7 +160,8 @@ function degraded({ refusal, accepted, lines }: Observed): Verdict {
   const [fault] = lines.faults;
   if (fault !== undefined) return say('True', 'SwapFailed', fault);
   const [unschedulable] = lines.unschedulable;
-  if (unschedulable !== undefined) return say('True', 'Unschedulable', unschedulable);
+  if (unschedulable !== undefined)
+    return say('True', wordsOfStorage.test(unschedulable) ? 'VolumePending' : 'Unschedulable', unschedulable);
   if (accepted !== undefined && accepted.counts.failed > 0) return say('True', 'ShardsFailed', failedWords(accepted));
   const [resizePending] = lines.resizePending;
   if (resizePending !== undefined) return say('True', 'ResizePending', resizePending);

@@ -4,6 +4,14 @@ import { limits } from './limits.js';
 
 const folder = z.string().regex(/^\//, 'must be an absolute path');
 
+const claimSchema = z.strictObject({
+  storageClass: z.string().min(1).optional().describe('Without it, the cluster’s default.'),
+  size: z
+    .string()
+    .regex(/^[1-9]\d*([KMGTP]i?)?$/, 'must be a quantity of bytes, as `10Gi`')
+    .describe('As `10Gi`.'),
+});
+
 const linesSchema = z
   .strictObject({
     image: z
@@ -26,11 +34,15 @@ const linesSchema = z
       ),
     cores: z.number().positive().max(4_096).default(2).describe('Of a line whose manifest does not say.'),
     ssdHostPath: folder.default('/mnt/podline-ssd').describe('Folder of each node that stands for its SSD.'),
-    volumeClaim: z
-      .string()
-      .min(1)
+    ssdClaim: claimSchema
       .optional()
-      .describe('Claim that all lines can mount, for major checkpoints and results. It goes before `volumeHostPath`.'),
+      .describe('Storage of a node that each line claims in place of that folder. It goes with the line.'),
+    volumeClaim: z
+      .union([z.string().min(1), claimSchema])
+      .optional()
+      .describe(
+        'Claim that all lines can mount, for major checkpoints and results, or what each pipeline is to claim; that stays when the pipeline goes. It goes before `volumeHostPath`.',
+      ),
     volumeHostPath: folder.default('/mnt/podline-volume').describe('The same as a folder that is one on every node.'),
     user: z.int().min(1).max(65_535).default(10_001).describe('uid and gid of all containers of a line.'),
     resultRoot: folder

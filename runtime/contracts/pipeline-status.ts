@@ -28,6 +28,7 @@ export const conditionReasons = [
   'Paused',
   'Stuck',
   'Unschedulable',
+  'VolumePending',
   'ResizePending',
   'AsExpected',
   'ShardsFailed',

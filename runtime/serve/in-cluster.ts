@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { Depth } from '../cluster/external-metrics.js';
 import type { MetricsApi } from '../cluster/metrics-api.js';
 import { openCluster, type Cluster } from '../cluster/open-cluster.js';
+import type { LineSettings } from '../cluster/reconciler-options.js';
 import type { ClusterConfig } from '../contracts/cluster-config.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { ServerConfig } from '../contracts/server-config.js';
@@ -33,13 +34,16 @@ export async function openServedCluster({ listen }: ServerConfig, config: Cluste
     lines: {
       ...lines,
       coordinatorUrl: coordinatorUrl ?? `${scheme}://podline-coordinator.${namespace}.svc:${String(listen.port)}`,
-      volume: volumeClaim === undefined ? { hostPath: volumeHostPath } : { claim: volumeClaim },
+      volume: volumeOf(volumeClaim) ?? { hostPath: volumeHostPath },
       agentVariables: tracingVariables(process.env),
       authority: caFile === undefined ? undefined : await readAuthority(caFile),
     },
     logger,
   });
 }
+
+const volumeOf = (claim: ClusterConfig['lines']['volumeClaim']): LineSettings['volume'] | undefined =>
+  typeof claim === 'string' ? { claim } : claim;
 
 async function readAuthority(file: string): Promise<string> {
   try {

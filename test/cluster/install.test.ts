@@ -289,7 +289,7 @@ export default defineStage({ input: { v: 'int32' }, output: { w: 'float64' }, ke
       [
         'events.events.k8s.io [create]',
         'imagepulljobs.apps.kruise.io [get list create patch delete]',
-        'persistentvolumeclaims [get create patch]',
+        'persistentvolumeclaims [get create patch delete]',
         'pipelines.podline.dev [get list watch patch]',
         'pipelines.podline.dev/scale [patch]',
         'pipelines.podline.dev/status [patch]',
@@ -297,6 +297,7 @@ export default defineStage({ input: { v: 'int32' }, output: { w: 'float64' }, ke
         'pods [get list watch patch create delete]',
         'pods/log [get]',
         'pods/resize [patch]',
+        'pods/status [patch]',
         'podunavailablebudgets.policy.kruise.io [get create patch]',
         'limitranges [get list watch]',
         'resourcequotas [get list watch]',

@@ -43,6 +43,8 @@ export interface InstallOptions {
   journal?: string;
   /** Over `cluster` of the coordinator's configuration. */
   cluster?: Record<string, unknown>;
+  /** Over `cluster.lines` of it. */
+  lines?: Record<string, unknown>;
   /** More of the coordinator's environment. */
   variables?: readonly EnvVar[];
 }
@@ -91,7 +93,7 @@ const withVariables = (env: readonly EnvVar[]): Record<string, unknown> => ({
 
 export async function install(
   overlay: 'namespaced' | 'cluster-wide',
-  { pipelines = [], components = [], extra = [], journal, cluster = {}, variables = [] }: InstallOptions = {},
+  { pipelines = [], components = [], extra = [], journal, cluster = {}, lines = {}, variables = [] }: InstallOptions = {},
 ): Promise<Installation> {
   const dir = await mkdtemp(join(tmpdir(), 'podline-install-'));
   const image = existingCluster?.image ?? (await makeImage(dir, pipelines, extra));
@@ -113,6 +115,7 @@ export async function install(
       ? { ssdHostPath: '/mnt/ssd', volumeHostPath: '/mnt/volume' }
       : (JSON.parse(existingCluster.lines) as Record<string, unknown>)),
     ...(tls === undefined ? {} : { caFile: '/etc/podline-secrets/ca.crt' }),
+    ...lines,
   });
   if (tls !== undefined) config.listen = tls.listen;
   const environment = [...(tls?.variables ?? []), ...variables];

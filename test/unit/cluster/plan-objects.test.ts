@@ -129,10 +129,39 @@ describe('the objects of a pipeline', () => {
     ]);
   });
 
-  it('claim a volume where the installation names a class of storage', () => {
-    const objects = plan({}, { volume: { storageClass: 'shared', size: '10Gi' } });
+  it('claim a volume where the installation says of what size, which is nobody’s and stays', () => {
+    const owner = { name: 'flights', uid: 'uid-1' };
+    const objects = plan({}, { volume: { storageClass: 'shared', size: '10Gi' }, owner });
     expect(kinds(objects)[0]).toBe('v1 PersistentVolumeClaim flights-volume');
+    expect(objects[0]?.spec).toEqual({
+      accessModes: ['ReadWriteMany'],
+      resources: { requests: { storage: '10Gi' } },
+      storageClassName: 'shared',
+      volumeMode: 'Filesystem',
+    });
+    expect(objects.map(({ metadata }) => metadata.ownerReferences === undefined)).toEqual(objects.map((_, index) => index === 0));
     expect(JSON.stringify(podOf(objects))).toContain('"claimName":"flights-volume"');
+  });
+
+  it('let each line claim the SSD of its node, where the installation says of what size', () => {
+    const volumesOf = (objects: KubeObject[]): string[] =>
+      (podOf(objects) as { volumes: { name: string }[] }).volumes.map(({ name }) => name);
+    expect(volumesOf(plan())).toContain('ssd');
+    const objects = plan({}, { ssdClaim: { size: '5Gi' } });
+    expect(volumesOf(objects)).not.toContain('ssd');
+    expect(objects.find(({ kind }) => kind === 'StatefulSet')?.spec).toMatchObject({
+      persistentVolumeClaimRetentionPolicy: { whenDeleted: 'Delete', whenScaled: 'Delete' },
+      volumeClaimTemplates: [
+        {
+          metadata: { name: 'ssd' },
+          spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '5Gi' } }, volumeMode: 'Filesystem' },
+        },
+      ],
+    });
+  });
+
+  it('have a readiness gate, which the coordinator keeps', () => {
+    expect(podOf(plan())).toMatchObject({ readinessGates: [{ conditionType: 'podline.dev/line' }] });
   });
 
   it('are the same for the same pipeline', () => {

@@ -55,6 +55,18 @@ describe('Complete', () => {
 });
 
 describe('Ready, Progressing and Degraded', () => {
+  it('say that a claim of storage is what keeps a line from a node', () => {
+    for (const words_ of [
+      '0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.',
+      "0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind.",
+      '0/2 nodes are available: 2 node(s) had volume node affinity conflict.',
+    ]) {
+      const waiting = seen({ lines: { ...idle.lines, unschedulable: [`flights-0: ${words_}`] } });
+      expect(words(waiting, 'Degraded')).toBe('True VolumePending');
+      expect(condition(statusOf(waiting), 'Degraded')?.message).toBe(`flights-0: ${words_}`);
+    }
+  });
+
   it('say that no node has room for a line, in the words of the scheduler', () => {
     const full = '0/1 nodes are available: 1 Insufficient memory.';
     const waiting = seen(
