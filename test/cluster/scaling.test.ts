@@ -2,14 +2,16 @@
  * Lines under an HPA and under quotas, on a real cluster: the metric that the coordinator serves, the ceiling that it sets, and lines that
  * are drained before they go.
  */
+import { spawn } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, expect } from 'vitest';
 import type { PodlineClient } from '../../runtime/api/client.js';
 import type { Submission } from '../../runtime/contracts/shard.js';
 import { needs } from '../support/require.js';
-import { eventually, kubectl, kubectlJson } from './support/cluster.js';
+import { eventually, kubeconfig, kubectl, kubectlJson } from './support/cluster.js';
 import { install, namespace, type Installation } from './support/installation.js';
 
 interface Hpa {
@@ -22,8 +24,14 @@ interface Pods {
 
 /** Each shard takes its stage so long, in seconds. */
 const workS = 2;
+const linesMax = 4;
+/** Of `manifests/base/coordinator.yaml`. */
+const coordinatorMilli = 100;
+/** What a container asks for that says nothing, by the LimitRange: the agent's. */
+const defaultMilli = 50;
+const lineMilli = 200 + defaultMilli;
 const sleeper = `require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => setTimeout(() => console.log(line), ${String(workS * 1_000)}))`;
-const pipeline = (name: string, scaling: Record<string, unknown>): Record<string, unknown> => ({
+const pipeline = (name: string, scaling: Record<string, unknown>, cpu?: string): Record<string, unknown> => ({
   apiVersion: 'podline.dev/v1alpha1',
   kind: 'Pipeline',
   metadata: { name },
@@ -32,7 +40,14 @@ const pipeline = (name: string, scaling: Record<string, unknown>): Record<string
     scratch: { size: '32Mi' },
     slots: 1,
     residents: 1,
-    stages: [{ name: 'sleep', command: ['node', '-e', sleeper], stdio: 'ndjson', resources: { memory: '96Mi' } }],
+    stages: [
+      {
+        name: 'sleep',
+        command: ['node', '-e', sleeper],
+        stdio: 'ndjson',
+        resources: { memory: '96Mi', ...(cpu === undefined ? {} : { cpu }) },
+      },
+    ],
     result: { format: 'ndjson' },
     scaling: { shardsPerLine: 2, stabilization: '5s', downEvery: '1s', downShare: 1, ...scaling },
   },
@@ -43,9 +58,9 @@ needs('cluster').describe('lines on a cluster', () => {
   let installation: Installation;
   let client: PodlineClient;
   const podline = (...args: string[]): Promise<string> => kubectl('-n', namespace, ...args);
-  const apply = async (name: string, scaling: Record<string, unknown>): Promise<void> => {
+  const apply = async (name: string, scaling: Record<string, unknown>, cpu?: string): Promise<void> => {
     const file = join(dir, `${name}.json`);
-    await writeFile(file, JSON.stringify(pipeline(name, scaling)));
+    await writeFile(file, JSON.stringify(pipeline(name, scaling, cpu)));
     await podline('apply', '-f', file);
     await eventually('the pipeline to be taken in', () => client.pipeline(name).then(() => true));
   };
@@ -70,6 +85,38 @@ needs('cluster').describe('lines on a cluster', () => {
     const again: string[] = [];
     for await (const { key, epoch } of client.listAll(name)) if (epoch !== 1) again.push(key);
     expect(again).toEqual([]);
+  };
+  const limitRange = async (): Promise<void> => {
+    const limits = [{ type: 'Container', defaultRequest: { cpu: `${String(defaultMilli)}m` } }];
+    const file = join(dir, 'limit-range.json');
+    await writeFile(
+      file,
+      JSON.stringify({ apiVersion: 'v1', kind: 'LimitRange', metadata: { name: 'lines' }, spec: { limits } }),
+    );
+    await podline('apply', '-f', file);
+  };
+  /** Each number of lines that is asked of the cluster from now on, as the API server tells of it. */
+  const watchReplicas = async (name: string): Promise<{ seen: number[]; close: () => void }> => {
+    const path = `/apis/apps.kruise.io/v1beta1/namespaces/${namespace}/statefulsets`;
+    const { metadata } = JSON.parse(await kubectl('get', '--raw', path)) as { metadata: { resourceVersion: string } };
+    const seen: number[] = [];
+    const gone = new AbortController();
+    const watched = `${path}?watch=true&resourceVersion=${metadata.resourceVersion}`;
+    const child = spawn('kubectl', ['--kubeconfig', kubeconfig, 'get', '--raw', watched], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      signal: gone.signal,
+    });
+    child.on('error', () => undefined);
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const { object } = JSON.parse(line) as { object: { metadata: { name: string }; spec: { replicas: number } } };
+      if (object.metadata.name === name) seen.push(object.spec.replicas);
+    });
+    return {
+      seen,
+      close: () => {
+        gone.abort();
+      },
+    };
   };
   const done = (name: string, count: number): Promise<true> =>
     eventually(
@@ -109,26 +156,25 @@ needs('cluster').describe('lines on a cluster', () => {
   needs('cluster').it(
     'are never more than the quota allows while it changes ten times under load, and the work ends',
     async () => {
-      const quota = (lines: number): Promise<string> =>
-        kubectl(
-          '-n',
-          namespace,
-          'patch',
-          'resourcequota',
-          'lines',
-          '--type=merge',
-          '-p',
-          JSON.stringify({ spec: { hard: { pods: String(lines + 1) } } }),
-        );
+      // By turns it is the number of pods that binds, and the cpu that their requests add up to. One more, and its request, for the coordinator.
+      const quota = (lines: number, step: number): Promise<string> => {
+        const [byPods, byCpu] = step % 2 === 0 ? [lines, linesMax] : [linesMax, lines];
+        const hard = { pods: String(byPods + 1), 'requests.cpu': `${String(coordinatorMilli + byCpu * lineMilli)}m` };
+        return podline('patch', 'resourcequota', 'lines', '--type=merge', '-p', JSON.stringify({ spec: { hard } }));
+      };
       await podline('delete', 'pipeline', 'asked', '--timeout=60s');
       await eventually('no lines', async () => ((await podsOf('asked')).length === 0 ? true : undefined));
-      // One more for the coordinator.
-      await podline('create', 'quota', 'lines', '--hard=pods=4');
+      await limitRange();
+      await podline('create', 'quota', 'lines', '--hard=pods=1');
+      const asked = await watchReplicas('bounded');
       try {
-        await apply('bounded', { minLines: 0, maxLines: 4, shardsPerLine: 1 });
+        await quota(3, 0);
+        await apply('bounded', { minLines: 0, maxLines: linesMax, shardsPerLine: 1 }, '200m');
         await submit('bounded', 50);
-        for (const lines of [3, 1, 2, 4, 1, 3, 2, 4, 2, 3]) {
-          await quota(lines);
+        let before = 3;
+        for (const [step, lines] of [3, 1, 2, 4, 1, 3, 2, 4, 2, 3].entries()) {
+          const from = asked.seen.length;
+          await quota(lines, step);
           // Those above it are drained: each ends what it has, and takes nothing new.
           await eventually(
             `at most ${String(lines)} lines`,
@@ -138,13 +184,22 @@ needs('cluster').describe('lines on a cluster', () => {
           await eventually(`W_max ${String(lines)}`, async () =>
             (await client.pipeline('bounded')).flow?.linesMax === lines ? true : undefined,
           );
+          await eventually(`an HPA up to ${String(lines)}`, async () =>
+            (await kubectlJson<Hpa>('-n', namespace, 'get', 'hpa', 'bounded')).spec.maxReplicas === lines ? true : undefined,
+          );
           expect((await podsOf('bounded')).length).toBeLessThanOrEqual(lines);
+          // What was asked of the cluster, which no quota cuts down: never more than was allowed before or is now.
+          expect(Math.max(0, ...asked.seen.slice(from))).toBeLessThanOrEqual(Math.max(before, lines));
+          before = lines;
         }
+        expect(asked.seen.length).toBeGreaterThan(0);
         await done('bounded', 50);
         await expectLeasedOnce('bounded');
         await eventually('no lines', async () => ((await linesOf('bounded')) === 0 ? true : undefined), 180_000);
       } finally {
+        asked.close();
         await podline('delete', 'quota', 'lines', '--ignore-not-found');
+        await podline('delete', 'limitrange', 'lines', '--ignore-not-found');
       }
     },
   );
