@@ -58,27 +58,32 @@ export interface OutcomeRecord {
 /** It may be leased at once. */
 export const isQueued = (state: StateRecord): boolean => state.state === 'pending' && state.dueMs === undefined;
 
-/** Of a shard that was just submitted, but for its place in the order. */
-export const newState = ({
+/** Of a shard that was just submitted. One literal, so that all of them are of one shape: this is done for each shard. */
+export function newState({
   pipeline,
+  seq,
   priority,
   group,
   sinceMs,
   limitMs,
-}: Pick<StateRecord, 'pipeline' | 'priority' | 'group' | 'sinceMs' | 'limitMs'>): Omit<StateRecord, 'seq'> => ({
-  pipeline,
-  priority,
-  group,
-  state: 'pending',
-  epoch: 0,
-  attempts: 0,
-  losses: 0,
-  sinceMs,
-  waitedMs: 0,
-  ranMs: 0,
-  stagesDone: [],
-  ...(limitMs === undefined ? {} : { limitMs }),
-});
+}: Pick<StateRecord, 'pipeline' | 'seq' | 'priority' | 'group' | 'sinceMs' | 'limitMs'>): StateRecord {
+  const state: StateRecord = {
+    pipeline,
+    seq,
+    priority,
+    group,
+    state: 'pending',
+    epoch: 0,
+    attempts: 0,
+    losses: 0,
+    sinceMs,
+    waitedMs: 0,
+    ranMs: 0,
+    stagesDone: [],
+  };
+  if (limitMs !== undefined) state.limitMs = limitMs;
+  return state;
+}
 
 export function toShard(
   id: string,

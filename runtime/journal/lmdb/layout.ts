@@ -71,6 +71,7 @@ export const kindNumber: Record<EndedKind, number> = { done: 0, failed: 1 };
 export function marksOf(state: StateRecord): Marks {
   const kind = endedKindOf(state.state);
   const timers = timersOf(state);
+  if (kind === undefined && timers.length === 0) return [placeOf(state), -1, 0];
   return kind === undefined ? [placeOf(state), -1, 0, ...timers] : [placeOf(state), kindNumber[kind], state.sinceMs, ...timers];
 }
 
@@ -112,10 +113,8 @@ export function bodyOf([pipeline, key, source, parameters, resultDir, submittedA
   return more === undefined ? body : Object.assign(body, more);
 }
 
-export const firstState = (seq: number, [pipeline, , , , , , priority, sinceMs, limitMs, group]: StoredBody): StateRecord => ({
-  ...newState({ pipeline, priority, group, sinceMs, limitMs: limitMs ?? undefined }),
-  seq,
-});
+export const firstState = (seq: number, [pipeline, , , , , , priority, sinceMs, limitMs, group]: StoredBody): StateRecord =>
+  newState({ pipeline, seq, priority, group, sinceMs, limitMs: limitMs ?? undefined });
 
 export type StoredState = [
   pipeline: string,
