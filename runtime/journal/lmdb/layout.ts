@@ -184,23 +184,17 @@ export function stateOf(seq: number, stored: StoredState): StateRecord {
     stagesDone,
     more,
   ] = stored;
-  const record: StateRecord = {
-    pipeline,
-    seq,
-    priority,
-    group,
-    state: shardStates[state] ?? 'pending',
-    epoch,
-    attempts,
-    losses,
-    sinceMs,
-    waitedMs,
-    ranMs,
-    stagesDone,
-  };
-  if (line !== null) record.line = line;
-  if (instance !== null) record.instance = instance;
-  if (startedAt !== null) record.startedAt = startedAt;
+  const record = newState({ pipeline, seq, priority, group, sinceMs, limitMs: undefined });
+  record.state = shardStates[state] ?? 'pending';
+  record.epoch = epoch;
+  record.attempts = attempts;
+  record.losses = losses;
+  record.waitedMs = waitedMs;
+  record.ranMs = ranMs;
+  record.stagesDone = stagesDone;
+  record.line = line ?? undefined;
+  record.instance = instance ?? undefined;
+  record.startedAt = startedAt ?? undefined;
   return more === null ? record : Object.assign(record, more);
 }
 
