@@ -3,6 +3,7 @@ import { isAbsolute, resolve } from 'node:path';
 import { PodlineError } from '../contracts/errors.js';
 import type { ParameterValue, Parameters, Pipeline } from '../contracts/manifest.js';
 import type { Submission } from '../contracts/shard.js';
+import { usableTrace } from '../contracts/trace.js';
 import { whyNot } from '../config/checks.js';
 import { nearest } from '../config/nearest.js';
 import { parseDurationMs } from '../config/units.js';
@@ -84,7 +85,8 @@ export function toNewShard(pipeline: Pipeline, submission: Submission, keyBytesM
       place: 'key',
     });
   }
-  const { key, source, priority, trace, callback } = submission;
+  const { key, source, priority, callback } = submission;
+  const trace = usableTrace(submission.trace);
   const dir = submission.resultDir ?? pipeline.spec.result.dir;
   const parameters = checkParameters(pipeline, submission.parameters);
   const group = checkGroup(pipeline, submission.group) ?? groupOf(pipeline.spec.groups, { key, parameters });

@@ -7,7 +7,6 @@
 import type { Addresses, Allowed } from '../contracts/access.js';
 import type { Submission, SubmitAnswer } from '../contracts/shard.js';
 import { noTracing, type Span, type Tracing } from '../contracts/telemetry.js';
-import { usableTrace } from '../contracts/trace.js';
 import type { Journal, Moment, NewShard, PipelineRecord } from '../journal/journal.js';
 import type { FlowDesk } from './flow-desk.js';
 import type { CoordinatorLimits } from './options.js';
@@ -58,7 +57,7 @@ export class SubmissionDesk {
 
   /** The shard is told its place in the trace. */
   #begin(pipeline: string, shard: NewShard): Span {
-    const span = this.parts.tracing.begin('request', usableTrace(shard.trace), { pipeline, 'shard.key': shard.key });
+    const span = this.parts.tracing.begin('request', shard.trace, { pipeline, 'shard.key': shard.key });
     shard.trace = span.trace;
     return span;
   }
