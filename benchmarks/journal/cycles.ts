@@ -1,5 +1,6 @@
 /** Claim and complete, by many clients at once: through the journal, and through BullMQ on a Redis that syncs each write. */
-import { Queue, Worker } from 'bullmq';
+import { Job, Queue, Worker, type JobJsonRaw } from 'bullmq';
+import type { Lease } from '../../runtime/contracts/line-api.js';
 import type { Journal } from '../../runtime/journal/journal.js';
 import { RedisServer } from '../runners/redis-server.js';
 import { quantile } from '../statistics.js';
@@ -39,10 +40,50 @@ export function podlineCycles(journal: Journal): Promise<CycleRate> {
   });
 }
 
+/** As lines do it: a completion and the next claim are one call and one transition. A call's time is that of the whole cycle. */
+export function podlineChained(journal: Journal): Promise<CycleRate> {
+  const held = new Map<number, Lease>();
+  return rateOf(async (client, took) => {
+    const line = `line-${String(client)}`;
+    const askedMs = performance.now();
+    const before = held.get(client);
+    const next =
+      before === undefined
+        ? await journal.lease(query(line), now())
+        : (await journal.completeAndLease(line, completion(before.shardId, before.epoch), query(line), now())).leased;
+    took(performance.now() - askedMs);
+    const [lease] = next?.leases ?? [];
+    held.delete(client);
+    if (lease !== undefined) held.set(client, lease);
+    return lease !== undefined;
+  });
+}
+
 export interface BullMq {
-  /** Puts jobs in and takes them through. */
-  round(count: number): Promise<CycleRate>;
+  /** Puts jobs in and takes them through: a claim and a completion in two calls, or the completion and the next claim in one. */
+  round(count: number, form: 'apart' | 'chained'): Promise<CycleRate>;
   close(): Promise<void>;
+}
+
+/** `moveToFinished` with the next job: one script of Redis for both. */
+function chained(worker: Worker): Promise<CycleRate> {
+  const held = new Map<number, Job>();
+  return rateOf(async (client, took) => {
+    const token = `client-${String(client)}`;
+    const askedMs = performance.now();
+    const before = held.get(client);
+    let job: Job | undefined;
+    if (before === undefined) job = await worker.getNextJob(token, { block: false });
+    else {
+      const next: unknown = await before.moveToCompleted(completion(before.id ?? '', 1), token, true);
+      const [data, id] = Array.isArray(next) ? (next as [JobJsonRaw | undefined, string | undefined]) : [];
+      job = data === undefined || id === undefined ? undefined : Job.fromJSON(worker, data, id);
+    }
+    took(performance.now() - askedMs);
+    held.delete(client);
+    if (job !== undefined) held.set(client, job);
+    return job !== undefined;
+  });
 }
 
 /** Throws `Missing` where there is no redis-server. */
@@ -54,7 +95,7 @@ export async function startBullMq(): Promise<BullMq> {
   await worker.waitUntilReady();
   let jobs = 0;
   return {
-    round: async (count) => {
+    round: async (count, form) => {
       for (let done = 0; done < count; done += 1_000) {
         await queue.addBulk(
           Array.from({ length: Math.min(1_000, count - done) }, (_, index) => ({
@@ -64,6 +105,7 @@ export async function startBullMq(): Promise<BullMq> {
         );
       }
       jobs += count;
+      if (form === 'chained') return chained(worker);
       return rateOf(async (client, took) => {
         const token = `client-${String(client)}`;
         const askedMs = performance.now();
@@ -71,7 +113,6 @@ export async function startBullMq(): Promise<BullMq> {
         if (job === undefined) return false;
         const gotMs = performance.now();
         took(gotMs - askedMs);
-        // Without the next job: a claim and a completion are two calls here as there.
         await job.moveToCompleted(completion(job.id ?? '', 1), token, false);
         took(performance.now() - gotMs);
         return true;

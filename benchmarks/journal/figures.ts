@@ -12,6 +12,8 @@ export interface JournalFigures {
   podline: CycleRate[];
   /** Redis with `appendfsync always`. */
   bullmq: CycleRate[];
+  /** A completion and the next claim in one call, as lines and workers do it; both. Older records lack it. */
+  chained?: { podline: CycleRate[]; bullmq: CycleRate[] };
   /** Why there is none. */
   bullmqMissing?: string | undefined;
   /** One at a time: medians of a round. */

@@ -16,7 +16,10 @@ const goal = (figure: string, wanted: string, reached: string, holds: boolean | 
 
 export function journalGoals({ journal }: BenchResults): Goal[] {
   const names = [
-    ['journal: durable claim + complete, 64 at once: Podline ÷ BullMQ on Redis, appendfsync always', '≥ 5×, p99 ≤ 10 ms'],
+    [
+      'journal: durable claim + complete in one call, 64 at once: Podline ÷ BullMQ on Redis, appendfsync always',
+      '≥ 5×, p99 ≤ 10 ms',
+    ],
     ['journal: one durable claim at a time: share of append + fdatasync', '≥ 50 %'],
     ['journal: shards submitted durably by NDJSON over HTTP, a second', '≥ 100,000, memory bounded'],
     ['journal: claim + complete through HTTP, 64 lines, a second', '≥ 5,000, p99 ≤ 25 ms at half of it'],
@@ -24,23 +27,13 @@ export function journalGoals({ journal }: BenchResults): Goal[] {
     ['journal: one lease, one million waiting ÷ one thousand waiting, CPU', '≤ 1.5'],
   ] as const;
   if (journal === undefined) return names.map(([figure, wanted]) => goal(figure, wanted, 'not measured in this run', undefined));
-  const { podline, bullmq, single, submit, http, ndjson, large, growth } = journal;
+  const { podline, bullmq, chained = { podline: [], bullmq: [] }, single, submit, http, ndjson, large, growth } = journal;
   const [cycles, one, many, through, million, grown] = names;
-  const ownRate = median(rates(podline));
-  const ratio = ownRate / median(rates(bullmq));
-  const p99Ms = median(podline.map((rate) => rate.p99Ms));
   const share = median(single.appendMs) / median(single.claimMs);
   const [first, last] = [growth[0], growth.at(-1)];
   const more = (last?.leaseCpuUs ?? Number.NaN) / (first?.leaseCpuUs ?? Number.NaN);
   return [
-    goal(
-      cycles[0],
-      cycles[1],
-      bullmq.length === 0
-        ? `${whole(ownRate)} a second, p99 ${p99Ms.toFixed(1)} ms; ${journal.bullmqMissing ?? 'nobody to compare with'}`
-        : `${ratio.toFixed(1)}× (${whole(ownRate)} a second, p99 ${p99Ms.toFixed(1)} ms)`,
-      bullmq.length === 0 ? undefined : ratio >= 5 && p99Ms <= 10,
-    ),
+    inOneCall(cycles, chained, { podline, bullmq }, journal.bullmqMissing),
     goal(one[0], one[1], `${(share * 100).toFixed(0)} % (${median(single.claimMs).toFixed(2)} ms)`, share >= 0.5),
     ...(ndjson === undefined ? [goal(many[0], many[1], 'not in this record', undefined)] : [streamed(many, ndjson, submit)]),
     ...(http === undefined ? [goal(through[0], through[1], 'not in this record', undefined)] : [overHttp(through, http)]),
@@ -57,6 +50,22 @@ export function journalGoals({ journal }: BenchResults): Goal[] {
 }
 
 type Named = readonly [figure: string, wanted: string];
+
+type Rates = NonNullable<JournalFigures['chained']>;
+
+/** Judged in the form that lines and workers use; the other one, two calls each, is told beside it. */
+function inOneCall([figure, wanted]: Named, chained: Rates, apart: Rates, missing: string | undefined): Goal {
+  const { podline, bullmq } = chained;
+  if (podline.length === 0) return goal(figure, wanted, 'not in this record', undefined);
+  const own = median(rates(podline));
+  const p99Ms = median(podline.map((rate) => rate.p99Ms));
+  const words = `${whole(own)} a second, p99 ${p99Ms.toFixed(1)} ms`;
+  if (bullmq.length === 0) return goal(figure, wanted, `${words}; ${missing ?? 'nobody to compare with'}`, undefined);
+  const ratio = own / median(rates(bullmq));
+  const ratioApart = median(rates(apart.podline)) / median(rates(apart.bullmq));
+  const reached = `${ratio.toFixed(1)}× (${words}); in two calls each ${ratioApart.toFixed(1)}×`;
+  return goal(figure, wanted, reached, ratio >= 5 && p99Ms <= 10);
+}
 
 function streamed(
   [figure, wanted]: Named,

@@ -7,7 +7,7 @@ import { jsonOf } from '../child-json.js';
 import type { BenchOptions, Place } from '../options.js';
 import { Missing } from '../runners/runner.js';
 import { quantile } from '../statistics.js';
-import { clients, podlineCycles, startBullMq, type BullMq } from './cycles.js';
+import { clients, podlineChained, podlineCycles, startBullMq, type BullMq } from './cycles.js';
 import type { JournalFigures } from './figures.js';
 import { serve } from './over-http.js';
 import { begin, cpuUs, fill, now, query } from './work.js';
@@ -17,17 +17,19 @@ const leasesMeasured = 500;
 /** What one claim writes into the log of a store that only appends: the state, the event. */
 const recordBytes = 400;
 
-type OverHttpFigures = Required<Pick<JournalFigures, 'http' | 'ndjson'>>;
+type NewFigures = Required<Pick<JournalFigures, 'chained' | 'http' | 'ndjson'>>;
+type OverHttpFigures = Pick<NewFigures, 'http' | 'ndjson'>;
 
 export async function measureJournal(place: Place, options: BenchOptions): Promise<JournalFigures> {
   const dir = join(place.diskDir, 'journal');
   const journal = openLmdbJournal({ dir });
   let bullmq: BullMq | undefined;
   let bullmqMissing: string | undefined;
-  const figures: Omit<JournalFigures, 'large'> & OverHttpFigures = {
+  const figures: Omit<JournalFigures, 'large'> & NewFigures = {
     clients,
     podline: [],
     bullmq: [],
+    chained: { podline: [], bullmq: [] },
     single: { claimMs: [], appendMs: [], bytes: recordBytes },
     submit: { shards: Math.ceil(100_000 * options.scale), perSecond: [], cpuUsEach: [] },
     http: { lines: clients, full: [], half: [] },
@@ -51,7 +53,10 @@ export async function measureJournal(place: Place, options: BenchOptions): Promi
       options.signal.throwIfAborted();
       await add(cycles);
       figures.podline.push(await podlineCycles(journal));
-      if (bullmq !== undefined) figures.bullmq.push(await bullmq.round(Math.ceil(cycles / 4)));
+      if (bullmq !== undefined) figures.bullmq.push(await bullmq.round(Math.ceil(cycles / 4), 'apart'));
+      await add(cycles);
+      figures.chained.podline.push(await podlineChained(journal));
+      if (bullmq !== undefined) figures.chained.bullmq.push(await bullmq.round(Math.ceil(cycles / 4), 'chained'));
       await add(leasesMeasured);
       figures.single.appendMs.push(appendMs(join(dir, 'append.log')));
       figures.single.claimMs.push(quantile(await oneByOne(journal), 0.5));

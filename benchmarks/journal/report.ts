@@ -1,7 +1,7 @@
 /** The journal's figures as Markdown. */
 import type { CycleRate, JournalFigures } from './figures.js';
 
-export function journalPart({ clients, podline, bullmq, submit, http, ndjson, growth }: JournalFigures): string[] {
+export function journalPart({ clients, podline, bullmq, chained, submit, http, ndjson, growth }: JournalFigures): string[] {
   const row = (name: string, { cyclesPerSecond, p99Ms, cpuUsEach }: CycleRate): string =>
     `| ${name} | ${cyclesPerSecond.toFixed(0)} | ${p99Ms.toFixed(1)} | ${cpuUsEach.toFixed(0)} |`;
   const rates = submit.perSecond.map(
@@ -20,6 +20,8 @@ export function journalPart({ clients, podline, bullmq, submit, http, ndjson, gr
     '| --- | --- | --- | --- |',
     ...podline.map((rate) => row('Podline, LMDB', rate)),
     ...bullmq.map((rate) => row('BullMQ, Redis with appendfsync always', rate)),
+    ...(chained?.podline ?? []).map((rate) => row('Podline, LMDB; a completion and the next claim in one call', rate)),
+    ...(chained?.bullmq ?? []).map((rate) => row('BullMQ; a completion and the next claim in one call', rate)),
     '',
     `Submitted durably, a second: ${rates.join(', ')}.`,
     '',

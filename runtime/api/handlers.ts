@@ -4,7 +4,6 @@ import { PodlineError } from '../contracts/errors.js';
 import type { Pipeline } from '../contracts/manifest.js';
 import type { Submission } from '../contracts/shard.js';
 import type { Coordinator } from '../coordinator/coordinator.js';
-import { completeAndLease } from './complete-and-lease.js';
 import { replay } from './dead-letters.js';
 import { inputSchemaOf } from './input-schema.js';
 import { resultOf } from './result-files.js';
@@ -67,9 +66,7 @@ const handlers: Handlers = {
   lease: (coordinator, { params, body }, signal) => coordinator.lease(params.line, body, signal),
   heartbeat: (coordinator, { params, body }) => coordinator.heartbeat(params.line, body),
   complete: async (coordinator, { params, body: { next, ...body } }) =>
-    next === undefined
-      ? done(coordinator.complete(params.line, body))
-      : ((await completeAndLease(coordinator, params.line, body, { ...next, waitMs: 0 })) ?? {}),
+    (await coordinator.complete(params.line, body, next)) ?? {},
   fail: async (coordinator, { params, body }) => done(coordinator.fail(params.line, body)),
   requestSwap: async (coordinator, { params, body }) => done(coordinator.requestSwap(params.line, body)),
 };

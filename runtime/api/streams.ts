@@ -89,7 +89,11 @@ export class Submissions {
   }
 }
 
-const toNdjson = (values: readonly unknown[]): string => values.map((value) => `${JSON.stringify(value)}\n`).join('');
+function toNdjson(answers: readonly SubmitAnswer[]): string {
+  let text = '';
+  for (const answer of answers) text += `${JSON.stringify(answer)}\n`;
+  return text;
+}
 
 export function serveEvents(app: FastifyInstance, { coordinator, gate, bounds, ending }: StreamParts): void {
   const open = new OpenStreams('events', coordinator.limits.eventStreamsMax);

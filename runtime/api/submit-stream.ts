@@ -62,11 +62,11 @@ export async function* ndjsonGroups(
       place: `line ${String(number + 1)}`,
       hint: 'Give large sources by address instead of inline.',
     });
-  const parse = (line: Buffer): unknown => {
+  const parse = (text: string): unknown => {
     number += 1;
     try {
-      const value: unknown = JSON.parse(line.toString('utf8'));
-      if (line.length > nestingLooksFromBytes && nestsDeeperThan(value, nestingMax))
+      const value: unknown = JSON.parse(text);
+      if (text.length > nestingLooksFromBytes && nestsDeeperThan(value, nestingMax))
         return tooDeep(`line ${String(number)}`, nestingMax);
       return value;
     } catch (thrown) {
@@ -83,7 +83,8 @@ export async function* ndjsonGroups(
     let from = 0;
     for (let at = data.indexOf(10); at >= 0; at = data.indexOf(10, from)) {
       if (open.bytes + at - from > lineBytesMax) throw tooLong();
-      const line = open.end(data.subarray(from, at));
+      // As a rule the line is whole in its chunk, and is read from there.
+      const line = open.bytes === 0 ? data.toString('utf8', from, at) : open.end(data.subarray(from, at)).toString('utf8');
       from = at + 1;
       if (isBlank(line)) continue;
       group.push(parse(line));
@@ -96,8 +97,10 @@ export async function* ndjsonGroups(
     if (open.bytes + data.length - from > lineBytesMax) throw tooLong();
     open.add(data.subarray(from));
   }
-  const last = open.end(Buffer.alloc(0));
+  const last = open.end(Buffer.alloc(0)).toString('utf8');
   if (!isBlank(last)) yield [parse(last)];
 }
 
-const isBlank = (line: Buffer): boolean => line.every((byte) => byte === 13 || byte === 32 || byte === 9);
+const blank = /^[ \t\r]*$/;
+/** Most begin with a brace. */
+const isBlank = (line: string): boolean => line.charCodeAt(0) !== 0x7b && blank.test(line);

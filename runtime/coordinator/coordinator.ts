@@ -42,7 +42,8 @@ import { explain } from './explain.js';
 import { openDesks } from './desks.js';
 import type { FlowDesk } from './flow-desk.js';
 import { Leadership } from './leadership.js';
-import type { HeartbeatAnswer, LeaseAnswer, LeaseRequest, LineDesk, LineWelcome } from './line-desk.js';
+import type { LeaseAnswer, LeaseRequest, NextLeases } from './grants.js';
+import type { HeartbeatAnswer, LineDesk, LineWelcome } from './line-desk.js';
 import { gaugesOf } from './gauges.js';
 import type { CoordinatorLimits, CoordinatorOptions } from './options.js';
 import type { PipelineDesk } from './pipeline-desk.js';
@@ -52,7 +53,7 @@ import { listShards } from './shard-list.js';
 import type { SubmissionDesk } from './submission-desk.js';
 import { Timekeeper } from './timekeeper.js';
 
-export type { LeaseAnswer, LeaseRequest } from './line-desk.js';
+export type { LeaseAnswer, LeaseRequest } from './grants.js';
 export type { CoordinatorLimits, CoordinatorOptions } from './options.js';
 
 /** Leads, unless it is a standby: reads what the journal says is running, and goes on from there. */
@@ -325,8 +326,8 @@ export class Coordinator {
     return this.#lead().heartbeat(line, heartbeat);
   }
 
-  async complete(line: string, complete: Complete): Promise<void> {
-    return this.#lead().complete(line, complete);
+  async complete(line: string, complete: Complete, next?: NextLeases): Promise<LeaseAnswer | undefined> {
+    return this.#lead().complete(line, complete, next);
   }
 
   async fail(line: string, fail: Fail): Promise<void> {

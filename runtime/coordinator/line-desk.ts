@@ -24,8 +24,6 @@ import type {
   SwapRequest,
   ShardAtEpoch,
   heartbeatAnswerSchema,
-  leaseAnswerSchema,
-  leaseRequestSchema,
   lineWelcomeSchema,
 } from '../contracts/line-api.js';
 import type { CoordinatorMetrics } from '../contracts/telemetry.js';
@@ -33,17 +31,15 @@ import { traceFields } from '../contracts/trace.js';
 import type { LineView } from '../contracts/views.js';
 import type { Journal, Moment, NewEvent, PipelineRecord } from '../journal/journal.js';
 import { defaultGroup } from '../line/groups.js';
-import { planGrant } from '../line/queue.js';
 import type { Clock } from '../platform/clock.js';
 import type { Logger } from '../platform/logger.js';
 import type { z } from 'zod';
+import { Grants, type LeaseAnswer, type LeaseRequest, type NextLeases } from './grants.js';
 import { Leases } from './leases.js';
 import { Lines, viewOf, type Line } from './lines.js';
 import { orderSwap } from './swap-order.js';
 import { Waiters } from './waiters.js';
 
-export type LeaseRequest = z.infer<typeof leaseRequestSchema>;
-export type LeaseAnswer = z.infer<typeof leaseAnswerSchema>;
 export type LineWelcome = z.infer<typeof lineWelcomeSchema>;
 export type HeartbeatAnswer = z.infer<typeof heartbeatAnswerSchema>;
 
@@ -62,10 +58,6 @@ export interface LineDeskParts {
   arm: (atMs: number) => void;
 }
 
-/** Functions, because both change while one waits, which a compiler does not see. */
-const isAborted = (signal: AbortSignal | undefined): boolean => signal?.aborted === true;
-const isDraining = (line: Line): boolean => line.draining;
-
 /** A silent line is forgotten after so many lease times; it says hello when it comes back. */
 const forgottenAfterTtls = 20;
 
@@ -73,10 +65,18 @@ export class LineDesk {
   readonly waiters: Waiters;
   readonly #lines: Lines;
   readonly #leases = new Leases();
+  readonly #grants: Grants;
 
   constructor(private readonly parts: LineDeskParts) {
     this.waiters = new Waiters(parts.clock);
     this.#lines = new Lines(parts.bounds.linesMax);
+    this.#grants = new Grants({
+      ...parts,
+      leaseTtlMs: parts.bounds.leaseTtlMs,
+      lines: this.#lines,
+      leases: this.#leases,
+      takeBack: (line, leases) => this.takeBack(line, leases),
+    });
   }
 
   /** Lines say hello to whoever leads now. */
@@ -140,10 +140,9 @@ export class LineDesk {
   /** Answers at once when there is work, else when there is, else after `waitMs`. An aborted one leaves nothing leased behind. */
   async lease(name: string, request: LeaseRequest, signal?: AbortSignal): Promise<LeaseAnswer> {
     const line = this.#heard(name, request.instance);
-    const { pipeline, instance } = line.hello;
-    const unheard = request.held === undefined ? [] : this.#leases.unheard(name, instance, request.held);
-    if (unheard.length > 0) await this.takeBack(name, unheard);
-    const answer = await this.#lease(line, request, signal);
+    const { pipeline } = line.hello;
+    await this.#takeBackUnheard(line, request.held);
+    const answer = await this.#grants.lease(line, request, signal);
     if (answer.leases.length > 0 || request.waitMs === 0 || line.draining || signal?.aborted === true) return answer;
     return new Promise<LeaseAnswer>((resolve, reject) => {
       let answered = false;
@@ -151,7 +150,7 @@ export class LineDesk {
         line: name,
         serve: async () => {
           try {
-            const later = await this.#lease(line, request, signal);
+            const later = await this.#grants.lease(line, request, signal);
             if (later.leases.length === 0) return answered;
             // It gave up while the journal was at work: nobody would hear of these leases.
             if (answered) await this.takeBack(name, later.leases);
@@ -165,7 +164,7 @@ export class LineDesk {
         giveUp: () => {
           if (answered) return;
           answered = true;
-          void this.#waiting(pipeline, line.group).then((queued) => {
+          void this.#grants.waiting(pipeline, line.group).then((queued) => {
             resolve({ leases: [], queued });
           }, reject);
         },
@@ -212,11 +211,21 @@ export class LineDesk {
     return { lost, drain: line.draining, paused: record.paused, failedSwaps, ...(newer ? { pipeline: record.pipeline } : {}) };
   }
 
-  /** Throws PDL_LEASE_LOST. The same call again is answered as the first was. */
-  async complete(name: string, complete: Complete): Promise<void> {
-    const outcome = await this.parts.journal.complete(name, complete, this.parts.now());
+  /**
+   * Throws PDL_LEASE_LOST; then nothing is leased. The same call again is answered as the first was. With `next`, leases of what waits now, in the
+   * same transition; undefined where there could be none for a reason that the line hears when it asks for them by themselves.
+   */
+  async complete(name: string, complete: Complete, next?: NextLeases): Promise<LeaseAnswer | undefined> {
+    const line = next === undefined ? undefined : this.#mayAsk(name, next);
+    // What is completed has arrived, whatever else has.
+    if (line !== undefined && next?.held !== undefined) await this.#takeBackUnheard(line, [...next.held, complete]);
+    const { completed, answer } =
+      line === undefined || next === undefined
+        ? { completed: await this.parts.journal.complete(name, complete, this.parts.now()), answer: undefined }
+        : await this.#grants.completeAndLease(line, complete, next);
     this.#leases.drop(complete.shardId, complete.epoch);
-    if (outcome.changed) this.parts.metrics.completed(outcome.pipeline, complete, outcome);
+    if (completed.changed) this.parts.metrics.completed(completed.pipeline, complete, completed);
+    return answer?.();
   }
 
   /** Throws PDL_LEASE_LOST. The same call again is answered as the first was. */
@@ -356,38 +365,19 @@ export class LineDesk {
     return line;
   }
 
-  async #waiting(pipeline: string, group: string): Promise<number> {
-    return (await this.parts.journal.queued(pipeline))[group] ?? 0;
+  async #takeBackUnheard({ name, hello }: Line, held: readonly ShardAtEpoch[] | undefined): Promise<void> {
+    const unheard = held === undefined ? [] : this.#leases.unheard(name, hello.instance, held);
+    if (unheard.length > 0) await this.takeBack(name, unheard);
   }
 
-  async #lease(line: Line, request: LeaseRequest, signal: AbortSignal | undefined): Promise<LeaseAnswer> {
-    const { group } = line;
-    const { pipeline, instance } = line.hello;
-    const waiting = await this.#waiting(pipeline, group);
-    if (isAborted(signal) || line.draining || (waiting === 0 && line.reclaim.length === 0))
-      return { leases: [], queued: waiting };
-    const now = this.parts.now();
-    const { reclaim } = line;
-    line.reclaim = [];
-    const freshMax = planGrant(request.max, waiting, this.#lines.sharerCount(pipeline, group, this.parts.clock.nowMs()));
-    const query = { pipeline, line: line.name, group, instance, max: request.max, freshMax, prefer: request.residents, reclaim };
-    const { leases, waiting: left } = await this.parts.journal.lease(query, now).catch((thrown: unknown) => {
-      line.reclaim = reclaim;
+  /** The line, if it may be leased something with what it completes. */
+  #mayAsk(name: string, next: NextLeases): Line | undefined {
+    try {
+      return this.#heard(name, next.instance);
+    } catch (thrown) {
+      if (isPodlineError(thrown, 'PDL_LINE_UNKNOWN') || isPodlineError(thrown, 'PDL_LEASE_LOST')) return undefined;
       throw thrown;
-    });
-    const deadlineMs = this.#deadlineMs();
-    for (const shardId of reclaim) this.#leases.drop(shardId);
-    for (const { shardId, epoch } of leases)
-      this.#leases.hold({ shardId, epoch, pipeline, line: line.name, instance, deadlineMs });
-    // Looked at behind the journal: whatever made these shards wait has changed the pipeline before.
-    const record = await this.parts.pipeline(pipeline);
-    this.parts.arm(record.rules.timeLimits.runningMs === undefined ? deadlineMs : 0);
-    if (isAborted(signal) || isDraining(line) || this.#lines.find(line.name)?.hello.instance !== instance) {
-      await this.takeBack(line.name, leases);
-      return { leases: [], queued: left };
     }
-    const isNewer = leases.length > 0 && record.pipeline.revision !== line.revision;
-    return { leases, queued: left, ...(isNewer ? { pipeline: record.pipeline } : {}) };
   }
 
   async #expire(shards: readonly ShardAtEpoch[], reason: string): Promise<void> {

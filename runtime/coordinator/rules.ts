@@ -3,6 +3,7 @@ import { isAbsolute, resolve } from 'node:path';
 import { PodlineError } from '../contracts/errors.js';
 import type { ParameterValue, Parameters, Pipeline } from '../contracts/manifest.js';
 import type { Submission } from '../contracts/shard.js';
+import { usableTrace } from '../contracts/trace.js';
 import { whyNot } from '../config/checks.js';
 import { nearest } from '../config/nearest.js';
 import { parseDurationMs } from '../config/units.js';
@@ -56,8 +57,9 @@ export function checkParameters(pipeline: Pipeline, given: Parameters): Paramete
 
 /** Throws PDL_REQUEST_INVALID when the pipeline has no such group. */
 function checkGroup(pipeline: Pipeline, group: string | undefined): string | undefined {
+  if (group === undefined) return undefined;
   const known = groupNames(pipeline.spec.groups);
-  if (group === undefined || known.includes(group)) return group;
+  if (known.includes(group)) return group;
   const close = nearest(group, known);
   throw new PodlineError('PDL_REQUEST_INVALID', `pipeline ${pipeline.name} has no group ${group}`, {
     place: 'group',
@@ -83,12 +85,14 @@ export function toNewShard(pipeline: Pipeline, submission: Submission, keyBytesM
       place: 'key',
     });
   }
+  const { key, source, priority, callback } = submission;
+  const trace = usableTrace(submission.trace);
   const dir = submission.resultDir ?? pipeline.spec.result.dir;
   const parameters = checkParameters(pipeline, submission.parameters);
-  return {
-    ...submission,
-    parameters,
-    group: checkGroup(pipeline, submission.group) ?? groupOf(pipeline.spec.groups, { key: submission.key, parameters }),
-    resultDir: isAbsolute(dir) ? dir : resolve(pipeline.baseDir, dir),
-  };
+  const group = checkGroup(pipeline, submission.group) ?? groupOf(pipeline.spec.groups, { key, parameters });
+  const resultDir = isAbsolute(dir) ? dir : resolve(pipeline.baseDir, dir);
+  const shard: NewShard = { key, source, parameters, resultDir, priority, group };
+  if (trace !== undefined) shard.trace = trace;
+  if (callback !== undefined) shard.callback = callback;
+  return shard;
 }

@@ -6,8 +6,7 @@
  */
 import type { Addresses, Allowed } from '../contracts/access.js';
 import type { Submission, SubmitAnswer } from '../contracts/shard.js';
-import type { Span, Tracing } from '../contracts/telemetry.js';
-import { usableTrace } from '../contracts/trace.js';
+import { noTracing, type Span, type Tracing } from '../contracts/telemetry.js';
 import type { Journal, Moment, NewShard, PipelineRecord } from '../journal/journal.js';
 import type { FlowDesk } from './flow-desk.js';
 import type { CoordinatorLimits } from './options.js';
@@ -37,7 +36,7 @@ export class SubmissionDesk {
     const { shards, places, answers } = await sortSubmissions(pipeline, submissions, this.parts);
     if (shards.length === 0) return answers;
     const { name } = pipeline;
-    const spans = shards.map((shard) => this.#begin(name, shard));
+    const spans = this.parts.tracing === noTracing ? [] : shards.map((shard) => this.#begin(name, shard));
     let isWork = false;
     try {
       const outcomes = await this.parts.journal.submit(name, shards, this.parts.now());
@@ -58,7 +57,7 @@ export class SubmissionDesk {
 
   /** The shard is told its place in the trace. */
   #begin(pipeline: string, shard: NewShard): Span {
-    const span = this.parts.tracing.begin('request', usableTrace(shard.trace), { pipeline, 'shard.key': shard.key });
+    const span = this.parts.tracing.begin('request', shard.trace, { pipeline, 'shard.key': shard.key });
     shard.trace = span.trace;
     return span;
   }

@@ -97,6 +97,12 @@ export interface CompleteOutcome extends Ending {
   ranMs: number;
 }
 
+export interface CompleteAndLeaseOutcome {
+  completed: CompleteOutcome;
+  /** Undefined where the pipeline of the query is not there, or is being removed: the completion stands by itself. */
+  leased: LeaseOutcome | undefined;
+}
+
 export interface RemoveOutcome {
   /** Of those removed, the ones that had not ended. */
   cancelled: number;
@@ -176,6 +182,11 @@ export interface Journal {
     now: Moment,
   ): Promise<void>;
   complete(line: string, complete: Complete, now: Moment): Promise<CompleteOutcome>;
+  /**
+   * A completion and the leases that follow it, in one transition. Throws PDL_LEASE_LOST; then nothing is leased. The same call again is
+   * answered as to the completion, and leases anew.
+   */
+  completeAndLease(line: string, complete: Complete, query: LeaseQuery, now: Moment): Promise<CompleteAndLeaseOutcome>;
   /** `counts: false` gives the shard back without an attempt being counted. */
   fail(
     line: string,

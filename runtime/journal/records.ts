@@ -58,26 +58,37 @@ export interface OutcomeRecord {
 /** It may be leased at once. */
 export const isQueued = (state: StateRecord): boolean => state.state === 'pending' && state.dueMs === undefined;
 
-/** Of a shard that was just submitted, but for its place in the order. */
+/** Of a shard that was just submitted. All fields are named, so that states are of one shape whatever becomes of them: each call makes one. */
 export const newState = ({
   pipeline,
+  seq,
   priority,
   group,
   sinceMs,
   limitMs,
-}: Pick<StateRecord, 'pipeline' | 'priority' | 'group' | 'sinceMs' | 'limitMs'>): Omit<StateRecord, 'seq'> => ({
+}: Pick<StateRecord, 'pipeline' | 'seq' | 'priority' | 'group' | 'sinceMs' | 'limitMs'>): StateRecord => ({
   pipeline,
+  seq,
   priority,
   group,
   state: 'pending',
   epoch: 0,
   attempts: 0,
   losses: 0,
+  line: undefined,
+  instance: undefined,
+  startedAt: undefined,
+  endedAt: undefined,
+  notBefore: undefined,
+  dueMs: undefined,
+  limitMs,
   sinceMs,
   waitedMs: 0,
   ranMs: 0,
+  resumeFrom: undefined,
   stagesDone: [],
-  ...(limitMs === undefined ? {} : { limitMs }),
+  error: undefined,
+  failedEpoch: undefined,
 });
 
 export function toShard(

@@ -11,7 +11,7 @@ import { PodlineError } from '../contracts/errors.js';
 import type { PodlineEvent } from '../contracts/events.js';
 import type { Moment, NewEvent, PipelineRecord } from './journal.js';
 import { idOf } from './places.js';
-import { isQueued, type BodyRecord, type OutcomeRecord, type StateRecord } from './records.js';
+import { isQueued, newState, type BodyRecord, type OutcomeRecord, type StateRecord } from './records.js';
 import { endedKindOf, type Retention } from './retention.js';
 import { noCounts, type CountsRecord, type Tables } from './tables.js';
 
@@ -97,12 +97,13 @@ export class Transition {
   }
 
   /** Takes a new shard in, under an id that no other shard of this journal has or had. */
-  submit(body: BodyRecord, initial: Omit<StateRecord, 'seq'>): string {
+  submit(body: BodyRecord, initial: Omit<Parameters<typeof newState>[0], 'pipeline' | 'seq'>): string {
     this.writes += 1;
     const { numbers } = this.tables;
     numbers.lastSeq += 1;
     const id = idOf(numbers, numbers.lastSeq);
-    const state = { ...initial, seq: numbers.lastSeq };
+    const { priority, group, sinceMs, limitMs } = initial;
+    const state = newState({ pipeline: body.pipeline, seq: numbers.lastSeq, priority, group, sinceMs, limitMs });
     this.tables.add(id, body, state);
     this.counts(body.pipeline).submitted += 1;
     this.#count(state, 1);

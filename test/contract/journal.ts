@@ -5,6 +5,7 @@ import { limits } from '../../runtime/contracts/limits.js';
 import type { Retention } from '../../runtime/journal/retention.js';
 import type { Journal, LeaseQuery, Moment, PipelineRules } from '../../runtime/journal/journal.js';
 import { completeOf, pipelineOf, shardOf, shardsOf } from '../support/journal.js';
+import { completeAndLeaseContract } from './journal-complete-and-lease.js';
 import { removalContract } from './journal-removal.js';
 
 export interface JournalUnderTest {
@@ -42,6 +43,7 @@ const code = (expected: ErrorCode): unknown => expect.objectContaining({ code: e
 
 export function journalContract(name: string, make: () => JournalUnderTest): void {
   removalContract(name, make);
+  completeAndLeaseContract(name, make);
   const opened = async (
     given: Partial<PipelineRules> = {},
     options: { retention?: Partial<Retention> } = {},

@@ -71,6 +71,7 @@ export const kindNumber: Record<EndedKind, number> = { done: 0, failed: 1 };
 export function marksOf(state: StateRecord): Marks {
   const kind = endedKindOf(state.state);
   const timers = timersOf(state);
+  if (kind === undefined && timers.length === 0) return [placeOf(state), -1, 0];
   return kind === undefined ? [placeOf(state), -1, 0, ...timers] : [placeOf(state), kindNumber[kind], state.sinceMs, ...timers];
 }
 
@@ -112,10 +113,8 @@ export function bodyOf([pipeline, key, source, parameters, resultDir, submittedA
   return more === undefined ? body : Object.assign(body, more);
 }
 
-export const firstState = (seq: number, [pipeline, , , , , , priority, sinceMs, limitMs, group]: StoredBody): StateRecord => ({
-  ...newState({ pipeline, priority, group, sinceMs, limitMs: limitMs ?? undefined }),
-  seq,
-});
+export const firstState = (seq: number, [pipeline, , , , , , priority, sinceMs, limitMs, group]: StoredBody): StateRecord =>
+  newState({ pipeline, seq, priority, group, sinceMs, limitMs: limitMs ?? undefined });
 
 export type StoredState = [
   pipeline: string,
@@ -185,23 +184,17 @@ export function stateOf(seq: number, stored: StoredState): StateRecord {
     stagesDone,
     more,
   ] = stored;
-  const record: StateRecord = {
-    pipeline,
-    seq,
-    priority,
-    group,
-    state: shardStates[state] ?? 'pending',
-    epoch,
-    attempts,
-    losses,
-    sinceMs,
-    waitedMs,
-    ranMs,
-    stagesDone,
-  };
-  if (line !== null) record.line = line;
-  if (instance !== null) record.instance = instance;
-  if (startedAt !== null) record.startedAt = startedAt;
+  const record = newState({ pipeline, seq, priority, group, sinceMs, limitMs: undefined });
+  record.state = shardStates[state] ?? 'pending';
+  record.epoch = epoch;
+  record.attempts = attempts;
+  record.losses = losses;
+  record.waitedMs = waitedMs;
+  record.ranMs = ranMs;
+  record.stagesDone = stagesDone;
+  record.line = line ?? undefined;
+  record.instance = instance ?? undefined;
+  record.startedAt = startedAt ?? undefined;
   return more === null ? record : Object.assign(record, more);
 }
 

@@ -17,14 +17,15 @@ export function fence(id: string, state: StateRecord, line: string, epoch: numbe
   throw new PodlineError('PDL_LEASE_LOST', `line ${line} has no lease of shard ${id} under epoch ${String(epoch)}: ${now}`);
 }
 
-/** Time in its state is added up when a shard leaves it. */
-export function leave(state: StateRecord, now: Moment): Pick<StateRecord, 'waitedMs' | 'ranMs' | 'sinceMs'> {
-  const spentMs = Math.max(0, now.ms - state.sinceMs);
-  return {
-    sinceMs: now.ms,
-    waitedMs: state.waitedMs + (state.state === 'pending' ? spentMs : 0),
-    ranMs: state.ranMs + (state.state === 'running' ? spentMs : 0),
-  };
+/** A copy of the state of a shard that goes over to another: time in the one that it leaves is added up. */
+export function left(before: StateRecord, now: Moment, state: StateRecord['state']): StateRecord {
+  const spentMs = Math.max(0, now.ms - before.sinceMs);
+  const after = { ...before };
+  if (before.state === 'pending') after.waitedMs += spentMs;
+  if (before.state === 'running') after.ranMs += spentMs;
+  after.state = state;
+  after.sinceMs = now.ms;
+  return after;
 }
 
 /** What a shard is that has not been tried yet, or is to be as if it had not. */
@@ -46,19 +47,15 @@ export function toPending(
   delayMs: number,
   changes: Partial<StateRecord>,
 ): StateRecord {
-  const after: StateRecord = {
-    ...before,
-    ...leave(before, now),
-    state: 'pending',
-    dueMs: delayMs > 0 ? now.ms + delayMs : undefined,
-    notBefore: delayMs > 0 ? new Date(Date.parse(now.at) + delayMs).toISOString() : undefined,
-    limitMs: timeLimitEndsMs(
-      { key: id, state: 'pending', pendingSinceMs: now.ms + delayMs },
-      transition.pipeline(before.pipeline).rules.timeLimits,
-    ),
-    endedAt: undefined,
-    ...changes,
-  };
+  const after = left(before, now, 'pending');
+  after.dueMs = delayMs > 0 ? now.ms + delayMs : undefined;
+  after.notBefore = delayMs > 0 ? new Date(Date.parse(now.at) + delayMs).toISOString() : undefined;
+  after.limitMs = timeLimitEndsMs(
+    { key: id, state: 'pending', pendingSinceMs: now.ms + delayMs },
+    transition.pipeline(before.pipeline).rules.timeLimits,
+  );
+  after.endedAt = undefined;
+  Object.assign(after, changes);
   transition.put(id, before, after);
   return after;
 }
@@ -72,16 +69,12 @@ export function toEnd(
   now: Moment,
   changes: Partial<StateRecord> = {},
 ): StateRecord {
-  const after: StateRecord = {
-    ...before,
-    ...leave(before, now),
-    state,
-    dueMs: undefined,
-    notBefore: undefined,
-    limitMs: undefined,
-    endedAt: now.at,
-    ...changes,
-  };
+  const after = left(before, now, state);
+  after.dueMs = undefined;
+  after.notBefore = undefined;
+  after.limitMs = undefined;
+  after.endedAt = now.at;
+  Object.assign(after, changes);
   transition.put(id, before, after);
   return after;
 }

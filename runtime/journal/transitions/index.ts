@@ -1,9 +1,10 @@
 /** The calls of a journal that are transitions, over whatever carries them out. */
-import type { Journal } from '../journal.js';
+import type { Journal, LeaseQuery } from '../journal.js';
 import type { Transition } from '../transition.js';
 import { advance } from './advance.js';
 import { applyPipeline } from './apply-pipeline.js';
 import { cancel } from './cancel.js';
+import { completeAndLease } from './complete-and-lease.js';
 import { complete } from './complete.js';
 import { expire } from './expire.js';
 import { fail } from './fail.js';
@@ -24,6 +25,7 @@ export type TransitionName =
   | 'lease'
   | 'report'
   | 'complete'
+  | 'completeAndLease'
   | 'fail'
   | 'expire'
   | 'cancel'
@@ -63,12 +65,7 @@ export function transitionsOf(transact: Transact): Pick<Journal, TransitionName>
         pipeline,
         keys: shards.map(({ key }) => key),
       }),
-    lease: (query, now) =>
-      transact(now.ms, (transition) => lease(transition, query, now), {
-        pipeline: query.pipeline,
-        ids: [...query.reclaim, ...query.prefer],
-        queued: { group: query.group, max: Math.min(query.max, query.freshMax) },
-      }),
+    lease: (query, now) => transact(now.ms, (transition) => lease(transition, query, now), leaseReads(query)),
     report: (line, shards, events, now) =>
       transact(
         now.ms,
@@ -79,6 +76,10 @@ export function transitionsOf(transact: Transact): Pick<Journal, TransitionName>
       ),
     complete: (line, completed, now) =>
       transact(now.ms, (transition) => complete(transition, line, completed, now), { ids: [completed.shardId] }),
+    completeAndLease: (line, completed, query, now) => {
+      const reads = leaseReads(query, [completed.shardId]);
+      return transact(now.ms, (transition) => completeAndLease(transition, line, completed, query, now), reads);
+    },
     fail: (line, shard, failure, now) =>
       transact(now.ms, (transition) => fail(transition, line, shard, failure, now), { ids: [shard.shardId] }),
     expire: (shards, reason, now) =>
@@ -89,5 +90,11 @@ export function transitionsOf(transact: Transact): Pick<Journal, TransitionName>
     advance: (now, max) => transact(now.ms, (transition) => advance(transition, now, max), { due: { nowMs: now.ms, max } }),
   };
 }
+
+const leaseReads = ({ pipeline, group, max, freshMax, prefer, reclaim }: LeaseQuery, besides: readonly string[] = []): Reads => ({
+  pipeline,
+  ids: [...besides, ...reclaim, ...prefer],
+  queued: { group, max: Math.min(max, freshMax) },
+});
 
 const idsOf = (shards: readonly { shardId: string }[]): string[] => shards.map(({ shardId }) => shardId);

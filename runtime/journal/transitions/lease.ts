@@ -6,7 +6,7 @@
 import type { Lease } from '../../contracts/line-api.js';
 import { timeLimitEndsMs } from '../../line/queue.js';
 import type { LeaseOutcome, LeaseQuery, Moment } from '../journal.js';
-import { leave } from './ending.js';
+import { left } from './ending.js';
 import { giveUpOrRequeue } from './expire.js';
 import { isQueued, type StateRecord } from '../records.js';
 import type { Transition } from '../transition.js';
@@ -18,24 +18,19 @@ export function lease(
 ): LeaseOutcome {
   const { paused, rules } = transition.standingPipeline(name);
   const leases: Lease[] = [];
-  const take = (id: string, before: StateRecord, changes: Partial<StateRecord>): void => {
-    const spent = leave(before, now);
-    const after: StateRecord = {
-      ...before,
-      ...spent,
-      state: 'running',
-      line,
-      instance,
-      epoch: before.epoch + 1,
-      dueMs: undefined,
-      notBefore: undefined,
-      limitMs: timeLimitEndsMs(
-        { key: id, state: 'running', pendingSinceMs: now.ms, startedAtMs: now.ms - spent.ranMs },
-        rules.timeLimits,
-      ),
-      startedAt: before.startedAt ?? now.at,
-      ...changes,
-    };
+  const take = (id: string, before: StateRecord, losses = before.losses): void => {
+    const after = left(before, now, 'running');
+    after.line = line;
+    after.instance = instance;
+    after.epoch += 1;
+    after.losses = losses;
+    after.dueMs = undefined;
+    after.notBefore = undefined;
+    after.limitMs = timeLimitEndsMs(
+      { key: id, state: 'running', pendingSinceMs: now.ms, startedAtMs: now.ms - after.ranMs },
+      rules.timeLimits,
+    );
+    after.startedAt ??= now.at;
     transition.put(id, before, after);
     transition.emit(
       { type: 'shard.leased', pipeline: name, shardId: id, line, data: { epoch: after.epoch, attempts: after.attempts } },
@@ -59,7 +54,7 @@ export function lease(
     const state = transition.find(id);
     if (state?.state !== 'running' || state.line !== line || state.pipeline !== name) continue;
     const stays = !paused && state.group === group && leases.length < max && state.losses < rules.lostLeasesMax;
-    if (stays) take(id, state, { losses: state.losses + 1 });
+    if (stays) take(id, state, state.losses + 1);
     else giveUpOrRequeue(transition, id, state, `line ${line} was started anew`, now);
   }
   if (!paused) {
@@ -67,10 +62,10 @@ export function lease(
     for (const id of prefer) {
       if (leases.length >= most) break;
       const state = transition.find(id);
-      if (state !== undefined && isQueued(state) && state.pipeline === name && state.group === group) take(id, state, {});
+      if (state !== undefined && isQueued(state) && state.pipeline === name && state.group === group) take(id, state);
     }
     const front = transition.tables.queued(name, group, Math.max(0, most - leases.length));
-    for (const id of front) take(id, transition.state(id), {});
+    for (const id of front) take(id, transition.state(id));
   }
   return { leases, waiting: transition.counts(name).queued[group] ?? 0, paused };
 }

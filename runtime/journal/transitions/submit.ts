@@ -4,7 +4,7 @@
  */
 import { timeLimitEndsMs } from '../../line/queue.js';
 import type { Moment, NewShard, SubmitOutcome } from '../journal.js';
-import { newState, type BodyRecord } from '../records.js';
+import type { BodyRecord } from '../records.js';
 import type { Transition } from '../transition.js';
 
 export function submit(transition: Transition, name: string, shards: readonly NewShard[], now: Moment): SubmitOutcome[] {
@@ -20,7 +20,7 @@ export function submit(transition: Transition, name: string, shards: readonly Ne
     if (trace !== undefined) body.trace = trace;
     if (callback !== undefined) body.callback = callback;
     const limitMs = timeLimitEndsMs({ key, state: 'pending', pendingSinceMs: now.ms }, rules.timeLimits);
-    const id = transition.submit(body, newState({ pipeline: name, priority, group, sinceMs: now.ms, limitMs }));
+    const id = transition.submit(body, { priority, group, sinceMs: now.ms, limitMs });
     transition.emit(
       { type: 'shard.submitted', pipeline: name, shardId: id, data: trace === undefined ? { key } : { key, trace } },
       now,

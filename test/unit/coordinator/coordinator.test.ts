@@ -298,6 +298,35 @@ describe('leases', () => {
     expect(await coordinator.get(id)).toMatchObject({ state: 'pending', attempts: 0, epoch: 1 });
   });
 
+  it('that come with a completion are made with it; what it completes counts as arrived, what was lost goes back', async () => {
+    const { coordinator } = await stage();
+    const [a = '', b = '', c = ''] = await submit(coordinator, 'a', 'b', 'c');
+    await coordinator.lineHello('line-0', helloOf('a'));
+    const { waitMs: _, ...next } = ask();
+    await coordinator.lease('line-0', ask(2));
+    // The answer with b was lost.
+    expect(await coordinator.complete('line-0', completeOf(a, 1), { ...next, held: [] })).toMatchObject({
+      leases: [{ shardId: b, epoch: 2 }],
+      queued: 1,
+    });
+    await expect(coordinator.complete('line-0', completeOf(b, 1), next)).rejects.toMatchObject({ code: 'PDL_LEASE_LOST' });
+    expect(await coordinator.get(c)).toMatchObject({ state: 'pending' });
+    expect(await coordinator.progress('flights')).toMatchObject({ completed: 1, running: 1, pending: 1 });
+  });
+
+  it('are not given with a completion to a line that drains, or that nobody knows; the completion counts', async () => {
+    const { coordinator } = await stage();
+    const [a = '', b = ''] = await submit(coordinator, 'a', 'b', 'c');
+    await coordinator.lineHello('line-0', helloOf('a'));
+    const { waitMs: _, ...next } = ask();
+    await coordinator.lease('line-0', ask(2));
+    await coordinator.drainLine('line-0');
+    expect(await coordinator.complete('line-0', completeOf(a, 1), next)).toEqual({ leases: [], queued: 1 });
+    await coordinator.lineHello('line-0', helloOf('other'));
+    expect(await coordinator.complete('line-0', completeOf(b, 1), { ...next, instance: 'a' })).toBeUndefined();
+    expect(await coordinator.progress('flights')).toMatchObject({ completed: 2, running: 0, pending: 1 });
+  });
+
   it('are not given while the line drains or the pipeline is paused, and the line is told', async () => {
     const { coordinator } = await stage();
     await submit(coordinator, 'a');

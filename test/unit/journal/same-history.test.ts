@@ -57,6 +57,12 @@ async function step(
       return outcome;
     },
     () => journal.complete(line, completeOf(id, epoch), now),
+    async () => {
+      const query = { pipeline: 'flights', line, group: 'default', instance: 'a', max: 2, freshMax: 2, prefer: [], reclaim: [] };
+      const outcome = await journal.completeAndLease(line, completeOf(id, epoch), query, now);
+      for (const lease of outcome.leased?.leases ?? []) held.set(lease.shardId, { line, epoch: lease.epoch });
+      return outcome;
+    },
     () => journal.fail(line, { shardId: id, epoch }, failure, now),
     () => journal.expire([{ shardId: id, epoch }], 'silent', now),
     () => journal.cancel(id, now),
