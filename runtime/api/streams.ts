@@ -60,6 +60,10 @@ export class Submissions {
   async take(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     const { coordinator, bounds } = this.parts;
     this.#open.take(reply);
+    const gone = new AbortController();
+    reply.raw.once('close', () => {
+      gone.abort();
+    });
     const { name } = parseOrThrow(routes.submit.params, request.params, 'path');
     const groups = ndjsonGroups(
       request.body as AsyncIterable<Uint8Array>,
@@ -67,7 +71,8 @@ export class Submissions {
       bounds.requestBytesMax,
       bounds.nestingMax,
     );
-    const answers = answerGroups(coordinator, name, groups, traceOfRequest(request));
+    const ending = AbortSignal.any([gone.signal, this.parts.ending]);
+    const answers = answerGroups(coordinator, name, groups, { trace: traceOfRequest(request), ending });
     // The first group is awaited, so that an unknown pipeline is an error of the request and not of a line.
     const first = await answers.next();
     const count = { accepted: 0, duplicate: 0, rejected: 0 };

@@ -1,6 +1,7 @@
 /**
  * Submissions as a stream, answered one by one in order. They are put into the journal in groups of what has come so far,
- * so that many share a commit, and no more than one group is held in memory.
+ * so that many share a commit, and no more than one group is held in memory. While the pace asks for a rest, the group waits and nothing more is read:
+ * who submits is slowed down by its socket.
  */
 import { PodlineError } from '../contracts/errors.js';
 import { submissionSchema, type SubmitAnswer } from '../contracts/shard.js';
@@ -16,8 +17,8 @@ export async function* answerGroups(
   coordinator: Coordinator,
   pipeline: string,
   lines: AsyncIterable<unknown[]>,
-  /** Of those that bring none. */
-  trace?: TraceContext,
+  /** `trace`: of those that bring none. `ending`: nobody waits for the answers any more. */
+  { trace, ending = new AbortController().signal }: { trace?: TraceContext | undefined; ending?: AbortSignal } = {},
 ): AsyncGenerator<SubmitAnswer[], void, undefined> {
   await coordinator.progress(pipeline);
   for await (const group of lines) {
@@ -40,7 +41,7 @@ export async function* answerGroups(
         return [];
       }
     });
-    const accepted = submissions.length === 0 ? [] : await coordinator.submit(pipeline, submissions);
+    const accepted = submissions.length === 0 ? [] : await coordinator.submit(pipeline, submissions, { patience: ending });
     accepted.forEach((answer, index) => {
       answers[places[index] ?? 0] = answer;
     });

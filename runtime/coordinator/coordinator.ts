@@ -50,7 +50,7 @@ import type { PipelineDesk } from './pipeline-desk.js';
 import type { Pipelines } from './pipelines.js';
 import { requireStage } from './rules.js';
 import { listShards } from './shard-list.js';
-import type { SubmissionDesk } from './submission-desk.js';
+import type { SubmissionDesk, SubmitOptions } from './submission-desk.js';
 import { Timekeeper } from './timekeeper.js';
 
 export type { LeaseAnswer, LeaseRequest } from './grants.js';
@@ -199,8 +199,8 @@ export class Coordinator {
   // --- shards ---------------------------------------------------------------------------------
 
   /** One answer per submission, in order; those that are accepted are durable. At most `limits.submitBatchMax` at once. */
-  async submit(name: string, submissions: readonly Submission[]): Promise<SubmitAnswer[]> {
-    return this.#submissions.submit(await this.#pipelines.get(name), submissions);
+  async submit(name: string, submissions: readonly Submission[], options?: SubmitOptions): Promise<SubmitAnswer[]> {
+    return this.#submissions.submit(await this.#pipelines.get(name), submissions, options);
   }
 
   /** Throws PDL_SHARD_UNKNOWN. */

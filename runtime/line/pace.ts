@@ -112,6 +112,17 @@ export function retryAfter({ queued, drainPerSecond }: PaceInput, rules: PaceRul
   return Math.min(retryAfterMaxS, Math.max(1, Math.ceil(over / drainPerSecond)));
 }
 
+/** Of one group of a stream, at most: a load that does not fall slows a stream down, and never stops it. */
+export const holdMaxMs = 30_000;
+
+/**
+ * How long a group of a stream, held back for `heldMs` so far, is to wait before the pace is looked at again, in ms; 0: it goes in now. A full queue
+ * does not hold it: that is answered, with the time to come back.
+ */
+export function planHold({ pause, retryAfterS = 1 }: Pick<Pace, 'pause' | 'retryAfterS'>, heldMs: number): number {
+  return pause === 'load' ? Math.max(0, Math.min(retryAfterS * 1_000, holdMaxMs - heldMs)) : 0;
+}
+
 const percent = (part: number): string => `${String(Math.round(part * 100))} %`;
 
 function loadWords({ cpu = 0, memory = 0 }: PaceInput, relation: string, mark: number): string {

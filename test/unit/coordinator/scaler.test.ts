@@ -1,8 +1,10 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { answerGroups } from '../../../runtime/api/submit-stream.js';
 import type { Autoscaler, Capacity, Ceiling, Quota } from '../../../runtime/contracts/capacity.js';
 import type { PipelineSpec } from '../../../runtime/contracts/manifest.js';
 import { createCoordinator, type Coordinator } from '../../../runtime/coordinator/coordinator.js';
 import { openLmdbJournal } from '../../../runtime/journal/lmdb/lmdb-journal.js';
+import { holdMaxMs } from '../../../runtime/line/pace.js';
 import { parseAmounts } from '../../../runtime/line/quantity.js';
 import { completeOf, folder, heartbeatOf, helloOf, pipelineOf } from '../../support/journal.js';
 import { ManualClock } from '../../support/manual-clock.js';
@@ -320,5 +322,64 @@ describe('the pace', () => {
     await coordinator.heartbeat('flights-0', heartbeatOf('i', [], { usage: { cpu: 1, memoryBytes: 0 } }));
     await clock.advance(1_000, settle);
     expect(await pace()).toMatchObject({ pause: 'none' });
+  });
+
+  /** Enough waits, and one line uses nearly all cpu of the quota. */
+  const loaded = async (): Promise<Stage> => {
+    const staged = await stage({ queue: { shallow: 3, deep: 100 } });
+    const { coordinator, capacity, clock, submit } = staged;
+    capacity.quota = { ...capacity.quota, hard: parseAmounts({ cpu: 4 }) };
+    await submit(6);
+    await coordinator.lineHello('flights-0', helloOf('i'));
+    await coordinator.heartbeat('flights-0', heartbeatOf('i', [], { usage: { cpu: 3.9, memoryBytes: 0 } }));
+    await clock.advance(1_000, settle);
+    return staged;
+  };
+  /** Groups of one, made when they are asked for. */
+  const streamInto = (coordinator: Coordinator, ending?: AbortSignal) => {
+    const made = { groups: 0 };
+    const groups = async function* (): AsyncGenerator<unknown[], void, undefined> {
+      for (;;) yield [{ key: `streamed-${String((made.groups += 1))}`, source: { inline: 1, format: 'bytes' } }];
+    };
+    return { made, answers: answerGroups(coordinator, 'flights', groups(), ending === undefined ? {} : { ending }) };
+  };
+
+  it('holds a stream back while the load is high: nothing of it is taken or read, and it goes on when the load has fallen', async () => {
+    const { coordinator, clock } = await loaded();
+    const { made, answers } = streamInto(coordinator);
+    let answered = 0;
+    const first = answers.next().finally(() => (answered += 1));
+    for (let second = 0; second < 5; second += 1) await clock.advance(1_000, settle);
+    expect([answered, made.groups]).toEqual([0, 1]);
+    expect(await coordinator.progress('flights')).toMatchObject({ pending: 6 });
+    // Who cannot wait is not held back, and not refused.
+    const one = { key: 'single', source: { inline: 1, format: 'bytes' as const }, parameters: {}, priority: 5 };
+    expect(await coordinator.submit('flights', [one])).toMatchObject([{ outcome: 'accepted' }]);
+    await coordinator.heartbeat('flights-0', heartbeatOf('i', [], { usage: { cpu: 1, memoryBytes: 0 } }));
+    await clock.advance(1_000, settle);
+    expect((await first).value).toMatchObject([{ outcome: 'accepted', key: 'streamed-1' }]);
+    expect((await answers.next()).value).toMatchObject([{ outcome: 'accepted', key: 'streamed-2' }]);
+    await answers.return();
+  });
+
+  it('slows a stream down and does not stop it where the load stays high', async () => {
+    const { coordinator, clock } = await loaded();
+    const { made, answers } = streamInto(coordinator);
+    const first = answers.next();
+    for (let second = 0; second < holdMaxMs / 1_000; second += 1) await clock.advance(1_000, settle);
+    expect((await first).value).toMatchObject([{ outcome: 'accepted', key: 'streamed-1' }]);
+    expect(made.groups).toBe(1);
+    await answers.return();
+  });
+
+  it('takes nothing of a stream that ended while it was held back', async () => {
+    const { coordinator } = await loaded();
+    const ending = new AbortController();
+    const { answers } = streamInto(coordinator, ending.signal);
+    const first = answers.next();
+    await settle();
+    ending.abort();
+    await expect(first).rejects.toMatchObject({ code: 'PDL_QUEUE_FULL' });
+    expect(await coordinator.progress('flights')).toMatchObject({ pending: 6 });
   });
 });

@@ -1,8 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  holdMaxMs,
   initialPace,
   loadMarks,
+  planHold,
   planPace,
   retryAfterMaxS,
   type PaceInput,
@@ -49,6 +51,15 @@ describe('the pace of submitters', () => {
 
   it('goes on while lines work at full load and nothing piles up', () => {
     expect(planPace({ batch: 80, pause: 'load' }, input(99, { cpu: 1 }), rules)).toMatchObject({ batch: 80, pause: 'none' });
+  });
+
+  it('holds a stream back for a load only, to the time to come back, and never for longer than the bound in all', () => {
+    expect(planHold({ pause: 'none' }, 0)).toBe(0);
+    expect(planHold({ pause: 'full', retryAfterS: 9 }, 0)).toBe(0);
+    expect(planHold({ pause: 'load', retryAfterS: 2 }, 0)).toBe(2_000);
+    expect(planHold({ pause: 'load', retryAfterS: 60 }, 0)).toBe(holdMaxMs);
+    expect(planHold({ pause: 'load', retryAfterS: 2 }, holdMaxMs - 500)).toBe(500);
+    expect(planHold({ pause: 'load', retryAfterS: 2 }, holdMaxMs)).toBe(0);
   });
 
   it('asks for the longest wait while nothing ends', () => {
