@@ -1,6 +1,6 @@
 /**
- * Takes submissions in: holds streams back while the pace asks for a rest, refuses them while the queue is full, rejects those that do not fit, hands the others to the journal, and answers
- * each. What it accepts is durable.
+ * Takes submissions in: holds streams back while the pace asks for a rest, refuses what comes while the queue is full, rejects what does not fit,
+ * hands the rest to the journal, and answers each. What it accepts is durable.
  *
  * Each submission is a span, `request`, under the trace that it brought; the shard goes on under that span.
  */

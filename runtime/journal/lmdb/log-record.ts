@@ -192,6 +192,8 @@ class Row {
 
   marks(): Marks {
     const length = this.next();
+    // As `pushMarks` writes most of them: without an array in between.
+    if (length === 1) return [this.next(), -1, 0];
     const [place = 0, ended = -1, endedMs = 0, ...timers] = this.numbers.slice(this.#at, this.#at + length);
     this.#at += length;
     return [place, ended, endedMs, ...timers];
