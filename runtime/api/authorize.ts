@@ -72,8 +72,10 @@ async function mayToLine(
   line: string,
   pipeline: string | undefined,
 ): Promise<void> {
+  // A line that was heard names no pipeline any more: it is that of its hello, and another one's line may have the same name.
+  if (caller.kind === 'line')
+    return requireScope(caller, { scope, line, pipeline: pipeline ?? (await coordinator.line(line)).pipeline });
   if (await caller.may({ scope, ...(scope === 'line' ? { line, ...(pipeline === undefined ? {} : { pipeline }) } : {}) })) return;
-  if (caller.kind === 'line') return requireScope(caller, { scope, line, pipeline });
   const of = pipeline ?? (await coordinator.line(line)).pipeline;
   if (await caller.may({ scope, pipeline: of, line })) return;
   if (scope === 'read') throw new PodlineError('PDL_LINE_UNKNOWN', `there is no line ${line}`);

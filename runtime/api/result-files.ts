@@ -3,16 +3,17 @@
  *
  * Invariants
  *  1. Served is what the journal lists as a file of this shard's result, from the shard's own folder, and nothing else:
- *     the folder lies directly in the result directory that was submitted, whatever a line reported.
- *  2. A symlink that leads out of the folder is not followed.
+ *     the folder of its key, directly in the result directory that was submitted, whatever a line reported.
+ *  2. A symlink that leads out of the folder is not followed, nor one in the folder's place.
  */
 import { constants } from 'node:fs';
 import { open, realpath } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { isUnder } from '../access/places.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { ResultFile, Shard } from '../contracts/shard.js';
+import { folderName } from '../platform/folder-names.js';
 
 export interface OpenedFile {
   file: ResultFile;
@@ -39,10 +40,10 @@ export async function openResultFile(shard: Shard, name: string, range?: ByteRan
   const { dir, files } = resultOf(shard);
   const file = files.find((known) => known.name === name);
   if (file === undefined) throw missing(`the result of shard ${shard.id} has no file ${name}`);
-  const path = join(dir, name);
-  if (dirname(resolve(dir)) !== resolve(shard.resultDir) || !isUnder(path, [dir]))
-    throw missing(`${name} does not lie in the folder of shard ${shard.id}`);
-  const handle = await openWithin(dir, path, name);
+  const own = join(resolve(shard.resultDir), folderName(shard.key));
+  const path = join(own, name);
+  if (resolve(dir) !== own || !isUnder(path, [own])) throw missing(`${name} does not lie in the folder of shard ${shard.id}`);
+  const handle = await openWithin(shard.resultDir, own, path, name);
   try {
     const { size: sizeBytes } = await handle.stat();
     const bytes = range === undefined ? { from: 0, to: sizeBytes } : within(range, sizeBytes);
@@ -62,10 +63,12 @@ export async function openResultFile(shard: Shard, name: string, range?: ByteRan
   }
 }
 
-async function openWithin(dir: string, path: string, name: string): Promise<Awaited<ReturnType<typeof open>>> {
+async function openWithin(root: string, dir: string, path: string, name: string): Promise<Awaited<ReturnType<typeof open>>> {
   try {
-    const [realDir, realFile] = await Promise.all([realpath(dir), realpath(path)]);
-    if (!isUnder(realFile, [realDir])) throw missing(`${name} leads out of the folder of its result`);
+    const [realRoot, realDir, realFile] = await Promise.all([realpath(root), realpath(dir), realpath(path)]);
+    // The result directory may be a link, as its owner has it; the folder in it may not.
+    if (realDir !== join(realRoot, basename(dir)) || !isUnder(realFile, [realDir]))
+      throw missing(`${name} leads out of the folder of its result`);
     const handle = await open(realFile, constants.O_RDONLY | constants.O_NOFOLLOW);
     if ((await handle.stat()).isFile()) return handle;
     await handle.close();

@@ -170,14 +170,18 @@ function makeApp(tls: TlsPair | undefined, bounds: ServerBounds, logger: Logger)
     // Their own schemas bound them, and the head bounds them all.
     routerOptions: { maxParamLength: bounds.headerBytesMax },
     clientErrorHandler: (error: NodeJS.ErrnoException, socket: Parameters<typeof endWithProblem>[0]) => {
-      endWithProblem(socket, problemOfHead(error));
+      // Without a handshake there is nobody to tell.
+      if (error.code?.startsWith('ERR_TLS_') === true || error.code?.startsWith('ERR_SSL_') === true) socket.destroy();
+      else endWithProblem(socket, problemOfHead(error));
     },
     frameworkErrors: (error: unknown, _request: FastifyRequest, reply: FastifyReply) => {
       void sendProblem(reply, toPodlineError(error));
     },
   };
   const app = (
-    tls === undefined ? fastify({ ...shared, http }) : fastify({ ...shared, https: { ...http, ...tls } })
+    tls === undefined
+      ? fastify({ ...shared, http })
+      : fastify({ ...shared, https: { ...http, ...tls, handshakeTimeout: bounds.headersTimeoutMs } })
   ) as FastifyInstance;
   app.setErrorHandler((thrown, request, reply) => {
     const error = toPodlineError(thrown);

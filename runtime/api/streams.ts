@@ -1,7 +1,7 @@
 /** What does not fit the table of routes because its body is a stream: NDJSON in and out, SSE, files of results. */
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { Gate } from '../contracts/access.js';
+import type { Caller, Gate } from '../contracts/access.js';
 import { PodlineError } from '../contracts/errors.js';
 import { limits } from '../contracts/limits.js';
 import type { SubmitAnswer } from '../contracts/shard.js';
@@ -104,9 +104,11 @@ export function serveEvents(app: FastifyInstance, { coordinator, gate, bounds, e
   const open = new OpenStreams('events', coordinator.limits.eventStreamsMax);
   app.get('/v1/events', async (request, reply) => {
     const query = parseOrThrow(eventsQuerySchema, request.query, 'query');
-    const caller = callerOf(request);
-    if (query.pipeline === undefined && query.shard !== undefined) await mayToShard(caller, coordinator, 'read', query.shard);
-    else await requireScope(caller, { scope: 'read', pipeline: query.pipeline });
+    const requireRead = (caller: Caller): Promise<void> =>
+      query.pipeline === undefined && query.shard !== undefined
+        ? mayToShard(caller, coordinator, 'read', query.shard)
+        : requireScope(caller, { scope: 'read', pipeline: query.pipeline });
+    await requireRead(callerOf(request));
     open.take(reply);
     const gone = new AbortController();
     reply.raw.once('close', () => {
@@ -124,7 +126,15 @@ export function serveEvents(app: FastifyInstance, { coordinator, gate, bounds, e
       .header('cache-control', 'no-store')
       .header('x-accel-buffering', 'no');
     const token = tokenOf(request) ?? '';
-    const mayGoOn = async (): Promise<boolean> => (await gate.identify(token)) !== undefined;
+    // A token may have ended meanwhile, or may do less.
+    const mayGoOn = async (): Promise<boolean> => {
+      const caller = await gate.identify(token);
+      if (caller === undefined) return false;
+      return requireRead(caller).then(
+        () => true,
+        () => false,
+      );
+    };
     const lines = sseLines(events, { quietMs: bounds.sseQuietMs, mayGoOn });
     return reply.send(Readable.from(lines, { objectMode: false, highWaterMark: 64 * 1024 }));
   });

@@ -2,23 +2,19 @@
  * Names in a result directory. The shard with key K has the folder `fileSafe(K)`; beside it, while it is delivered and after
  * a crash, may lie folders with its name, the shard's id and the epoch: `….tmp` (being written) and `….old` (being replaced).
  */
-import { createHash } from 'node:crypto';
 import { PodlineError } from '../contracts/errors.js';
-import { fileSafe } from '../platform/files.js';
+import { boundedName } from '../platform/folder-names.js';
 
-/** A path component may have 255 bytes; the folders beside need room for what they add. */
-const folderBytesMax = 200;
+export { folderName } from '../platform/folder-names.js';
+
 const besideKeyBytesMax = 120;
 const besideShardBytesMax = 64;
-const hashChars = 16;
 
 export interface Beside {
   name: string;
   epoch: number;
   kind: 'tmp' | 'old';
 }
-
-export const folderName = (key: string): string => bounded(key, folderBytesMax);
 
 export const besideName = (key: string, shardId: string, epoch: number, kind: Beside['kind']): string =>
   `${besidePrefix(key, shardId)}${String(epoch)}.${kind}`;
@@ -33,15 +29,7 @@ export function besides(names: readonly string[], key: string, shardId: string):
 }
 
 const besidePrefix = (key: string, shardId: string): string =>
-  `.${bounded(key, besideKeyBytesMax)}.${bounded(shardId, besideShardBytesMax)}-`;
-
-/** File-safe, and where that is too long, cut and told apart by its hash. */
-function bounded(name: string, bytesMax: number): string {
-  const safe = fileSafe(name);
-  if (safe.length <= bytesMax) return safe;
-  const hash = createHash('sha256').update(name, 'utf8').digest('hex').slice(0, hashChars);
-  return `${safe.slice(0, bytesMax - hashChars - 1)}-${hash}`;
-}
+  `.${boundedName(key, besideKeyBytesMax)}.${boundedName(shardId, besideShardBytesMax)}-`;
 
 export const manifestFile = 'manifest.json';
 const fileBytesMax = 255;

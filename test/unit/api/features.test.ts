@@ -178,6 +178,19 @@ describe('a result', () => {
     await bench.client.submit('flights', of('b'));
     const id = await completeOne(bench.coordinator, { dir: '/etc', files: [{ name: 'passwd', bytes: 1, sha256 }] });
     await expect(together(bench.client.resultFile(id, 'passwd'))).rejects.toMatchObject({ code: 'PDL_RESULT_MISSING' });
+    // One that names the folder of another shard, and one that has put a link in the place of its own.
+    await bench.client.submit('flights', of('d'));
+    const other = await completeOne(bench.coordinator, { dir: bench.dir, files: [{ name: 'out.csv', bytes: 100, sha256 }] });
+    await expect(together(bench.client.resultFile(other, 'out.csv'))).rejects.toMatchObject({ code: 'PDL_RESULT_MISSING' });
+    const elsewhere = folder();
+    writeFileSync(join(elsewhere, 'secret'), 'secret');
+    symlinkSync(elsewhere, join(bench.results, 'e'));
+    await bench.client.submit('flights', of('e'));
+    const linked = await completeOne(bench.coordinator, {
+      dir: join(bench.results, 'e'),
+      files: [{ name: 'secret', bytes: 6, sha256 }],
+    });
+    await expect(together(bench.client.resultFile(linked, 'secret'))).rejects.toMatchObject({ code: 'PDL_RESULT_MISSING' });
     await bench.client.submit('flights', of('c'));
     await expect(bench.client.result((await bench.client.getByKey('flights', 'c')).id)).rejects.toMatchObject({
       code: 'PDL_RESULT_MISSING',

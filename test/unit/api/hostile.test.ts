@@ -1,9 +1,14 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { nestsDeeperThan } from '../../../runtime/api/bounds.js';
+import { PodlineClient } from '../../../runtime/api/client.js';
 import { apiBench, operator, type ApiBench } from '../../support/api.js';
+import { makeCertificate } from '../../support/certificate.js';
+import { folder } from '../../support/journal.js';
+import { needs } from '../../support/require.js';
 
 const shards = '/v1/pipelines/flights/shards';
 const line = (key: string, inline: unknown = 'x'): string => `${JSON.stringify({ key, source: { inline, format: 'bytes' } })}\n`;
@@ -224,5 +229,43 @@ describe('ten thousand connections that say nothing', () => {
     await firstEnded;
     expect(ended).toBeGreaterThan(5_000);
     for (const socket of sockets) socket.destroy();
+  });
+
+  needs('openssl').it('nor do those that never shake hands, where a handshake is asked for', async () => {
+    const { key, cert } = makeCertificate(folder(), 'server', 'IP:127.0.0.1');
+    const tls = { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') };
+    const { server } = await apiBench({ tls, bounds: { connectionsMax: 16, headersTimeoutMs: 60_000 } });
+    const { hostname, port } = new URL(server.url);
+    let ended = 0;
+    const enough = new Promise<void>((resolve) => {
+      const gone = (): void => {
+        ended += 1;
+        if (ended === 300 - 16) resolve();
+      };
+      for (let made = 0; made < 300; made += 1) {
+        const socket = connect(Number(port), hostname);
+        onTestFinished(() => {
+          socket.destroy();
+        });
+        socket
+          .resume()
+          .on('error', () => undefined)
+          .on('close', gone);
+      }
+    });
+    await enough;
+    const client = PodlineClient.connect(server.url, operator, { authority: tls.cert });
+    expect((await client.pipelines()).map(({ name }) => name)).toEqual(['flights']);
+    await client.close();
+  });
+
+  needs('openssl').it('and such a one is ended in the time that a head has', async () => {
+    const { key, cert } = makeCertificate(folder(), 'server', 'IP:127.0.0.1');
+    const tls = { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') };
+    const { server } = await apiBench({ tls, bounds: { headersTimeoutMs: 200 } });
+    const { hostname, port } = new URL(server.url);
+    const socket = connect(Number(port), hostname);
+    socket.on('error', () => undefined).resume();
+    await once(socket, 'close');
   });
 });

@@ -130,6 +130,17 @@ describe('a token', () => {
       expect((await call('POST', `/v1/lines/line-0/${path}`, body, theirs)).status, path).toBe(403);
     expect((await call('GET', '/v1/pipelines/flights', undefined, mine)).status).toBe(403);
     expect((await call('POST', '/v1/lines/line-0/drain', undefined, mine)).status).toBe(403);
+    // A line of another pipeline has its name now: what comes behind its hello names no pipeline.
+    expect((await hello('line-0', bearer(lineTokens.issue('other', 'line-0')), 'other')).status).toBe(200);
+    expect((await call('POST', '/v1/lines/line-0/leases', { max: 1, waitMs: 0, residents: [] }, mine)).status).toBe(403);
+    expect((await call('POST', '/v1/lines/line-0/heartbeat', heartbeatOf('a'), mine)).status).toBe(403);
+    const unknown = await call(
+      'POST',
+      '/v1/lines/line-9/heartbeat',
+      heartbeatOf('a'),
+      bearer(lineTokens.issue('flights', 'line-9')),
+    );
+    expect([unknown.status, unknown.json['code']]).toEqual([404, 'PDL_LINE_UNKNOWN']);
   });
 
   it('stands in no log, and the audit log has a line for each call that changes something or was refused', async () => {
@@ -185,6 +196,27 @@ describe('a token', () => {
     // The stream ends; until then it may say once more that it is still there.
     for (let done = false; !done;) done = (await reader?.read())?.done ?? true;
     expect(text).toContain('retry: 1000');
+  });
+
+  it('that may do less than before ends the event stream that it may not read any more', async () => {
+    const { server, tokens, coordinator } = await apiBench({
+      tokens: [entryOf('watcher')],
+      pipelines: [pipelineOf('flights'), pipelineOf('other')],
+      bounds: { sseQuietMs: 20 },
+    });
+    const readerOf = async (query: string): Promise<ReadableStreamDefaultReader<string>> => {
+      const answer = await fetch(`${server.url}/v1/events${query}`, { headers: bearer('watcher') });
+      const reader = answer.body?.pipeThrough(new TextDecoderStream()).getReader() ?? expect.fail('no stream');
+      expect((await reader.read()).value).toContain('retry: 1000');
+      return reader;
+    };
+    const [all, theirs] = [await readerOf(''), await readerOf('?pipeline=other')];
+    tokens.replace([entryOf('watcher', { pipelines: ['other'] })]);
+    for (let done = false; !done;) done = (await all.read()).done;
+    await coordinator.submit('other', [{ key: 'b', source: { uri: '/b', format: 'csv' }, parameters: {}, priority: 5 }]);
+    let text = '';
+    while (!text.includes('shard.submitted')) text += (await theirs.read()).value ?? expect.fail('it ended, too');
+    await theirs.cancel();
   });
 });
 
