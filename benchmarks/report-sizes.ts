@@ -109,7 +109,7 @@ export function growthPart(results: BenchResults): string[] {
   return [
     '## (f) Growth',
     '',
-    'Median (smallest–largest) × how often it was measured: the largest shards less often, because each takes seconds. CPU and memory are not measured here: looking at all processes takes longer than a small shard.',
+    'Median (smallest–largest) × how often it was measured: the largest shards less often, because each takes seconds. CPU and memory are not measured here: that waits after each shard, and a slot that slept hands over more slowly.',
     '',
     ...parts,
     ...(sizes.length === 0
@@ -136,7 +136,7 @@ export function growthPart(results: BenchResults): string[] {
 
 /** Why (f) is of a few. */
 const notInGrowth =
-  'no part of (f), which is long enough with those over HTTP and the one process; (a) to (e) show it at one size each';
+  'they take no part in (f), where each would add minutes; HTTP stands for a network, and the one process for no connection. (a) to (e) show the others at one size each';
 
 /** Who takes part in (a) to (e), and not here. */
 function othersThan({ comparisons, small, growth }: BenchResults): string[] {
@@ -144,9 +144,8 @@ function othersThan({ comparisons, small, growth }: BenchResults): string[] {
   const titles = new Map(
     [...comparisons.flatMap(({ runners }) => runners), ...(small?.runners ?? [])].map(({ name, title }) => [name, title]),
   );
-  return [...titles]
-    .filter(([name, title]) => !shown.has(title) && !/^(podline|bare)/.test(name))
-    .map(([, title]) => `${title}: ${notInGrowth}`);
+  const left = [...titles].filter(([name, title]) => !shown.has(title) && !/^(podline|bare)/.test(name));
+  return left.length === 0 ? [] : [`${left.map(([, title]) => title).join('; ')}: ${notInGrowth}`];
 }
 
 /** What a shard moved at each point; nothing of records that do not tell. */
