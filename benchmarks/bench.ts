@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { packageRoot } from '../runtime/platform/entries.js';
 import { measureCheckpoints } from './checkpoints/main.js';
+import { commitOf } from './commit.js';
 import { blockBytes, comparisons, type Comparison } from './comparisons.js';
 import { expectedHash } from './expected.js';
 import { Field } from './field.js';
@@ -61,11 +62,12 @@ export async function bench(place: Place, options: BenchOptions): Promise<BenchR
     results.limits.push(measured);
     return measured;
   };
+  const commit = commitOf();
   let before = limits();
   for (const [name, part] of Object.entries(parts)) {
     if (options.only?.includes(name) === false) continue;
     const partBeganMs = performance.now();
-    const run = { at: new Date().toISOString(), loadBefore: loadavg() };
+    const run = { at: new Date().toISOString(), loadBefore: loadavg(), commit };
     try {
       options.signal.throwIfAborted();
       await part(results, place, options);

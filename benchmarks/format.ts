@@ -23,6 +23,8 @@ export const spreadText = ({ median, min, max }: Spread, text = fine): string =>
 export const moved = ({ read, written }: { read: number; written: number }): string =>
   read === 0 && written === 0 ? '—' : `${mib(read)} / ${mib(written)}`;
 
+export const timesText = (count: number): string => (count === 1 ? 'once' : `${count} times`);
+
 /** In Markdown; the first column to the left, the others to the right, or as `left` says. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[], left: readonly number[] = [0]): string {
   const line = (cells: readonly string[]): string =>

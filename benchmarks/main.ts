@@ -10,7 +10,7 @@ import { mergeResults } from './merge.js';
 import type { BenchOptions, Place } from './options.js';
 import { peers as allPeers } from './peers/index.js';
 import { picturesOf } from './pictures.js';
-import { goalTable, markdownOf } from './report.js';
+import { goalTable, markdownOf, recordOf } from './report.js';
 import type { BenchResults } from './results.js';
 import { rowsOf } from './rows.js';
 
@@ -23,6 +23,7 @@ interface Flags {
   out: string;
   record: boolean;
   full: boolean;
+  render: boolean;
 }
 
 const whole = (text: string): number => {
@@ -49,10 +50,11 @@ const flags = new Command('bench')
   .description('Podline beside what one would otherwise use, all in one run.')
   .option(
     '--record',
-    '7 repeats; writes benchmarks/RESULTS.md, results.json and pictures/; with --only, these parts of them',
+    '7 repeats, 1 GiB and 127 stages; writes benchmarks/RESULTS.md, results.json and pictures/; with --only, these parts of them',
     false,
   )
-  .option('--full', 'with shards of 4 GiB and 127 stages too', false)
+  .option('--full', 'with shards of 4 GiB (and of 1 GiB, and 127 stages, which --record has by itself)', false)
+  .option('--render', 'measures nothing: writes benchmarks/RESULTS.md and pictures/ anew from benchmarks/results.json', false)
   .option('--repeats <n>', 'measurements of each runner (default: 3; with --record: 7)', whole)
   .option('--only <parts>', `some of ${partNames.join(',')}`, names(partNames))
   .option('--peers <names>', `some of podline,${peerNames.join(',')}; Podline is always there`, names(['podline', ...peerNames]))
@@ -61,6 +63,12 @@ const flags = new Command('bench')
   .option('--out <dir>', 'where results go', join('.podline', 'bench'))
   .parse()
   .opts<Flags>();
+
+const recordFile = join(packageRoot, 'benchmarks', 'results.json');
+if (flags.render) {
+  await record(JSON.parse(await readFile(recordFile, 'utf8')) as BenchResults);
+  process.exit();
+}
 
 const interrupted = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
@@ -91,17 +99,11 @@ process.on('exit', () => {
 });
 
 const measured = await bench(place, options);
-const recordFile = join(packageRoot, 'benchmarks', 'results.json');
 const results = flags.record && flags.only !== undefined ? await withRecord(measured) : measured;
 const markdown = markdownOf(results, await notes());
 const pictures = picturesOf(results);
 await write(out, 'results.md', markdown, pictures, results);
-if (flags.record) {
-  const shown = Object.keys(pictures).map((name) => `![${name}](pictures/${name})`);
-  const more = `## Pictures\n\n${shown.join('\n\n')}\n\nRecorded with \`npm run bench -- --record\`; see [README.md](README.md) for what the figures mean.\n`;
-  const folder = join(packageRoot, 'benchmarks');
-  await write(folder, 'RESULTS.md', `${markdown}\n${more}`, pictures, results);
-}
+if (flags.record) await record(results);
 console.log(`\n${goalTable(results)}\n`);
 const goals = goalsOf(results);
 const isShort = flags.record ? '' : ' This was a short run: --record repeats more.';
@@ -111,6 +113,13 @@ console.log(
 console.log(`All of it as Markdown, JSON and pictures: ${flags.out}`);
 // A figure that is missed is a finding; a wrong result or a part that broke is a fault.
 process.exitCode = interrupted.signal.aborted ? 130 : isFaulty(results) ? 1 : 0;
+
+/** The record that is kept with the code. */
+async function record(of: BenchResults): Promise<void> {
+  const drawn = picturesOf(of);
+  const page = recordOf(of, await notes(), Object.keys(drawn));
+  await write(join(packageRoot, 'benchmarks'), 'RESULTS.md', page, drawn, of);
+}
 
 /** A part of a record, and the parts that were recorded before. */
 async function withRecord(fresh: BenchResults): Promise<BenchResults> {

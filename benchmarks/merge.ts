@@ -25,9 +25,11 @@ export function mergeResults(kept: BenchResults, fresh: BenchResults, order: rea
   const comparisons = [...kept.comparisons.filter(({ name }) => !ran.has(name)), ...fresh.comparisons];
   const parts = { ...kept.parts, ...fresh.parts };
   const { only: _, ...options } = fresh.options;
+  // It is about growth alone: whose points are shown says how it ran.
+  const { full } = (ran.has('growth') ? fresh : kept).options;
   return {
     ...fresh,
-    options,
+    options: { ...options, full },
     parts,
     tookMs: Object.values(parts).reduce((sum, { tookMs }) => sum + tookMs, 0),
     limits: Object.values(parts).flatMap(({ limits }) => limits),

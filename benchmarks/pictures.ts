@@ -1,4 +1,4 @@
-/** The pictures of a run, by file name: bars for each workload, cost against size with break-even, hand-over against size. Pure. */
+/** The pictures of a run, by file name: bars for each workload, small shards too, cost against size with break-even, hand-over against size. Pure. */
 import { barsOf } from './bars.js';
 import { breakEvenOf } from './break-even.js';
 import { fine, sizeAbout, sizeText, whole } from './format.js';
@@ -6,10 +6,15 @@ import { handoversBySize } from './goals.js';
 import { linesOf, type Line } from './lines.js';
 import type { BenchResults, ComparisonResult, GrowthPoint } from './results.js';
 import { rowsOf } from './rows.js';
-import { quantile } from './statistics.js';
+import { smallRowsOf, type SmallRow } from './small-rows.js';
+import { quantile, spreadOf } from './statistics.js';
 
 export function picturesOf(results: BenchResults): Record<string, string> {
-  return Object.fromEntries([...results.comparisons.flatMap(comparisonPictures), ...growthPictures(results)]);
+  return Object.fromEntries([
+    ...results.comparisons.flatMap(comparisonPictures),
+    ...smallPictures(results),
+    ...growthPictures(results),
+  ]);
 }
 
 type Picture = readonly [name: string, svg: string];
@@ -45,6 +50,41 @@ function comparisonPictures(comparison: ComparisonResult): Picture[] {
     [
       `${name}-cpu.svg`,
       barsOf({ title, note: `CPU time of all processes, whole shard; ${note}`, textOf: milliseconds }, bars('cpuMs')),
+    ],
+  ];
+}
+
+/** A shard by itself, what many together come to, and CPU time; of small shards. */
+function smallPictures({ small }: BenchResults): Picture[] {
+  if (small === undefined) return [];
+  const rows = smallRowsOf(small).filter(({ isVoid }) => !isVoid);
+  if (rows.length === 0) return [];
+  const bars = (valuesOf: (row: SmallRow) => readonly number[]) =>
+    rows
+      .map((row) => {
+        const { median, min, max } = spreadOf(valuesOf(row));
+        return { label: row.title, value: median, min, max, emphasis: isOwn(row.name) };
+      })
+      .sort((a, b) => a.value - b.value);
+  const title = `(e) many small shards: ${sizeText(small.shardBytes)}, ${small.stages} stages`;
+  const rounds = new Set(small.samples.map(({ round }) => round)).size;
+  const note = `median, line from smallest to largest, of ${rounds} rounds`;
+  const alone = { title, note: `a shard after another, from submission to result; ${note}; logarithmic`, textOf: milliseconds };
+  const cpu = { title, note: `CPU time of all processes, a shard; ${note}; logarithmic`, textOf: milliseconds };
+  return [
+    [
+      'small.svg',
+      barsOf(
+        { ...alone, logarithmic: true },
+        bars(({ shardMs }) => shardMs),
+      ),
+    ],
+    [
+      'small-cpu.svg',
+      barsOf(
+        { ...cpu, logarithmic: true },
+        bars(({ samples }) => samples.map(({ cpuMsEach }) => cpuMsEach)),
+      ),
     ],
   ];
 }

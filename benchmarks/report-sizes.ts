@@ -1,48 +1,57 @@
 /** What depends on the size of a shard: small ones, growth, break-even. Pure. */
 import { breakEvenOf, type BreakEven } from './break-even.js';
-import { fine, leftOut, sizeAbout, sizeText, table, whole } from './format.js';
+import { fine, leftOut, mib, moved, sizeAbout, sizeText, spreadText, table, timesText, whole } from './format.js';
 import { handoversBySize } from './goals.js';
-import type { BenchResults, GrowthPoint } from './results.js';
-import { quantile } from './statistics.js';
+import type { BenchResults, GrowthPoint, SmallSample } from './results.js';
+import { smallRowsOf } from './small-rows.js';
+import { quantile, spreadOf } from './statistics.js';
 
 const p = (values: readonly number[], share: number): string => (values.length === 0 ? '—' : fine(quantile(values, share)));
+const spread = (values: readonly number[], text = fine): string =>
+  values.length === 0 ? '—' : spreadText(spreadOf(values), text);
+/** Of a field that older records lack. */
+const unknown = 'not recorded';
 
 export function smallPart({ small }: BenchResults): string[] {
   if (small === undefined) return [];
-  const rows = small.runners.flatMap(({ name, title }) => {
-    const own = small.samples.filter(({ runner }) => runner === name);
-    if (own.length === 0) return [];
-    if (own.some(({ isVoid }) => isVoid)) return [[title, 'void', 'void', 'void', 'void', 'void', '**differs**']];
-    const shardMs = own.flatMap((sample) => sample.shardMs);
-    const lineMs = own.flatMap(({ spanMs, loadMs }) => spanMs.map((span, index) => span + (loadMs[index] ?? 0)));
-    const together = own.flatMap((sample) => (sample.together === undefined ? [] : [sample.together]));
+  const rounds = new Set(small.samples.map(({ round }) => round)).size;
+  const shards = small.samples[0]?.shardMs.length ?? 0;
+  const rows = smallRowsOf(small).map(({ title, isVoid, shardMs, lineMs, samples }) => {
+    if (isVoid) return [title, ...Array.from({ length: 7 }, () => 'void'), '**differs**'];
+    const together = samples.flatMap((sample) => (sample.together === undefined ? [] : [sample.together]));
+    const peaks = samples.flatMap(({ peakMemoryBytes }) => peakMemoryBytes ?? []);
     return [
-      [
-        title,
-        p(shardMs, 0.5),
-        p(shardMs, 0.99),
-        p(lineMs, 0.5),
-        fine(
-          quantile(
-            own.map(({ cpuMsEach }) => cpuMsEach),
-            0.5,
-          ),
-        ),
-        `${whole(
-          quantile(
-            together.map(({ shards, wallMs }) => (shards * 1000) / wallMs),
-            0.5,
-          ),
-        )} (${together[0]?.atOnce ?? 1} at once)`,
-        'equal',
-      ],
+      title,
+      `${p(shardMs, 0.5)} (${p(shardMs, 0)}–${p(shardMs, 1)})`,
+      p(shardMs, 0.99),
+      p(lineMs, 0.5),
+      spread(samples.map(({ cpuMsEach }) => cpuMsEach)),
+      peaks.length === 0 ? unknown : mib(quantile(peaks, 0.5)),
+      movedOf(samples.at(-1)),
+      `${spread(
+        together.map(({ shards: count, wallMs }) => (count * 1000) / wallMs),
+        whole,
+      )}; ${together[0]?.atOnce ?? 1} at once`,
+      'equal',
     ];
   });
   return [
     `## (e) Many small shards: ${sizeText(small.shardBytes)}, ${small.stages} stages`,
     '',
+    `Each runner: ${timesText(rounds)}, ${whole(shards)} shards one after another and then as many together. p50, p99, smallest and largest are of all ${whole(rounds * shards)} shards; CPU and shards/s are medians of the rounds, with the smallest and largest.`,
+    '',
     table(
-      ['', 'a shard, p50, ms', 'p99, ms', 'of that load and stages, ms', 'CPU a shard, ms', 'shards/s together', 'result'],
+      [
+        '',
+        'a shard, p50 (min–max), ms',
+        'p99, ms',
+        'of that load and stages, p50, ms',
+        'CPU a shard, ms',
+        'peak memory, MiB',
+        'KiB read / written a shard',
+        'shards/s together',
+        'result',
+      ],
       rows,
     ),
     '',
@@ -50,6 +59,18 @@ export function smallPart({ small }: BenchResults): string[] {
     '',
     ...leftOut(small.runners),
   ];
+}
+
+/** Of one shard, with the medium that each goes to or comes from. */
+function movedOf(sample: SmallSample | undefined): string {
+  if (sample?.bytes === undefined) return unknown;
+  const { bytes, shardMs } = sample;
+  const kib = (sum: number): string => fine(sum / 1024 / Math.max(shardMs.length, 1));
+  const words = (['memory', 'ssd', 'network'] as const).flatMap((medium) => {
+    const { read, written } = bytes[medium];
+    return read === 0 && written === 0 ? [] : [`${medium} ${kib(read)} / ${kib(written)}`];
+  });
+  return words.length === 0 ? '—' : words.join(', ');
 }
 
 const seriesTitles: Record<GrowthPoint['series'], string> = {
@@ -70,7 +91,8 @@ export function growthPart(results: BenchResults): string[] {
       title,
       ...labels.map((label) => {
         const point = points.find((found) => found.runner === runner && labelOf(found) === label);
-        return point === undefined ? '—' : point.isVoid ? '**differs**' : p(point.wallMs, 0.5);
+        if (point === undefined) return '—';
+        return point.isVoid ? '**differs**' : `${spread(point.wallMs)} ×${point.wallMs.length}`;
       }),
     ]);
     return [
@@ -78,12 +100,16 @@ export function growthPart(results: BenchResults): string[] {
       '',
       table(['', ...labels], rows),
       '',
+      ...bytesTable(points, labels, runners),
       ...(series === 'stages' ? [] : breakEvens(points)),
     ];
   });
   const sizes = handoversBySize(results);
+  const notMeasured = [...new Set([...growth.left, ...othersThan(results)])];
   return [
     '## (f) Growth',
+    '',
+    'Median (smallest–largest) × how often it was measured: the largest shards less often, because each takes seconds. CPU and memory are not measured here: that waits after each shard, and a slot that slept hands over more slowly.',
     '',
     ...parts,
     ...(sizes.length === 0
@@ -96,13 +122,53 @@ export function growthPart(results: BenchResults): string[] {
             [
               ['p50', ...sizes.map(({ handoverMs }) => p(handoverMs, 0.5))],
               ['p99', ...sizes.map(({ handoverMs }) => p(handoverMs, 0.99))],
+              ['smallest–largest', ...sizes.map(({ handoverMs }) => `${p(handoverMs, 0)}–${p(handoverMs, 1)}`)],
               ['hand-overs', ...sizes.map(({ handoverMs }) => whole(handoverMs.length))],
             ],
           ),
           '',
+          'A 99th percentile of fewer than 100 is near their largest, and no goal takes it.',
+          '',
         ]),
-    ...(growth.left.length === 0 ? [] : ['Not measured:', '', ...growth.left.map((line) => `- ${line}`), '']),
+    ...(notMeasured.length === 0 ? [] : ['Not measured:', '', ...notMeasured.map((line) => `- ${line}`), '']),
   ];
+}
+
+/** Why (f) is of a few. */
+const notInGrowth =
+  'they take no part in (f), where each would add minutes; HTTP stands for a network, and the one process for no connection. (a) to (e) show the others at one size each';
+
+/** Who takes part in (a) to (e), and not here. */
+function othersThan({ comparisons, small, growth }: BenchResults): string[] {
+  const shown = new Set(growth?.points.map(({ title }) => title));
+  const titles = new Map(
+    [...comparisons.flatMap(({ runners }) => runners), ...(small?.runners ?? [])].map(({ name, title }) => [name, title]),
+  );
+  const left = [...titles].filter(([name, title]) => !shown.has(title) && !/^(podline|bare)/.test(name));
+  return left.length === 0 ? [] : [`${left.map(([, title]) => title).join('; ')}: ${notInGrowth}`];
+}
+
+/** What a shard moved at each point; nothing of records that do not tell. */
+function bytesTable(
+  points: readonly GrowthPoint[],
+  labels: readonly string[],
+  runners: readonly (readonly [string, string])[],
+): string[] {
+  if (points.every(({ bytes }) => bytes === undefined)) return ['Bytes by medium: not recorded.', ''];
+  const rows = runners.map(([runner, title]) => [
+    title,
+    ...labels.map((label) => {
+      const point = points.find((found) => found.runner === runner && labelOf(found) === label);
+      if (point === undefined || point.isVoid) return '—';
+      const { bytes } = point;
+      if (bytes === undefined) return unknown;
+      const words = (['memory', 'ssd', 'network'] as const).flatMap((medium) =>
+        bytes[medium].read + bytes[medium].written === 0 ? [] : [`${medium} ${moved(bytes[medium])}`],
+      );
+      return words.length === 0 ? '—' : words.join(', ');
+    }),
+  ]);
+  return [table(['MiB read / written', ...labels], rows), ''];
 }
 
 const labelOf = ({ series, size, stages }: GrowthPoint): string =>

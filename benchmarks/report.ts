@@ -1,5 +1,5 @@
 /** Results as Markdown: the table of what was to be shown first, then what it comes from. Pure. */
-import { fine, leftOut, mib, moved, sizeText, spreadText, table, whole } from './format.js';
+import { fine, leftOut, mib, moved, sizeText, spreadText, table, timesText, whole } from './format.js';
 import { goalsOf } from './goals.js';
 import { figurePart } from './report-figures.js';
 import { growthPart, smallPart } from './report-sizes.js';
@@ -7,7 +7,24 @@ import type { BenchResults, ComparisonResult } from './results.js';
 import { rowsOf } from './rows.js';
 import { spreadOf } from './statistics.js';
 
-/** `notes`: pages on figures that do not hold, added at the end. */
+/** What is kept with the code: the report, and its pictures by name. `notes`: pages on figures that do not hold. */
+export function recordOf(results: BenchResults, notes: readonly string[], pictures: readonly string[]): string {
+  // The largest shards are in a record only where it was asked for them.
+  const isFull = (results.growth?.points ?? []).some(
+    ({ series, size }) => series === 'bytes' && size >= 2 ** 32 * results.options.scale,
+  );
+  const command = `npm run bench -- --record${isFull ? ' --full' : ''}`;
+  return [
+    markdownOf(results, notes),
+    '## Pictures',
+    '',
+    ...pictures.flatMap((name) => [`![${name}](pictures/${name})`, '']),
+    `Recorded with \`${command}\`, in one go or part by part (\`--only\`), as the table of parts says; rendered from results.json with \`npm run bench -- --render\`; see [README.md](README.md) for what the figures mean.`,
+    '',
+  ].join('\n');
+}
+
+/** `notes` are added at the end. */
 export function markdownOf(results: BenchResults, notes: readonly string[] = []): string {
   return [
     '# Benchmark',
@@ -40,8 +57,8 @@ function head({ at, machine, options, tookMs, broken }: BenchResults): string[] 
   return [
     `${at}; ${machine.cpu}, ${machine.cores} cores, ${whole(machine.memoryBytes / 2 ** 30)} GiB, ${machine.os}, Node ${machine.node}, podline ${machine.podline}.`,
     record
-      ? `Recorded: ${repeats} repeats, in an order drawn anew for each (seed ${seed}); peers that need more than 5 s and that no goal hangs on, as often as their rows say.`
-      : `A short run: ${repeats} repeats, in an order drawn anew for each (seed ${seed}); runners that need more than 5 s are measured once. \`npm run bench -- --record\` leaves nothing out.`,
+      ? `Recorded: ${repeats} repeats, in an order drawn anew for each (seed ${seed}), where a row or the words above a table do not say another number: peers that need more than 5 s and that no goal hangs on, small shards, and growth.`
+      : `A short run: ${repeats} repeats, in an order drawn anew for each (seed ${seed}); runners that need more than 5 s are measured once. \`npm run bench -- --record\` measures all of them as often as the report then says.`,
     ...(scale === 1 ? [] : [`**Shards are ${scale} times their real size: the table below says nothing about the real one.**`]),
     ...(only === undefined ? [] : [`Only ${only.join(', ')}.`]),
     `Medians, with the smallest and largest in parentheses. Took ${whole(tookMs / 1000)} s. Load average before and after: ${machine.loadBefore.map((load) => load.toFixed(1)).join(' ')}, ${machine.loadAfter.map((load) => load.toFixed(1)).join(' ')}.`,
@@ -66,7 +83,7 @@ function comparisonPart(comparison: ComparisonResult): string[] {
   const rows = rowsOf(comparison);
   const times = (name: string): string => {
     const note = runners.find((runner) => runner.name === name);
-    return note?.repeats === undefined ? '' : ` (measured ${note.repeats === 1 ? 'once' : `${note.repeats} times`})`;
+    return note?.repeats === undefined ? '' : ` (measured ${timesText(note.repeats)})`;
   };
   return [
     `## ${title}`,
@@ -112,6 +129,8 @@ function limitsPart({ limits }: BenchResults): string[] {
   return [
     '## Limits of the machine, beside the parts',
     '',
+    `Measured ${timesText(limits.length)}: before and after each part.`,
+    '',
     table(
       ['GiB/s', 'median (min–max)'],
       rows.map(([title, name]) => [title, spreadText(spreadOf(limits.map((limit) => limit[name] / 2 ** 30)), fine)]),
@@ -123,9 +142,10 @@ function limitsPart({ limits }: BenchResults): string[] {
 /** A record may be of several runs; each part is of one. */
 function runsPart({ parts }: BenchResults): string[] {
   const load = (loads: readonly number[]): string => loads.map((value) => value.toFixed(1)).join(' ');
-  const rows = Object.entries(parts).map(([name, { at, tookMs, loadBefore, loadAfter, limits }]) => [
+  const rows = Object.entries(parts).map(([name, { at, commit, tookMs, loadBefore, loadAfter, limits }]) => [
     name,
     at,
+    commit === undefined ? 'not recorded' : `${commit.id.slice(0, 12)}${commit.isDirty ? ', changed' : ''}`,
     whole(tookMs / 1000),
     load(loadBefore),
     load(loadAfter),
@@ -134,7 +154,9 @@ function runsPart({ parts }: BenchResults): string[] {
   return [
     '## When each part ran',
     '',
-    table(['part', 'at', 'took, s', 'load average before', 'after', 'memcpy beside it, GiB/s'], rows, [0, 1]),
+    table(['part', 'at', 'commit', 'took, s', 'load average before', 'after', 'memcpy beside it, GiB/s'], rows, [0, 1, 2]),
+    '',
+    'Commit: “changed” where the tree was not as committed. Load average: of 1, 5 and 15 minutes; the parts’ own work is in what stands behind one.',
     '',
   ];
 }

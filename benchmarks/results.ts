@@ -73,6 +73,10 @@ export interface SmallSample {
   /** One after another: wall time of each. */
   shardMs: number[];
   cpuMsEach: number;
+  /** While they ran one after another. Absent: not recorded. */
+  peakMemoryBytes?: number | undefined;
+  /** Of all that ran one after another. Absent: not recorded. */
+  bytes?: BytesByMedium | undefined;
   /** Of each shard: `spanMs`, and what else the runner told. */
   spanMs: number[];
   loadMs: number[];
@@ -93,6 +97,8 @@ export interface GrowthPoint {
   stages: number;
   wallMs: number[];
   spanMs: number[];
+  /** Of the last shard. Absent: not recorded. */
+  bytes?: BytesByMedium | undefined;
   /** Podline only: of every stage of every shard. */
   handoverMs: number[];
   isVoid: boolean;
@@ -104,12 +110,22 @@ export interface GrowthResult {
   left: string[];
 }
 
+/** Absent: not recorded. */
+export interface Commit {
+  /** `git rev-parse HEAD`. */
+  id: string;
+  /** Something tracked was changed, or something not tracked and not ignored was there. */
+  isDirty: boolean;
+}
+
 /** When a part ran, and on what kind of day: parts of one record may be of several runs. */
 export interface PartRun {
   at: string;
   tookMs: number;
   loadBefore: number[];
   loadAfter: number[];
+  /** What was measured; absent where the part was recorded before this was noted, or there was no repository. */
+  commit?: Commit | undefined;
   /** Measured before the part and after it. */
   limits: MachineLimits[];
 }

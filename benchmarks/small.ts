@@ -1,5 +1,6 @@
 /** Workload (e): many shards of 1 KiB, one after another, then together. */
 import { performance } from 'node:perf_hooks';
+import { addBytes, noBytes } from '../runtime/contracts/block.js';
 import { bytesWork } from './comparisons.js';
 import { expectedHash } from './expected.js';
 import { Field } from './field.js';
@@ -19,6 +20,7 @@ const atOnceMax = 64;
 export async function runSmall(place: Place, options: BenchOptions): Promise<SmallResult> {
   const work = bytesWork('pass', stages);
   const shards = options.record ? 200 : 50;
+  // A round of a record takes a minute with everybody, and has hundreds of shards of each.
   const rounds = Math.min(options.repeats, 3);
   const sources = Array.from({ length: shards }, (_, index) => inline(options.seed + index));
   const expected = await Promise.all(sources.map((source) => expectedHash(work, source)));
@@ -37,6 +39,8 @@ export async function runSmall(place: Place, options: BenchOptions): Promise<Sma
           round,
           shardMs: alone.shardMs,
           cpuMsEach: alone.cpuMs / shards,
+          peakMemoryBytes: alone.peakMemoryBytes,
+          bytes: alone.ends.map((end) => end.bytes).reduce(addBytes, noBytes()),
           spanMs: alone.ends.flatMap(({ spanMs }) => spanMs ?? []),
           loadMs: alone.ends.flatMap(({ told }) => told?.['loadMs'] ?? []),
           handoverMs:
@@ -65,12 +69,12 @@ async function oneAfterAnother(
   field: Field,
   runner: Runner,
   sources: readonly Job['source'][],
-): Promise<{ shardMs: number[]; ends: JobEnd[]; cpuMs: number }> {
+): Promise<{ shardMs: number[]; ends: JobEnd[]; cpuMs: number; peakMemoryBytes: number }> {
   // What slept while others were measured wakes.
   for (const source of sources.slice(0, 3)) await field.hashOf(await field.run(runner, field.job(source)));
   const shardMs: number[] = [];
   const ends: JobEnd[] = [];
-  const { cpuMs } = await measure(
+  const { cpuMs, peakMemoryBytes } = await measure(
     () => runner.pids(),
     runner.memoryDirs,
     async () => {
@@ -82,7 +86,7 @@ async function oneAfterAnother(
       }
     },
   );
-  return { shardMs, ends, cpuMs };
+  return { shardMs, ends, cpuMs, peakMemoryBytes };
 }
 
 async function atOnce(

@@ -24,7 +24,8 @@ export interface StageDone {
   cpuMs: number;
   networkRead: number;
   networkWritten: number;
-  sourceRead: number;
+  sourceReadMemory: number;
+  sourceReadSsd: number;
 }
 
 export type ToStage =

@@ -26,7 +26,7 @@ export class StageWork implements TransportWork<Table, Job, StageDone> {
   #code: StageCode | undefined;
   #schema: ColumnSchema[] = [];
   #before: NodeJS.CpuUsage = process.cpuUsage();
-  #counts = { blocks: 0, networkRead: 0, networkWritten: 0, sourceRead: 0 };
+  #counts = { blocks: 0, networkRead: 0, networkWritten: 0, sourceReadMemory: 0, sourceReadSsd: 0 };
 
   constructor(
     readonly setup: StageSetup,
@@ -54,7 +54,7 @@ export class StageWork implements TransportWork<Table, Job, StageDone> {
 
   begin(job: Job): void {
     this.#before = process.cpuUsage();
-    this.#counts = { blocks: 0, networkRead: 0, networkWritten: 0, sourceRead: 0 };
+    this.#counts = { blocks: 0, networkRead: 0, networkWritten: 0, sourceReadMemory: 0, sourceReadSsd: 0 };
     this.#code?.begin({ id: job.id, parameters: this.setup.workload.parameters });
   }
 
@@ -70,7 +70,8 @@ export class StageWork implements TransportWork<Table, Job, StageDone> {
         yield { rows: batch.rows, columns: new Map(table.schema.map(({ name }, index) => [name, batch.columns[index]!])) };
       }
       await table.close();
-      this.#counts.sourceRead += reader?.counts.bytes.ssd.read ?? 0;
+      this.#counts.sourceReadMemory += reader?.counts.bytes.memory.read ?? 0;
+      this.#counts.sourceReadSsd += reader?.counts.bytes.ssd.read ?? 0;
     } finally {
       await reader?.close();
     }

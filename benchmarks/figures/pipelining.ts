@@ -40,7 +40,7 @@ export async function measurePipelining(place: Place, options: BenchOptions): Pr
   const figures: PipeliningFigures = { shards, shardBytes, utilisation: [] };
   try {
     if (!(await field.enter(peer, source, shardBytes))) throw new Error('the line did not start');
-    for (let round = 0; round < Math.min(options.repeats, 3); round++) {
+    for (let round = 0; round < options.repeats; round++) {
       await field.each(async (runner) => {
         const beganMs = performance.now();
         const ends = await Promise.all(Array.from({ length: shards }, () => field.run(runner, field.job(source))));

@@ -14,7 +14,7 @@ export function journalPart({ clients, podline, bullmq, chained, submit, http, n
   return [
     '## The journal',
     '',
-    `Claim and complete, ${String(clients)} clients, each round in turns. CPU is that of the process that asks: the one of Redis is not in it.`,
+    `Claim and complete, ${String(clients)} clients, each round in turns. Each row, and each figure of the lists below, is one round. CPU is that of the process that asks: the one of Redis is not in it.`,
     '',
     '| | cycles a second | p99 of a call, ms | CPU each, µs |',
     '| --- | --- | --- | --- |',

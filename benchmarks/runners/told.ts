@@ -6,10 +6,11 @@ import type { JobEnd } from './runner.js';
 
 export function jobEndOf(job: Job, done: readonly StageDone[]): JobEnd {
   const bytes = noBytes();
-  for (const { networkRead, networkWritten, sourceRead } of done) {
+  for (const { networkRead, networkWritten, sourceReadMemory, sourceReadSsd } of done) {
     bytes.network.read += networkRead;
     bytes.network.written += networkWritten;
-    bytes.ssd.read += sourceRead;
+    bytes.memory.read += sourceReadMemory;
+    bytes.ssd.read += sourceReadSsd;
   }
   const stages = done
     .filter(({ stage }) => stage !== inputStream)

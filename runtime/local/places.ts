@@ -5,9 +5,10 @@
  * by a hash of the work directory, so that a run that is resumed finds it again and two work directories never share one.
  */
 import { createHash } from 'node:crypto';
-import { accessSync, constants, mkdirSync, realpathSync, statfsSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, realpathSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { mediumOfSync } from '../platform/medium-of.js';
 
 export interface Places {
   workDir: string;
@@ -32,8 +33,6 @@ export interface Places {
 /** In the work directory, while a coordinator works there; left behind by one that was killed. */
 export const addressFileName = 'coordinator.json';
 
-/** The magic number of tmpfs in statfs(2), as `man 2 statfs` lists it. */
-const tmpfsMagic = 0x01021994;
 /** Where a machine lends shared memory. */
 export const sharedMemory = '/dev/shm';
 
@@ -41,7 +40,7 @@ export const sharedMemory = '/dev/shm';
 export function hasTmpfs(): boolean {
   try {
     accessSync(sharedMemory, constants.W_OK);
-    return statfsSync(sharedMemory).type === tmpfsMagic;
+    return mediumOfSync(sharedMemory) === 'memory';
   } catch {
     return false;
   }

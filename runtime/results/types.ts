@@ -24,8 +24,6 @@ export interface DeliverRequest {
   format: ResultFormat;
   epoch: number;
   signal?: AbortSignal | undefined;
-  /** What the result directory counts as in `bytes`; `ssd` where nothing is said. */
-  resultMedium?: 'ssd' | 'volume' | undefined;
 }
 
 export interface Delivered {

@@ -18,6 +18,7 @@ import { requireUnder } from '../access/real-path.js';
 import { noBytes } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { ResultFile } from '../contracts/shard.js';
+import { mediumOf } from '../platform/medium-of.js';
 import { syncFolder, writeFileAtomically } from '../platform/files.js';
 import { besideName, besides, folderName, manifestFile } from './names.js';
 import { findFault, inOrderOfNames, readResultManifest, resultHash, type ResultManifest } from './result-manifest.js';
@@ -39,7 +40,7 @@ export async function writeResult(request: WriteResultRequest): Promise<Delivere
     await clearLeftovers(request, final);
     const there = await examine(request, final);
     if (there !== undefined && isSame(there, request, wanted) && (await findFault(final, there)) === undefined) {
-      bytes[request.resultMedium ?? 'ssd'].read += sizeOf(there.files);
+      bytes[await mediumOf(resultDir)].read += sizeOf(there.files);
       return { result: { dir: final, files: there.files, hash: there.hash }, bytes, already: true };
     }
     const files = await writeFiles(request, beside, bytes);
@@ -58,7 +59,7 @@ export async function writeResult(request: WriteResultRequest): Promise<Delivere
       hash,
     };
     await writeFileAtomically(join(beside, manifestFile), `${JSON.stringify(manifest, null, 2)}\n`);
-    bytes[request.resultMedium ?? 'ssd'].written += sizeOf(files);
+    bytes[await mediumOf(resultDir)].written += sizeOf(files);
     check(request);
     await putInPlace(request, beside, final);
     return { result: { dir: final, files, hash }, bytes, already: false };

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ColumnSchema } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
+import { mediumOf } from '../platform/medium-of.js';
 import { readArrowBlocks, type ArrowFileBlocks } from '../scratch/arrow/file-reader.js';
 import { canCast } from './cast.js';
 import { sliceBatch, type Batch } from './columns.js';
@@ -55,7 +56,7 @@ export async function openArrow(
     });
     return {
       schema,
-      batches: (skipRows) => readBatches(source, blocks, schema, Math.min(from + skipRows, to), to),
+      batches: (skipRows) => readBatches(source, local, schema, Math.min(from + skipRows, to), to),
       close: local.close,
     };
   } catch (thrown) {
@@ -74,11 +75,19 @@ export async function countArrowRows(source: SourceReader): Promise<number> {
   }
 }
 
-async function openLocally(source: SourceReader): Promise<{ blocks: ArrowFileBlocks; close: () => Promise<void> }> {
+/** Where its batches are read. */
+interface LocalFile {
+  blocks: ArrowFileBlocks;
+  medium: 'memory' | 'ssd';
+  close: () => Promise<void>;
+}
+
+async function openLocally(source: SourceReader): Promise<LocalFile> {
   if (source instanceof FileSource) {
     const blocks = openBlocks(source.uri, source.name);
     return {
       blocks,
+      medium: source.medium,
       close: async () => {
         blocks.close();
       },
@@ -93,16 +102,17 @@ async function openLocally(source: SourceReader): Promise<{ blocks: ArrowFileBlo
   try {
     const path = join(dir, 'source.arrow');
     const file = await open(path, 'wx');
+    const medium = await mediumOf(path);
     try {
       for await (const piece of source.stream(0, source.sizeBytes)) {
         await file.appendFile(piece);
-        source.counts.bytes.ssd.written += piece.length;
+        source.counts.bytes[medium].written += piece.length;
       }
     } finally {
       await file.close();
     }
     blocks = openBlocks(path, source.name);
-    return { blocks, close };
+    return { blocks, medium, close };
   } catch (thrown) {
     await close();
     throw thrown;
@@ -120,7 +130,7 @@ function openBlocks(path: string, name: string): ArrowFileBlocks {
 
 async function* readBatches(
   source: SourceReader,
-  blocks: ArrowFileBlocks,
+  { blocks, medium }: Pick<LocalFile, 'blocks' | 'medium'>,
   schema: readonly ColumnSchema[],
   from: number,
   to: number,
@@ -145,7 +155,7 @@ async function* readBatches(
         const cast = casts[at];
         if (column === undefined || cast === undefined) throw new RangeError(`column ${name} of ${source.name}`);
         const bytes = column.values.byteLength + (column.offsets?.byteLength ?? 0) + (column.validity?.byteLength ?? 0);
-        source.counts.count('ssd', position, position + bytes);
+        source.counts.count(medium, position, position + bytes);
         position += bytes;
         return cast.take(column, (i, value) => misfit(source.name, start + i, name, value, cast.type));
       }),

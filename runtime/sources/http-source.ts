@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import { guardedFetch } from '../access/guarded-fetch.js';
 import type { Addresses } from '../contracts/access.js';
 import { PodlineError, isPodlineError } from '../contracts/errors.js';
+import { mediumOf } from '../platform/medium-of.js';
 import { BytesSource, FileSource, ReadCounts, shorter, type SourceReader, type SourceStat } from './source-reader.js';
 
 const triesMax = 3;
@@ -150,6 +151,7 @@ class HttpSource implements SourceReader {
     let heldBytes = 0;
     let file: Awaited<ReturnType<typeof open>> | undefined;
     let path = '';
+    let medium: 'memory' | 'ssd' = 'ssd';
     try {
       for await (const piece of this.#wire(0, this.found.sizeBytes, 'content')) {
         if (file === undefined && heldBytes + piece.length > heldBytesMax) {
@@ -157,14 +159,15 @@ class HttpSource implements SourceReader {
           path = join(this.#tempDir, 'content');
           file = await open(path, 'wx');
           for (const part of held.splice(0)) await file.appendFile(part);
-          this.counts.bytes.ssd.written += heldBytes;
+          medium = await mediumOf(path);
+          this.counts.bytes[medium].written += heldBytes;
         }
         heldBytes += piece.length;
         if (file === undefined) {
           held.push(Buffer.from(piece));
         } else {
           await file.appendFile(piece);
-          this.counts.bytes.ssd.written += piece.length;
+          this.counts.bytes[medium].written += piece.length;
         }
       }
     } finally {
@@ -181,12 +184,12 @@ class HttpSource implements SourceReader {
       identity: this.identity,
       counts,
       async readAt(from, to, purpose) {
-        counts.bytes.ssd.read += to - from;
+        counts.bytes[local.medium].read += to - from;
         return local.readAt(from, to, purpose);
       },
       async *stream(from, to) {
         for await (const piece of local.stream(from, to)) {
-          counts.bytes.ssd.read += piece.length;
+          counts.bytes[local.medium].read += piece.length;
           yield piece;
         }
       },

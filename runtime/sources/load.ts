@@ -215,7 +215,7 @@ function tell(
   options.onProgress?.({
     rows,
     blocks,
-    bytesRead: counts.bytes.ssd.read + counts.bytes.network.read,
+    bytesRead: counts.bytes.memory.read + counts.bytes.ssd.read + counts.bytes.network.read,
     bytesTotal: isPart ? undefined : range === undefined ? sizeBytes : range[1] - range[0],
   });
 }

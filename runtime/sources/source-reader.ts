@@ -4,7 +4,7 @@
  * Owns: the handle, the counting of bytes by medium and of passes over the content. Leaves formats to the readers.
  *
  * Invariants
- *  1. Every byte that is read is counted once, at the medium that it came from.
+ *  1. Every byte that is read is counted once, at the medium that it came from; a file's is asked of its file system when it is opened.
  *  2. `passes` counts how often the content was begun anew: 1 for a reader that goes forward only, whatever
  *     footers and headers (`metadata`) it looked at on the side.
  *  3. A read gives exactly the range that was asked for, or throws: a source that shrinks is told, not guessed at.
@@ -14,6 +14,7 @@ import { open, realpath, type FileHandle } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { noBytes, type BytesByMedium, type Medium } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
+import { mediumOf } from '../platform/medium-of.js';
 
 /** Content is streamed in pieces of this size: large enough that a call costs nothing against it, small enough to hold two. */
 export const pieceBytes = 1024 * 1024;
@@ -110,6 +111,9 @@ export async function* gatherBlocks(pieces: AsyncIterable<Buffer>, bytes: number
   if (filled > 0) yield block.subarray(0, filled);
 }
 
+/** A path to what is open, whatever its name leads to by now, where the system has one. */
+const placeOf = ({ fd }: FileHandle, uri: string): string => (process.platform === 'linux' ? `/proc/self/fd/${String(fd)}` : uri);
+
 /** A file. Reads beside one another are allowed. */
 export class FileSource implements SourceReader {
   readonly name: string;
@@ -121,6 +125,8 @@ export class FileSource implements SourceReader {
     private readonly handle: FileHandle,
     readonly sizeBytes: number,
     readonly identity: string,
+    /** What its bytes come from. */
+    readonly medium: 'memory' | 'ssd',
     private readonly signal: AbortSignal | undefined,
   ) {
     this.name = basename(uri);
@@ -132,7 +138,8 @@ export class FileSource implements SourceReader {
       handle = await open(uri, 'r');
       const found = await handle.stat({ bigint: true });
       if (!found.isFile()) throw new PodlineError('PDL_SOURCE_UNREADABLE', `${uri} is not a file`, { place: uri });
-      return new FileSource(uri, handle, Number(found.size), fileIdentity(found), signal);
+      const medium = await mediumOf(placeOf(handle, uri));
+      return new FileSource(uri, handle, Number(found.size), fileIdentity(found), medium, signal);
     } catch (thrown) {
       await handle?.close();
       throw fileError(uri, thrown);
@@ -141,14 +148,14 @@ export class FileSource implements SourceReader {
 
   /** Where what is open lies now, whatever its path leads to by now; exact where the system tells it (Linux). */
   realPath(): Promise<string> {
-    return realpath(process.platform === 'linux' ? `/proc/self/fd/${String(this.handle.fd)}` : this.uri);
+    return realpath(placeOf(this.handle, this.uri));
   }
 
   async readAt(from: number, to: number, purpose: 'content' | 'metadata' = 'content'): Promise<Buffer> {
     // Not from Buffer's pool: readers put typed arrays over it, which must be aligned.
     const into = Buffer.from(new ArrayBuffer(Math.max(to - from, 0)));
     const got = await this.#fill(into, from);
-    this.counts.count('ssd', from, from + got, purpose);
+    this.counts.count(this.medium, from, from + got, purpose);
     if (got < into.length) throw shorter(this.name, to, from + got);
     return into;
   }
@@ -158,7 +165,7 @@ export class FileSource implements SourceReader {
     for (let at = from; at < to;) {
       const piece = buffer.subarray(0, Math.min(buffer.length, to - at));
       const got = await this.#fill(piece, at);
-      this.counts.count('ssd', at, at + got);
+      this.counts.count(this.medium, at, at + got);
       if (got < piece.length) throw shorter(this.name, to, at + got);
       at += got;
       yield piece;
@@ -174,7 +181,7 @@ export class FileSource implements SourceReader {
       const buffer = had?.length === length ? had : Buffer.from(new ArrayBuffer(length));
       buffers[number & 1] = buffer;
       const got = await this.#fill(buffer, at);
-      this.counts.count('ssd', at, at + got);
+      this.counts.count(this.medium, at, at + got);
       if (got < length) throw shorter(this.name, to, at + got);
       return buffer;
     };
@@ -196,7 +203,7 @@ export class FileSource implements SourceReader {
   /** Exactly as many bytes as there is room for. */
   async readInto(into: Buffer, from: number): Promise<void> {
     const got = await this.#fill(into, from);
-    this.counts.count('ssd', from, from + got);
+    this.counts.count(this.medium, from, from + got);
     if (got < into.length) throw shorter(this.name, from + into.length, from + got);
   }
 

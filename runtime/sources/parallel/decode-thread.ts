@@ -15,7 +15,7 @@ let working: Promise<void> = Promise.resolve();
 async function decode(id: number, { uri, identity, plan, part }: DecodePart): Promise<void> {
   let source: FileSource | undefined;
   let start = part.known?.start ?? part.from;
-  const bytesRead = (): number => source?.counts.bytes.ssd.read ?? 0;
+  const bytesRead = (): number => source?.counts.bytes[source.medium].read ?? 0;
   let message: FromDecoder;
   try {
     source = await FileSource.open(uri);

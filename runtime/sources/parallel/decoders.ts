@@ -84,7 +84,7 @@ export class Decoders {
       if (answer === undefined || 'copied' in answer) throw new RangeError('a part was not decoded');
       const isText = plan.format !== 'parquet';
       if (isText && expected !== undefined && ('error' in answer || answer.done.start !== expected.start)) {
-        source.counts.bytes.ssd.read += 'error' in answer ? answer.bytesRead : answer.done.bytesRead;
+        source.counts.bytes[source.medium].read += 'error' in answer ? answer.bytesRead : answer.done.bytesRead;
         answer = await begin({ ...part, known: expected }, number);
         if ('copied' in answer) throw new RangeError('a part was not decoded');
       }
@@ -92,8 +92,8 @@ export class Decoders {
       const { done } = answer;
       expected = { start: done.end, records: (expected?.records ?? 0) + done.records };
       // The head of a text was read once already, to see what it is: that was the pass over the content.
-      if (isText) source.counts.bytes.ssd.read += done.bytesRead;
-      else source.counts.count('ssd', place, (place += done.bytesRead));
+      if (isText) source.counts.bytes[source.medium].read += done.bytesRead;
+      else source.counts.count(source.medium, place, (place += done.bytesRead));
       for (const { rows, columns } of done.batches)
         yield { rows, columns: columns.map((column, index) => unified[index]?.take(column, impossible) ?? column) };
     }
@@ -123,7 +123,7 @@ export class Decoders {
         const answer = await ahead.shift();
         if (answer === undefined || 'done' in answer) throw new RangeError('a block was not copied');
         if ('error' in answer) throw answer.error;
-        source.counts.count('ssd', at, Math.min(at + blockBytes, end));
+        source.counts.count(source.medium, at, Math.min(at + blockBytes, end));
         if (answer.copied !== undefined) yield answer.copied;
       }
     } finally {

@@ -208,8 +208,10 @@ describe('many threads', () => {
     let threads = await threadsOf();
     expect(threads[0]).toBe(0);
     while (threads.every((thread) => thread === 0)) threads = await threadsOf();
-    // What it has learned it keeps.
-    expect((await threadsOf()).every((thread) => thread !== 0)).toBe(true);
+    // What it has learned it keeps, and it is two threads that work: in one run or another, each has a block.
+    const seen = new Set<unknown>();
+    for (let run = 0; run < 10 && seen.size < 2; run++) for (const thread of await threadsOf()) seen.add(thread);
+    expect([seen.size, seen.has(0)]).toEqual([2, false]);
   });
 });
 

@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { ColumnType } from '../../../runtime/contracts/block.js';
 import type { InputFormat } from '../../../runtime/contracts/manifest.js';
+import { hasTmpfs, sharedMemory } from '../../../runtime/local/places.js';
+import { mediumOf } from '../../../runtime/platform/medium-of.js';
 import { Decoders } from '../../../runtime/sources/parallel/decoders.js';
 import { lineageOf, makeScratch, memoryDir, optionsIn, run, shardId } from '../../unit/scratch/helpers.js';
 import { duck, fileOf, load, readBytes, tempDir, vega } from '../../unit/sources/helpers.js';
@@ -130,9 +132,34 @@ describe('threads that decode beside one another', () => {
     );
     expect(readBytes(scratch).equals(whole)).toBe(true);
     expect(result).toMatchObject({ blocks: 16, sourceReads: 1 });
-    expect([result.bytes.ssd.read, result.bytes.memory.written]).toEqual([whole.length, whole.length]);
+    expect([result.bytes[await mediumOf(path)].read, result.bytes.memory.written]).toEqual([whole.length, whole.length]);
     expect(new Set(scratch.blocks(shardId, 'input').map(({ payload }) => payload?.segment)).size).toBe(3);
     await scratch.verifyStream(shardId, 'input');
+  });
+
+  it.runIf(hasTmpfs())('count what they read from tmpfs as memory, whoever reads it', async () => {
+    const dir = mkdtempSync(join(sharedMemory, 'podline-media-'));
+    onTestFinished(() => {
+      rmSync(dir, { recursive: true, force: true });
+    });
+    const text = join(dir, 'data.csv');
+    writeFileSync(text, `a,b\n${Array.from({ length: 500 }, (_, row) => `${row},${row}`).join('\n')}\n`);
+    const whole = randomBytes(1_000_003);
+    const raw = join(dir, 'data.bin');
+    writeFileSync(raw, whole);
+    const { scratch, target } = await bytesTarget();
+    const copied = await load(
+      fileOf(raw, 'bytes'),
+      { blockBytes: 65_536 },
+      { decoders: decoders(), copyTarget: () => target },
+      scratch,
+    );
+    const decoded = await load(fileOf(text, 'csv'), {}, { decoders: decoders() });
+    const alone = await load(fileOf(text, 'csv'), {});
+    for (const { result } of [copied, decoded, alone]) expect(result.bytes.ssd).toEqual({ read: 0, written: 0 });
+    expect(copied.result.bytes.memory.read).toBe(whole.length);
+    expect(alone.result.bytes.memory.read).toBe(statSync(text).size);
+    expect(decoded.result.bytes.memory.read).toBeGreaterThanOrEqual(statSync(text).size);
   });
 
   it('leave what finds no room to the one thread that can ask for some', async () => {

@@ -1,5 +1,13 @@
 /** Results of a run as tests need them. */
-import type { BenchResults, ComparisonResult, GrowthPoint, PartRun, RunnerNote, Sample } from '../../../benchmarks/results.js';
+import type {
+  BenchResults,
+  ComparisonResult,
+  GrowthPoint,
+  PartRun,
+  RunnerNote,
+  Sample,
+  SmallResult,
+} from '../../../benchmarks/results.js';
 import { noBytes } from '../../../runtime/contracts/block.js';
 
 export const sample = (runner: string, more: Partial<Sample> = {}): Sample => ({
@@ -50,6 +58,27 @@ export const point = (runner: string, size: number, wallMs: number, more: Partia
   isVoid: false,
   ...more,
 });
+
+/** Two rounds of two shards; one as an older record has it. */
+export const aSmall: SmallResult = {
+  shardBytes: 1024,
+  stages: 5,
+  runners: [{ name: 'podline', title: 'title of podline' }],
+  samples: [
+    [1, 2],
+    [3, 4],
+  ].map((shardMs, round) => ({
+    runner: 'podline',
+    round,
+    shardMs,
+    cpuMsEach: 1 + round,
+    spanMs: [],
+    loadMs: [],
+    handoverMs: [],
+    isVoid: false,
+    ...(round === 0 ? {} : { bytes: { ...noBytes(), memory: { read: 1024, written: 0 } } }),
+  })),
+};
 
 const aLimit = { memcpy: 2 ** 30, tmpfsWrite: 2 ** 30, tmpfsRead: 2 ** 30, diskWriteSync: 2 ** 30 };
 

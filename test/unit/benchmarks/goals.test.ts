@@ -58,7 +58,23 @@ describe('goalsOf', () => {
       holds: false,
       reached: '0.30 ms / 0.30 ms (300 hand-overs at 3 sizes)',
     });
-    expect(goal(found, 'as the shard grows')).toMatchObject({ holds: false, reached: '3.00 over 4× (1 MiB – 4 MiB)' });
+    expect(goal(found, 'as the shard grows')).toMatchObject({
+      holds: undefined,
+      reached: 'not measured over 4,096× (--full does): 3.00 over 4× (1 MiB – 4 MiB)',
+    });
+    points.push(point('podline-steps', 2 ** 32, 1, { handoverMs: [0.1, 0.5] }));
+    expect(goal(found, 'as the shard grows')).toMatchObject({ holds: false, reached: '3.00 over 4,096× (1 MiB – 4 GiB)' });
+  });
+
+  it('names the sizes that have too few hand-overs for a 99th percentile', () => {
+    const many = point('podline-steps', 2 ** 20, 1, { handoverMs: Array.from({ length: 100 }, () => 0.1) });
+    const few = point('podline-steps', 2 ** 30, 1, { handoverMs: [0.1, 0.1, 50] });
+    expect(goal(results({ growth: { points: [many, few], left: [] } }), 'hand-over to a warm slot').reached).toBe(
+      '0.10 ms / 0.10 ms (103 hand-overs at 2 sizes; p99 without sizes that have fewer than 100: 1 GiB: 3)',
+    );
+    expect(goal(results({ growth: { points: [few], left: [] } }), 'hand-over to a warm slot').reached).toContain(
+      'p99 of fewer than 100 a size',
+    );
   });
 
   it('lets one block for each slot lie beside the live columns', () => {
@@ -79,6 +95,9 @@ describe('goalsOf', () => {
 
   it('measures two threads against what two bare ones reach', () => {
     const threads = { oneMs: [180], twoMs: [100], bare: [{ oneMs: 200, twoMs: 100 }] };
-    expect(goal(results({ threads }), 'two threads')).toMatchObject({ holds: true, reached: '90 % (1.80× of 2.00×)' });
+    expect(goal(results({ threads }), 'two threads')).toMatchObject({
+      holds: true,
+      reached: '90 % (1.80× of 2.00×; Podline 180 → 100 ms, bare 200 → 100 ms)',
+    });
   });
 });

@@ -35,6 +35,13 @@ describe('mergeResults', () => {
     expect(mergeResults(results({ small, parts: { small: early } }), results({ parts: {} }), order).small).toBe(small);
   });
 
+  it('keeps how growth ran, where it did not run again', () => {
+    const options = { ...results().options, full: true };
+    const kept = results({ options, parts: { growth: early } });
+    expect(mergeResults(kept, results({ parts: { pass: late } }), order).options.full).toBe(true);
+    expect(mergeResults(kept, results({ parts: { growth: late } }), order).options.full).toBe(false);
+  });
+
   it('keeps every kind of part that did not run', () => {
     const names = ['small', 'growth', 'columns', 'load', 'threads', 'slowdown', 'pipelining', 'journal', 'checkpoints'];
     const kept = results(Object.fromEntries(names.map((name) => [name, { of: name }])));

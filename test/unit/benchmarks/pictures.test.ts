@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { barsOf } from '../../../benchmarks/bars.js';
 import { linesOf } from '../../../benchmarks/lines.js';
 import { picturesOf } from '../../../benchmarks/pictures.js';
-import { comparison, point, results, sample } from './fixtures.js';
+import { aSmall, comparison, point, results, sample } from './fixtures.js';
 
 const options = { title: 't', note: 'n', textOf: String };
 const widths = (svg: string): number[] =>
@@ -50,6 +50,14 @@ describe('linesOf', () => {
 });
 
 describe('picturesOf', () => {
+  it('draws small shards as bars, with the spread of all rounds', () => {
+    const pictures = picturesOf(results({ small: aSmall }));
+    expect(Object.keys(pictures)).toEqual(['small.svg', 'small-cpu.svg']);
+    expect(widths(pictures['small.svg'] ?? '')).toHaveLength(1);
+    expect(pictures['small.svg']).toContain('title of podline');
+    expect(pictures['small.svg']).toContain('2.50 ms');
+  });
+
   it('has no bar and no line of a void runner', () => {
     const pictures = picturesOf(
       results({

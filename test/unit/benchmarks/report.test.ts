@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { table } from '../../../benchmarks/format.js';
-import { markdownOf } from '../../../benchmarks/report.js';
-import { comparison, point, results, sample } from './fixtures.js';
+import { markdownOf, recordOf } from '../../../benchmarks/report.js';
+import { aSmall, comparison, partRun, point, results, sample } from './fixtures.js';
 
 describe('markdownOf', () => {
   it('shows no figure of a void runner', () => {
@@ -39,6 +39,37 @@ describe('markdownOf', () => {
   it('tells from which size of shard on Podline takes less', () => {
     const points = [1, 100].flatMap((mib) => [point('podline', mib * 2 ** 20, 50), point('http', mib * 2 ** 20, mib * 5)]);
     expect(markdownOf(results({ growth: { points, left: [] } }))).toContain('- against title of http: from 10 MiB on');
+  });
+
+  it('says of each part at which commit it ran, or that it was not recorded', () => {
+    const commit = { id: '0123456789abcdef', isDirty: true };
+    const text = markdownOf(results({ parts: { load: partRun({ commit }), xor: partRun() } }));
+    expect(text).toMatch(/\| load \| [^|]* \| 0123456789ab, changed \|/);
+    expect(text).toMatch(/\| xor \| [^|]* \| not recorded \|/);
+  });
+
+  it('says how often small shards and points of growth were measured, with their spread, and who is not in growth', () => {
+    const points = [point('podline', 2 ** 20, 50, { wallMs: [40, 50, 70] }), point('http', 2 ** 20, 20)];
+    const text = markdownOf(
+      results({
+        small: aSmall,
+        growth: { points, left: [] },
+        comparisons: [comparison('pass', [sample('podline'), sample('redis')])],
+      }),
+    );
+    expect(text).toContain('Each runner: 2 times, 2 shards one after another');
+    expect(text).toContain('| 2.50 (1.00–4.00) |');
+    expect(text).toContain('memory 0.50 / 0.00');
+    expect(text).toContain('50.0 (40.0–70.0) ×3');
+    expect(text).toContain('- title of redis: they take no part in (f)');
+  });
+
+  it('names the command that makes such a record', () => {
+    const points = [point('podline', 2 ** 32, 1)];
+    expect(recordOf(results({ growth: { points, left: [] } }), [], ['pass.svg'])).toContain('--record --full`');
+    const text = recordOf(results(), [], ['pass.svg']);
+    expect(text).toContain('Recorded with `npm run bench -- --record`');
+    expect(text).toContain('![pass.svg](pictures/pass.svg)');
   });
 
   it('joins the notes at its end', () => {

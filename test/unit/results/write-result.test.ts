@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { PodlineError } from '../../../runtime/contracts/errors.js';
+import { hasTmpfs, sharedMemory } from '../../../runtime/local/places.js';
 import { closeDelivery, deliverInThread } from '../../../runtime/results/deliver.js';
 import { besideName, folderName } from '../../../runtime/results/names.js';
 import { TextThreads } from '../../../runtime/results/parallel/text-threads.js';
@@ -151,6 +152,16 @@ describe('delivering again', () => {
     expect(again.already).toBe(true);
     expect(again.result).toEqual(first.result);
     expect(again.bytes.ssd.written).toBe(0);
+  });
+
+  it.runIf(hasTmpfs())('counts bytes that it writes to tmpfs, or finds there, as memory', async () => {
+    await fill(scratch, bytes('one ', 'two'));
+    const resultDir = await mkdtemp(join(sharedMemory, 'podline-results-'));
+    onTestFinished(() => rm(resultDir, { recursive: true, force: true }));
+    const first = await writeResult(of({ resultDir }));
+    expect([first.bytes.memory.written, first.bytes.ssd.written]).toEqual([7, 0]);
+    const again = await writeResult(of({ resultDir, epoch: 3 }));
+    expect([again.already, again.bytes.memory.read, again.bytes.ssd.read]).toEqual([true, 7, 0]);
   });
 
   it('writes anew what does not match its checksums any more', async () => {
