@@ -8,6 +8,7 @@ import { nearest } from '../config/nearest.js';
 import { parseDurationMs } from '../config/units.js';
 import type { NewShard, PipelineRules } from '../journal/journal.js';
 import { groupNames, groupOf } from '../line/groups.js';
+import { checkSource } from './source-schema.js';
 
 export function rulesOf(pipeline: Pipeline, bounds: { pendingShardsMax: number; lostLeasesMax: number }): PipelineRules {
   const { retries, timeLimits } = pipeline.spec;
@@ -76,13 +77,14 @@ export function requireStage(pipeline: Pipeline, stage: string): void {
   });
 }
 
-/** A submission as the journal takes it: parameters checked, result directory absolute. Throws PDL_PARAMETER_INVALID or PDL_REQUEST_INVALID. */
+/** A submission as the journal takes it: source and parameters checked, result directory absolute. Throws PDL_PARAMETER_INVALID or PDL_REQUEST_INVALID. */
 export function toNewShard(pipeline: Pipeline, submission: Submission, keyBytesMax: number): NewShard {
   if (submission.key.includes('\0') || Buffer.byteLength(submission.key) > keyBytesMax) {
     throw new PodlineError('PDL_REQUEST_INVALID', `a key must be at most ${String(keyBytesMax)} bytes, without NUL`, {
       place: 'key',
     });
   }
+  checkSource(pipeline, submission.source);
   const dir = submission.resultDir ?? pipeline.spec.result.dir;
   const parameters = checkParameters(pipeline, submission.parameters);
   return {
