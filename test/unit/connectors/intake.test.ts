@@ -10,7 +10,11 @@ import { ManualClock } from '../../support/manual-clock.js';
 it('asks for the format again when the pipeline has another one by now, and refuses no request for it', async () => {
   const rig = await Rig.start();
   const status = new Status('inbox', 'folder');
-  const pace = new Pace(status, { backoff: { initialMs: 1, factor: 2, maxMs: 10 } }, new ManualClock());
+  const pace = new Pace(
+    status,
+    { backoff: { initialMs: 1, factor: 2, maxMs: 10 }, delay: async () => undefined, random: () => 0 },
+    new ManualClock(),
+  );
   const intake = new Intake(rig.client, status, 'flights', pace);
   const take = (key: string, body: unknown): ReturnType<Intake['take']> =>
     intake.take([{ body: Buffer.from(JSON.stringify(body)), place: key, key }]);
