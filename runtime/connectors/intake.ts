@@ -29,6 +29,7 @@ const aboutTheRequest: readonly ErrorCode[] = ['PDL_PIPELINE_UNKNOWN', 'PDL_PARA
 interface Wanted {
   place: number;
   bytes: number;
+  form: Request['form'];
   submission: Submission;
 }
 
@@ -56,7 +57,7 @@ export class Intake {
         const request = readRequest(message, this.fallbackPipeline);
         const submission = await this.#submission(request);
         const group = wanted.get(request.pipeline);
-        const want = { place, bytes: message.body.byteLength, submission };
+        const want = { place, bytes: message.body.byteLength, form: request.form, submission };
         if (group === undefined) wanted.set(request.pipeline, [want]);
         else group.push(want);
       } catch (thrown) {
@@ -65,10 +66,7 @@ export class Intake {
     }
     for (const [pipeline, wants] of wanted) {
       for (const group of groupsOf(wants)) {
-        const told = await this.#submit(
-          pipeline,
-          group.map((want) => want.submission),
-        );
+        const told = await this.#submit(pipeline, group);
         for (const [index, want] of group.entries()) fates[want.place] = told[index] ?? fateOf(noAnswer, false);
       }
     }
@@ -76,14 +74,21 @@ export class Intake {
     return fates;
   }
 
-  async #submit(pipeline: string, submissions: readonly Submission[]): Promise<Fate[]> {
+  async #submit(pipeline: string, wants: readonly Wanted[]): Promise<Fate[]> {
     try {
-      const answers = await this.office.submitAll(pipeline, submissions);
+      const answers = await this.office.submitAll(
+        pipeline,
+        wants.map((want) => want.submission),
+      );
       if (this.pace.isStale(pipeline)) this.pace.heed(pipeline, await this.#paceOf(pipeline));
-      return answers.map((answer) => this.#fateOf(answer));
+      return answers.map((answer, index) => {
+        if (!isOfOldFormat(answer, wants[index])) return this.#fateOf(answer);
+        this.#pipelines.delete(pipeline);
+        return { fate: 'later', error: answer.error };
+      });
     } catch (thrown) {
       this.#pipelines.delete(pipeline);
-      return submissions.map(() => fateOf(thrown, false));
+      return wants.map(() => fateOf(thrown, false));
     }
   }
 
@@ -114,6 +119,12 @@ export class Intake {
     return submissionOf(request, pipeline);
   }
 }
+
+type Rejected = Extract<SubmitAnswer, { outcome: 'rejected' }>;
+
+/** Simple words name no format: it is ours that is out of date, because the pipeline was applied anew. */
+const isOfOldFormat = (answer: SubmitAnswer, want: Wanted | undefined): answer is Rejected =>
+  answer.outcome === 'rejected' && answer.error.place === 'source.format' && want?.form === 'request';
 
 const noAnswer = new PodlineError('PDL_PROTOCOL', 'the coordinator left a submission without an answer', { retry: 'later' });
 

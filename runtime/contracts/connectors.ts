@@ -1,6 +1,5 @@
 /** Connectors: what is written of them in a configuration, what they say on a topic, and how they show themselves. */
 import { z } from 'zod';
-import { inputFormats } from './manifest.js';
 import { wireErrorSchema } from './shard.js';
 import { traceSchema } from './trace.js';
 
@@ -101,7 +100,6 @@ export const folderSchema = z
     name,
     dir: z.string().min(1).describe('A file that is dropped here is a shard. Its sub-folders are not looked into.'),
     pipeline: z.string().min(1).max(63),
-    format: z.enum(inputFormats).optional().describe('Of the files; without it, the pipeline’s `input.format`.'),
     resultDir: z.string().min(1).optional(),
     after: z
       .enum(['move', 'leave'])

@@ -9,6 +9,7 @@ import { nearest } from '../config/nearest.js';
 import { parseDurationMs } from '../config/units.js';
 import type { NewShard, PipelineRules } from '../journal/journal.js';
 import { groupNames, groupOf } from '../line/groups.js';
+import { checkSource } from './source-schema.js';
 
 export function rulesOf(pipeline: Pipeline, bounds: { pendingShardsMax: number; lostLeasesMax: number }): PipelineRules {
   const { retries, timeLimits } = pipeline.spec;
@@ -78,7 +79,7 @@ export function requireStage(pipeline: Pipeline, stage: string): void {
   });
 }
 
-/** A submission as the journal takes it: parameters checked, result directory absolute. Throws PDL_PARAMETER_INVALID or PDL_REQUEST_INVALID. */
+/** A submission as the journal takes it: source and parameters checked, result directory absolute. Throws PDL_PARAMETER_INVALID or PDL_REQUEST_INVALID. */
 export function toNewShard(pipeline: Pipeline, submission: Submission, keyBytesMax: number): NewShard {
   if (submission.key.includes('\0') || Buffer.byteLength(submission.key) > keyBytesMax) {
     throw new PodlineError('PDL_REQUEST_INVALID', `a key must be at most ${String(keyBytesMax)} bytes, without NUL`, {
@@ -87,6 +88,7 @@ export function toNewShard(pipeline: Pipeline, submission: Submission, keyBytesM
   }
   const { key, source, priority, callback } = submission;
   const trace = usableTrace(submission.trace);
+  checkSource(pipeline, source);
   const dir = submission.resultDir ?? pipeline.spec.result.dir;
   const parameters = checkParameters(pipeline, submission.parameters);
   const group = checkGroup(pipeline, submission.group) ?? groupOf(pipeline.spec.groups, { key, parameters });

@@ -19,6 +19,7 @@ export function folder(): string {
 
 export function pipelineOf(name = 'flights', spec: Partial<Record<keyof PipelineSpec, unknown>> = {}): Pipeline {
   const parsed = pipelineSpecSchema.parse({
+    input: { format: 'csv' },
     stages: [
       { name: 'clean', uses: './clean.ts' },
       { name: 'score', uses: './score.ts', after: ['clean'] },

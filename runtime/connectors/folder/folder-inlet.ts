@@ -49,8 +49,7 @@ export class FolderInlet implements Inlet {
     const dir = await this.#dir();
     const taken = config.after === 'move' ? new TakenFiles(dir) : undefined;
     await taken?.make();
-    const format = config.format ?? (await this.#format());
-    const work = new FolderWork(this.parts, new Intake(office, status, config.pipeline, this.parts.pace), taken, format);
+    const work = new FolderWork(this.parts, new Intake(office, status, config.pipeline, this.parts.pace), taken);
     const bell = new Bell();
     const watcher = watch(dir, {
       depth: 0,
@@ -136,11 +135,6 @@ export class FolderInlet implements Inlet {
       hint: 'Make it, or mend its name.',
     });
   }
-
-  async #format(): Promise<string> {
-    const { pipeline } = await this.parts.office.pipeline(this.parts.config.pipeline);
-    return pipeline?.spec.input.format ?? 'bytes';
-  }
 }
 
 async function look(dir: string, name: string): Promise<Drop | undefined> {
@@ -159,7 +153,6 @@ class FolderWork {
     private readonly parts: FolderInletParts,
     private readonly intake: Intake,
     private readonly taken: TakenFiles | undefined,
-    private readonly format: string,
   ) {}
 
   /** What was taken before and may not have come to the journal. */
@@ -219,13 +212,8 @@ class FolderWork {
 
   #message({ key, name, path }: Taken): { body: Uint8Array; place: string } {
     const { pipeline, resultDir } = this.parts.config;
-    const submission = {
-      pipeline,
-      key,
-      source: { uri: path, format: this.format },
-      ...(resultDir === undefined ? {} : { resultDir }),
-    };
-    return { body: Buffer.from(JSON.stringify(submission)), place: name };
+    const request = { task: pipeline, key, payload: { uri: path }, ...(resultDir === undefined ? {} : { resultDir }) };
+    return { body: Buffer.from(JSON.stringify(request)), place: name };
   }
 }
 

@@ -82,7 +82,7 @@ it('the same key again is a duplicate and not a second shard', async () => {
   await until(() => reached(bench).length > 0);
   const client = await bench.client();
   const [shard] = (await client.list('twice')).shards;
-  const again = await client.submit('twice', { key: shard?.key ?? '', source: { inline: [], format: 'ndjson' } });
+  const again = await client.submit('twice', { key: shard?.key ?? '', source: { inline: [], format: 'csv' } });
   expect(again).toMatchObject({ outcome: 'duplicate', id: shard?.id, message: expect.stringContaining('running') as string });
   openGate(bench);
   expect(await run.ended).toMatchObject({ code: 0 });

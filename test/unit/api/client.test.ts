@@ -64,12 +64,12 @@ describe.each(Object.entries(ways))('the client %s', (way, connect) => {
 
   it('submits a shard, is told of a duplicate, and gets the result by its id', async () => {
     const { client, coordinator } = await both();
-    const answer = await client.submit('flights', of('a', { source: { inline: [{ x: 1 }], format: 'ndjson' } }));
+    const answer = await client.submit('flights', of('a', { source: { inline: [{ x: 1 }], format: 'csv' } }));
     expect(answer).toEqual({ outcome: 'accepted', id: 'test-0000001', key: 'a' });
     expect(await client.submit('flights', of('a'))).toMatchObject({ outcome: 'duplicate', id: 'test-0000001' });
     expect(await client.get('test-0000001')).toMatchObject({
       state: 'pending',
-      source: { inline: [{ x: 1 }], format: 'ndjson' },
+      source: { inline: [{ x: 1 }], format: 'csv' },
       resultDir: '/data/results',
       priority: 5,
     });

@@ -54,10 +54,7 @@ describe('a request in simple words', () => {
     };
     expect(await post('/v1/requests', { task: 'flights', payload: 'x' })).toEqual(['accepted', 'once']);
     expect(await post('/v1/requests', { task: 'flights', payload: 'y' })).toEqual(['duplicate', 'once']);
-    expect(await post('/v1/pipelines/flights/shards', { source: { inline: 'z', format: 'bytes' } })).toEqual([
-      'duplicate',
-      'once',
-    ]);
+    expect(await post('/v1/pipelines/flights/shards', { source: { inline: 'z', format: 'csv' } })).toEqual(['duplicate', 'once']);
     expect(await post('/v1/pipelines/flights/shards', of('mine'))).toEqual(['accepted', 'mine']);
   });
 });
@@ -264,30 +261,98 @@ describe('ETags', () => {
 });
 
 describe('the contract of a pipeline', () => {
-  it('is served as JSON Schema that takes what the API takes', async () => {
-    const pipeline = pipelineOf('flights', {
-      description: 'Delays by airport.',
-      input: { format: 'ndjson', columns: { delay: 'int16', name: 'utf8' } },
-      parameters: { least: { type: 'integer', minimum: 0 }, unit: { type: 'string', enum: ['min', 'h'], default: 'min' } },
-    });
+  const cells = { delay: 1, name: 'x', wide: 5, list: [1] };
+  const good = { key: 'a', source: { inline: [cells], format: 'ndjson' }, parameters: { least: 3 } };
+  const inline = (payload: unknown): Record<string, unknown> => ({ ...good, source: { inline: payload, format: 'ndjson' } });
+  const row = (some: Record<string, unknown>): Record<string, unknown> => inline([{ ...cells, ...some }]);
+  const { name: _, ...nameless } = cells;
+  const table: [what: string, submission: Record<string, unknown>, fits: boolean][] = [
+    ['good', good, true],
+    ['by address', { ...good, source: { uri: '/a', format: 'ndjson' } }, true],
+    ['another format, by address', { ...good, source: { uri: '/a', format: 'csv' } }, false],
+    ['another format, inline', { ...good, source: { inline: [cells], format: 'csv' } }, false],
+    ['no rows', inline([]), true],
+    ['one row', inline(cells), true],
+    ['a column more', row({ more: true }), true],
+    ['missing values', row({ delay: null, name: null }), true],
+    ['a text', inline('{"delay":1,"name":"x"}\n'), true],
+    ['base64', inline({ base64: 'e30K' }), true],
+    ['a number', inline(1), false],
+    ['nothing', inline(null), false],
+    ['without a column', inline([nameless]), false],
+    ['one row without a column', inline(nameless), false],
+    ['the second row without a column', inline([cells, nameless]), false],
+    ['nonsense', inline([{ nonsense: true }]), false],
+    ['a row that is none', inline([cells, 2]), false],
+    ['text in a column of numbers', row({ delay: 'late' }), false],
+    ['a fraction in a column of whole numbers', row({ delay: 1.5 }), false],
+    ['a number that is too large for its column', row({ delay: 32_768 }), false],
+    ['a number in a column of text', row({ name: 7 }), false],
+    ['a wide number as text', row({ wide: '9007199254740993' }), true],
+    ['truth in a column of wide numbers', row({ wide: true }), false],
+    ['a list', row({ list: [1, null] }), true],
+    ['a list of something else', row({ list: ['a'] }), false],
+    ['without a parameter', { ...good, parameters: {} }, false],
+    ['an unknown parameter', { ...good, parameters: { least: 3, most: 4 } }, false],
+    ['a value beyond', { ...good, parameters: { least: -1 } }, false],
+    ['a group', { ...good, group: 'large' }, true],
+    ['an unknown group', { ...good, group: 'lagre' }, false],
+    ['an unknown field', { ...good, colour: 'red' }, false],
+  ];
+  const pipeline = pipelineOf('flights', {
+    description: 'Delays by airport.',
+    input: { format: 'ndjson', columns: { delay: 'int16', name: 'utf8', wide: 'int64', list: 'list<int32>' } },
+    parameters: { least: { type: 'integer', minimum: 0 }, unit: { type: 'string', enum: ['min', 'h'], default: 'min' } },
+    groups: [{ name: 'large' }],
+  });
+
+  it('is served as JSON Schema that takes what the API takes, and nothing else', async () => {
     const bench = await apiBench({ pipelines: [pipeline] });
     const schema = await bench.client.inputSchema('flights');
     expect(await PodlineClient.local(bench.coordinator).inputSchema('flights')).toEqual(schema);
     expect(schema).toMatchObject({ description: 'Delays by airport.', required: ['key', 'source', 'parameters'] });
-    const checked = z.fromJSONSchema(schema);
-    const good = { key: 'a', source: { inline: [{ delay: 1, name: 'x' }], format: 'ndjson' }, parameters: { least: 3 } };
-    for (const [what, submission, fits] of [
-      ['good', good, true],
-      ['by address', { ...good, source: { uri: '/a', format: 'ndjson' } }, true],
-      ['another format', { ...good, source: { uri: '/a', format: 'csv' } }, false],
-      ['without a column', { ...good, source: { inline: [{ delay: 1 }], format: 'ndjson' } }, false],
-      ['without a parameter', { ...good, parameters: {} }, false],
-      ['an unknown parameter', { ...good, parameters: { least: 3, most: 4 } }, false],
-      ['a value beyond', { ...good, parameters: { least: -1 } }, false],
-      ['an unknown field', { ...good, colour: 'red' }, false],
-    ] as const)
-      expect(checked.safeParse(submission).success, what).toBe(fits);
-    expect((await bench.call('POST', '/v1/pipelines/flights/shards', good)).status).toBe(200);
+    const served = z.fromJSONSchema(schema);
+    const takes = async (path: string, body: unknown): Promise<boolean> => (await bench.call('POST', path, body)).status === 200;
+    for (const [index, [what, submission, fits]] of table.entries()) {
+      expect(served.safeParse(submission).success, `${what}, the schema`).toBe(fits);
+      const shard = { ...submission, key: `shard-${String(index)}` };
+      expect(await takes('/v1/pipelines/flights/shards', shard), `${what}, as a shard`).toBe(fits);
+      const { source, ...others } = submission as { source: { uri?: string; inline?: unknown; format: string } };
+      // Simple words name neither format nor group.
+      if (source.format !== 'ndjson' || 'group' in others) continue;
+      const payload = source.uri === undefined ? source.inline : { uri: source.uri };
+      const request = { ...others, task: 'flights', payload, key: `request-${String(index)}` };
+      expect(await takes('/v1/requests', request), `${what}, as a request`).toBe(fits);
+    }
+  });
+
+  it('is told by what does not fit: its place and the way out', async () => {
+    const bench = await apiBench({ pipelines: [pipeline] });
+    const stream = [row({ delay: 'late' }), { ...good, key: 'b' }, { ...good, source: { uri: '/a', format: 'csv' } }];
+    const answer = await bench.call(
+      'POST',
+      '/v1/pipelines/flights/shards',
+      stream.map((submission) => `${JSON.stringify(submission)}\n`).join(''),
+      { 'content-type': 'application/x-ndjson' },
+    );
+    const [first, second, third] = answer.text
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as unknown);
+    expect(first).toMatchObject({
+      outcome: 'rejected',
+      error: {
+        code: 'PDL_REQUEST_INVALID',
+        place: 'source.inline.0.delay',
+        message: expect.stringContaining('received string') as string,
+        hint: expect.stringContaining('/v1/pipelines/flights/schema') as string,
+      },
+    });
+    expect(second).toMatchObject({ outcome: 'accepted' });
+    expect(third).toMatchObject({
+      outcome: 'rejected',
+      error: { place: 'source.format', message: 'pipeline flights reads ndjson, not csv' },
+    });
   });
 });
 

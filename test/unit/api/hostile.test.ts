@@ -11,7 +11,7 @@ import { folder } from '../../support/journal.js';
 import { needs } from '../../support/require.js';
 
 const shards = '/v1/pipelines/flights/shards';
-const line = (key: string, inline: unknown = 'x'): string => `${JSON.stringify({ key, source: { inline, format: 'bytes' } })}\n`;
+const line = (key: string, inline: unknown = 'x'): string => `${JSON.stringify({ key, source: { inline, format: 'csv' } })}\n`;
 const auth = `Authorization: Bearer ${operator}\r\n`;
 
 function raw({ server }: ApiBench): Promise<Socket> {
@@ -121,7 +121,7 @@ describe('a hostile request', () => {
   it('is refused nested without end, in JSON and in a line of NDJSON, and harms no other', async () => {
     const { call } = await apiBench();
     const deep = (levels: number): string =>
-      `{"key":"deep","source":{"format":"bytes","inline":${'['.repeat(levels)}${']'.repeat(levels)}}}`;
+      `{"key":"deep","source":{"format":"csv","inline":{"a":${'['.repeat(levels)}${']'.repeat(levels)}}}}`;
     const whole = await call('POST', shards, deep(100_000));
     expect([whole.status, whole.json['code']]).toEqual([400, 'PDL_REQUEST_INVALID']);
     const lines = await call('POST', shards, `${line('a')}${deep(100_000)}\n${line('b')}`, {

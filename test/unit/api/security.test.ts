@@ -242,7 +242,7 @@ describe('sources and result directories', () => {
     const answers = await client.submitAll('flights', [
       from(join(root, 'in', 'a.csv')),
       from('https://data.example.org/a.csv?sig=secret'),
-      { key: 'inline', source: { inline: [{ a: 1 }], format: 'ndjson' } },
+      { key: 'inline', source: { inline: [{ a: 1 }], format: 'csv' } },
       from(join(root, 'in', '..', 'a.csv')),
       from(join(root, 'in', '..', '..', 'etc', 'passwd')),
       from('/etc/passwd'),
@@ -267,7 +267,7 @@ describe('sources and result directories', () => {
     const alone = await call(
       'POST',
       '/v1/pipelines/flights/shards',
-      shard('x', { source: { uri: '/etc/passwd', format: 'bytes' } }),
+      shard('x', { source: { uri: '/etc/passwd', format: 'csv' } }),
     );
     expect([alone.status, alone.json['code']]).toEqual([403, 'PDL_PLACE_FORBIDDEN']);
     const welcome = await call('POST', '/v1/lines/line-0/hello', helloOf('a'));

@@ -96,7 +96,7 @@ describe('the API over HTTP', () => {
     expect((await post('{')).status).toBe(400);
     expect(
       await (
-        await post(JSON.stringify({ key: 'a', source: { inline: 'x'.repeat(limits.requestBytesMax), format: 'bytes' } }))
+        await post(JSON.stringify({ key: 'a', source: { inline: 'x'.repeat(limits.requestBytesMax), format: 'csv' } }))
       ).json(),
     ).toMatchObject({ code: 'PDL_TOO_LARGE', status: 413 });
   });

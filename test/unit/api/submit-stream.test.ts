@@ -84,7 +84,7 @@ describe('a stream of submissions', () => {
       for (;;) {
         made += 1;
         yield Buffer.from(
-          `${JSON.stringify({ key: `k${String(made)}`, source: { inline: 'x'.repeat(1_000), format: 'bytes' } })}\n`,
+          `${JSON.stringify({ key: `k${String(made)}`, source: { inline: 'x'.repeat(1_000), format: 'csv' } })}\n`,
         );
       }
     };

@@ -473,7 +473,7 @@ describe('lines', () => {
     await eventually(() => {
       expect(replicasOf()).toBe(0);
     });
-    await coordinator.submit('small', [{ key: 'a', source: { inline: 1, format: 'bytes' }, parameters: {}, priority: 5 }]);
+    await coordinator.submit('small', [{ key: 'a', source: { inline: 'x', format: 'bytes' }, parameters: {}, priority: 5 }]);
     await eventually(() => {
       expect(scales()).toEqual([{ replicas: 0 }, { replicas: 1 }]);
     });

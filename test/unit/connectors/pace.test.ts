@@ -53,7 +53,7 @@ it('rests between two groups while a pipeline is under load, and asks it again n
   const signal = new AbortController().signal;
   status.set('inlet', 'running', 'requests are taken');
   const take = async (key: string): Promise<void> => {
-    const submission = { key, source: { uri: '/data/a', format: 'csv' } };
+    const submission = { key, source: { uri: '/data/a', format: 'ndjson' } };
     expect(await intake.take([{ body: Buffer.from(JSON.stringify(submission)), place: key }])).toEqual([
       { fate: 'taken', duplicate: false },
     ]);

@@ -70,7 +70,7 @@ async function stage(spec: Partial<Record<keyof PipelineSpec, unknown>> = {}, au
       'flights',
       Array.from({ length: count }, () => ({
         key: `k${String((keys += 1))}`,
-        source: { inline: 1, format: 'bytes' as const },
+        source: { inline: 'x', format: 'csv' as const },
         parameters: {},
         priority: 5,
         ...more,
@@ -259,7 +259,7 @@ describe('groups', () => {
   it('that a pipeline does not have are refused with a word', async () => {
     const { coordinator } = await stage({ groups });
     const [answer] = await coordinator.submit('flights', [
-      { key: 'a', source: { inline: 1, format: 'bytes' }, parameters: {}, priority: 5, group: 'lage' },
+      { key: 'a', source: { inline: 'x', format: 'csv' }, parameters: {}, priority: 5, group: 'lage' },
     ]);
     expect(answer).toMatchObject({ outcome: 'rejected', error: { place: 'group', hint: 'Did you mean large?' } });
   });
@@ -292,7 +292,7 @@ describe('the pace', () => {
     const { coordinator, clock, submit } = await stage({ queue: { max: 4, deep: 2, shallow: 1 } });
     await submit(4);
     await clock.advance(1_000, settle);
-    const one = { key: 'late', source: { inline: 1, format: 'bytes' as const }, parameters: {}, priority: 5 };
+    const one = { key: 'late', source: { inline: 'x', format: 'csv' as const }, parameters: {}, priority: 5 };
     expect(await coordinator.submit('flights', [one])).toMatchObject([
       { outcome: 'rejected', error: { code: 'PDL_QUEUE_FULL', retryAfterS: 60 } },
     ]);
