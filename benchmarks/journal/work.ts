@@ -5,7 +5,11 @@ import { pipelineSpecSchema, type Pipeline } from '../../runtime/contracts/manif
 import type { Journal, LeaseQuery, Moment, NewShard } from '../../runtime/journal/journal.js';
 
 export const pipelineName = 'bench';
-const spec = pipelineSpecSchema.parse({ stages: [{ name: 'clean', uses: './clean.ts' }], result: { dir: '/results' } });
+const spec = pipelineSpecSchema.parse({
+  input: { format: 'csv' },
+  stages: [{ name: 'clean', uses: './clean.ts' }],
+  result: { dir: '/results' },
+});
 export const pipelineOnWire: Pipeline = {
   name: pipelineName,
   revision: 0,

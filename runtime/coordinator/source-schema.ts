@@ -7,20 +7,28 @@
 import { z } from 'zod';
 import { itemTypes, type ColumnType } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
-import type { Pipeline, PipelineSpec } from '../contracts/manifest.js';
+import { inputFormats, type InputFormat, type Pipeline, type PipelineSpec } from '../contracts/manifest.js';
 import { shardSourceSchema, type ShardSource } from '../contracts/shard.js';
 
 type Input = Pick<PipelineSpec['input'], 'format' | 'columns'>;
 
-/** By address or inline, in the pipeline's format. */
+/** By address or inline, bytes or a table as the pipeline reads it. */
 export function sourceSchemaOf(input: Input): z.ZodType {
   const [byAddress] = shardSourceSchema.options;
-  const format = z.literal(input.format).describe('As the pipeline reads it.');
+  const format = z
+    .enum(formatsOf(input.format))
+    .describe(
+      input.format === 'bytes' ? 'The pipeline reads bytes.' : 'The pipeline reads tables, whatever they are written in.',
+    );
   return z.union([
     z.strictObject({ ...byAddress.shape, format }),
     z.strictObject({ inline: inlineSchemaOf(rowSchemaOf(input)), format }),
   ]);
 }
+
+/** Bytes are read as they are; tables become columns, whichever way they come. */
+const formatsOf = (format: InputFormat): [InputFormat, ...InputFormat[]] =>
+  format === 'bytes' ? ['bytes'] : [format, ...inputFormats.filter((other) => other !== 'bytes' && other !== format)];
 
 const inlineSchemaOf = (row: z.ZodType): z.ZodType =>
   z
@@ -99,10 +107,10 @@ function inlineSchemasOf(pipeline: Pipeline): InlineSchemas {
 /** Throws PDL_REQUEST_INVALID naming what does not fit. For a source at an address it costs a comparison. */
 export function checkSource(pipeline: Pipeline, source: ShardSource): void {
   const { format } = pipeline.spec.input;
-  if (source.format !== format) {
+  if ((source.format === 'bytes') !== (format === 'bytes')) {
     throw new PodlineError('PDL_REQUEST_INVALID', `pipeline ${pipeline.name} reads ${format}, not ${source.format}`, {
       place: 'source.format',
-      hint: `Give the source as ${format}, or set \`input.format\` of the pipeline.`,
+      hint: `Give the source as ${formatsOf(format).join(', ')}, or set \`input.format\` of the pipeline.`,
     });
   }
   if ('uri' in source) return;

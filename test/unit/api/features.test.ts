@@ -269,8 +269,9 @@ describe('the contract of a pipeline', () => {
   const table: [what: string, submission: Record<string, unknown>, fits: boolean][] = [
     ['good', good, true],
     ['by address', { ...good, source: { uri: '/a', format: 'ndjson' } }, true],
-    ['another format, by address', { ...good, source: { uri: '/a', format: 'csv' } }, false],
-    ['another format, inline', { ...good, source: { inline: [cells], format: 'csv' } }, false],
+    ['another format of tables, by address', { ...good, source: { uri: '/a', format: 'parquet' } }, true],
+    ['bytes, by address', { ...good, source: { uri: '/a', format: 'bytes' } }, false],
+    ['bytes, inline', { ...good, source: { inline: 'abc', format: 'bytes' } }, false],
     ['no rows', inline([]), true],
     ['one row', inline(cells), true],
     ['a column more', row({ more: true }), true],
@@ -328,7 +329,7 @@ describe('the contract of a pipeline', () => {
 
   it('is told by what does not fit: its place and the way out', async () => {
     const bench = await apiBench({ pipelines: [pipeline] });
-    const stream = [row({ delay: 'late' }), { ...good, key: 'b' }, { ...good, source: { uri: '/a', format: 'csv' } }];
+    const stream = [row({ delay: 'late' }), { ...good, key: 'b' }, { ...good, source: { uri: '/a', format: 'bytes' } }];
     const answer = await bench.call(
       'POST',
       '/v1/pipelines/flights/shards',
@@ -351,7 +352,7 @@ describe('the contract of a pipeline', () => {
     expect(second).toMatchObject({ outcome: 'accepted' });
     expect(third).toMatchObject({
       outcome: 'rejected',
-      error: { place: 'source.format', message: 'pipeline flights reads ndjson, not csv' },
+      error: { place: 'source.format', message: 'pipeline flights reads ndjson, not bytes' },
     });
   });
 });

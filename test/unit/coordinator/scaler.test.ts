@@ -339,7 +339,7 @@ describe('the pace', () => {
   const streamInto = (coordinator: Coordinator, ending?: AbortSignal) => {
     const made = { groups: 0 };
     const groups = async function* (): AsyncGenerator<unknown[], void, undefined> {
-      for (;;) yield [{ key: `streamed-${String((made.groups += 1))}`, source: { inline: 1, format: 'bytes' } }];
+      for (;;) yield [{ key: `streamed-${String((made.groups += 1))}`, source: { inline: 'x', format: 'csv' } }];
     };
     return { made, answers: answerGroups(coordinator, 'flights', groups(), ending === undefined ? {} : { ending }) };
   };
@@ -353,7 +353,7 @@ describe('the pace', () => {
     expect([answered, made.groups]).toEqual([0, 1]);
     expect(await coordinator.progress('flights')).toMatchObject({ pending: 6 });
     // Who cannot wait is not held back, and not refused.
-    const one = { key: 'single', source: { inline: 1, format: 'bytes' as const }, parameters: {}, priority: 5 };
+    const one = { key: 'single', source: { inline: 'x', format: 'csv' as const }, parameters: {}, priority: 5 };
     expect(await coordinator.submit('flights', [one])).toMatchObject([{ outcome: 'accepted' }]);
     await coordinator.heartbeat('flights-0', heartbeatOf('i', [], { usage: { cpu: 1, memoryBytes: 0 } }));
     await clock.advance(1_000, settle);
