@@ -8,7 +8,8 @@
  *  3. API defaults are written out, so that what is stored equals what was sent and an edit shows as an edit.
  *  4. Every container has a memory limit; pages of the tmpfs are charged to the container that wrote them, so each limit of one
  *     that writes covers the scratch too.
- *  5. No container has a token that the API server takes; a stage's has none at all.
+ *  5. No container has a token that the API server takes. That of the coordinator is mounted into the agent's alone; stages share its processes'
+ *     namespace and its user, so one that looks for it under /proc finds it (docs/security.md).
  *  6. The command of a slot is the static shim, which an init container has put onto a volume: it runs in any image, and hands over to
  *     the Node shim where the image carries that.
  *  7. What the pod asks of its node is what may be used at once (`line/pod-size.ts`), not what all stages use together.
@@ -335,7 +336,7 @@ function credentialVariables(credentials: Credentials): EnvVar[] {
   ];
 }
 
-/** Seen by the agent alone. */
+/** Mounted into the agent's container alone. */
 function credentialVolumes(credentials: Credentials): Record<string, unknown>[] {
   if ('secret' in credentials) return [];
   const { audience, authority } = credentials;

@@ -72,6 +72,25 @@ needs('kubernetes').describe('lines of real pods', () => {
     await rm(dir, { recursive: true, force: true });
   });
 
+  needs('cluster').it('have the next stage in its slot while the one before works', async () => {
+    const gate = await makeGate();
+    try {
+      gate.shut();
+      const held = `require('node:http').get('${gate.url}', () => { ${pass} });`;
+      await apply('warmed', { slots: 2, stages: [stage('one', held), stage('two', pass, { after: ['one'] })] });
+      const id = await submit('warmed', 'a');
+      await eventually('the second stage, ready, while the first is held', async () => {
+        const { slots, shards } = await client.line('warmed-0');
+        const works = shards.some(({ running }) => running.some((run) => run.stage === 'one'));
+        return works && slots.some((slot) => slot.stage === 'two' && slot.phase === 'idle') ? true : undefined;
+      });
+      gate.open();
+      await completed([id]);
+    } finally {
+      await gate.close();
+    }
+  });
+
   needs('cluster').it('take their own group’s work, and leave another’s where it is while they have none', async () => {
     const gate = await makeGate();
     try {
