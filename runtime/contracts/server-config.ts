@@ -3,8 +3,10 @@ import { z } from 'zod';
 import { addressesSchema, allowedSchema } from './access.js';
 import { clusterSchema } from './cluster-config.js';
 import { connectorsSchema } from './connectors.js';
+import { durationText } from './texts.js';
 
 const bound = z.int().positive();
+const kept = z.int().min(1).max(100_000_000);
 
 export const serverConfigSchema = z
   .strictObject({
@@ -44,6 +46,17 @@ export const serverConfigSchema = z
       .regex(/^(lmdb:.+|postgres(ql)?:\/\/.+)$/, 'must be lmdb:<folder> or postgres://…')
       .optional()
       .describe('`lmdb:<folder>`, or `postgres://…`. Without it, LMDB in the work directory.'),
+    retention: z
+      .strictObject({
+        doneMax: kept.optional().describe('Completed and cancelled shards; 1,000,000 without it.'),
+        doneFor: durationText.optional().describe('How long they are kept; `30d` without it.'),
+        failedMax: kept.optional().describe('Dead letters; 1,000,000 without it.'),
+        failedFor: durationText.optional().describe('How long they are kept; `90d` without it.'),
+        eventsMax: kept.optional().describe('Events; 100,000 without it.'),
+        eventsFor: durationText.optional().describe('How long they are kept; `7d` without it.'),
+      })
+      .default({})
+      .describe('What the journal keeps of what has ended; whichever bound is met first. From 1 s to 3,650 days.'),
     driver: z
       .enum(['none', 'local'])
       .default('none')

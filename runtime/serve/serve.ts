@@ -8,6 +8,7 @@
 import { randomUUID } from 'node:crypto';
 import { rm, readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
+import { retentionOf } from '../config/server-config.js';
 import { startApiServer, type ApiServer, type TlsPair } from '../api/server.js';
 import { PodlineError } from '../contracts/errors.js';
 import { limits } from '../contracts/limits.js';
@@ -57,7 +58,7 @@ export async function serve(config: ServerConfig, logger: Logger): Promise<Serve
     closers.push(() => {
       gates.close();
     });
-    const journal = await openJournal(config.journal ?? places.journalDir);
+    const journal = await openJournal(config.journal ?? places.journalDir, { retention: retentionOf(config.retention) });
     closers.push(() => journal.close());
     const metrics = createMetrics();
     closers.push(() => {

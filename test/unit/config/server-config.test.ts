@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { readServerConfig, readTokenFile } from '../../../runtime/config/server-config.js';
+import { readServerConfig, readTokenFile, retentionOf } from '../../../runtime/config/server-config.js';
 import { hashOfToken } from '../../../runtime/access/tokens.js';
 import { folder } from '../../support/journal.js';
 
@@ -39,6 +39,12 @@ describe('the configuration of a coordinator', () => {
     expect((await readServerConfig(undefined, {}, '/somewhere')).workDir).toBe('/somewhere/podline');
   });
 
+  it('says how long the journal keeps things, as far as it says it', async () => {
+    const { retention } = await readServerConfig(file('retention: { doneMax: 5, failedFor: 12h, eventsFor: 1s }'), {}, '/');
+    expect(retentionOf(retention)).toEqual({ doneMax: 5, failedMs: 43_200_000, eventsMs: 1_000 });
+    expect(retentionOf((await readServerConfig(undefined, {}, '/')).retention)).toEqual({});
+  });
+
   it('is overridden by the environment', async () => {
     const config = await readServerConfig(
       file('listen: { port: 1 }\n'),
@@ -58,6 +64,9 @@ describe('the configuration of a coordinator', () => {
     ['allowed: { results: { roots: [relative] } }', 'allowed.results.roots[0]: `relative` must be an absolute path'],
     ['journal: mysql://x', 'journal: `mysql://x` must be lmdb:'],
     ['a: [', 'server.yaml:1:'],
+    ['retention: { doneMax: 0 }', 'server.yaml:1:23 retention.doneMax'],
+    ['retention: { doneFor: long }', 'retention.doneFor: `long`'],
+    ['retention: { eventsFor: 10ms }', 'retention.eventsFor: `10ms` is out of bounds'],
     ['listen: { host: 0.0.0.0 }', 'listen.host: 0.0.0.0 is not loopback, and there is no listen.tls'],
   ])('is told its faults with place and hint: %s', async (text, words) => {
     const fault = await faultOf(readServerConfig(file(text), {}, '/'));
