@@ -62,6 +62,22 @@ export const serverConfigSchema = z
       .default('none')
       .describe('Who starts lines: nobody (they come by themselves), or this machine. In a cluster, `cluster` says it.'),
     cluster: clusterSchema.optional(),
+    autoscaler: z
+      .strictObject({
+        command: z
+          .tuple([z.string().min(1)], z.string())
+          .optional()
+          .describe(
+            'Program and arguments, run without a shell at each change: PODLINE_LINES_MAX in its environment, all of it as JSON on stdin. With a `/` in it the program is a path from this file’s folder.',
+          ),
+        webhook: z
+          .strictObject({ url: z.url({ protocol: /^https?$/ }).describe('To an address that `webhooks` allows.') })
+          .optional()
+          .describe('POSTed to at each change, signed with the secrets of `webhooks`.'),
+        timeoutSeconds: z.number().min(1).max(300).default(30).describe('For the command to end, or for an answer.'),
+      })
+      .optional()
+      .describe('Another autoscaler that is told W_max: by a command, or by a webhook (docs/quota-and-scaling.md).'),
     pipelines: z
       .array(
         z.strictObject({

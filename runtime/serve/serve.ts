@@ -29,6 +29,7 @@ import { watchFiles } from '../platform/watch-files.js';
 import { createMetrics } from '../telemetry/metrics.js';
 import { openTracing } from '../telemetry/tracing.js';
 import { Duties } from './duties.js';
+import { openServedAutoscaler } from './autoscaler.js';
 import { openQueueDepths, openServedCluster } from './in-cluster.js';
 import { lookEveryMs, openGates, type Gates } from './gates.js';
 
@@ -69,9 +70,11 @@ export async function serve(config: ServerConfig, logger: Logger): Promise<Serve
     const driver = config.driver === 'local' ? localDriver(places, gates, logger) : undefined;
     const { eventStreamsMax, submitBatchMax, pendingShardsMax } = { ...limits, ...given(config.limits) };
     const cores = availableParallelism();
+    const autoscaler = await openServedAutoscaler(config, logger);
     const coordinator = await createCoordinator({
       journal,
       ...linesOf(driver, cluster, cores),
+      ...(autoscaler === undefined ? {} : { autoscaler }),
       logger,
       metrics,
       tracing: spans.tracing,

@@ -45,6 +45,16 @@ describe('the configuration of a coordinator', () => {
     expect(retentionOf((await readServerConfig(undefined, {}, '/')).retention)).toEqual({});
   });
 
+  it('names another autoscaler, whose command starts from its folder where it is a path', async () => {
+    const path = file('driver: local\nautoscaler: { command: [./tell, ./x] }');
+    expect((await readServerConfig(path, {}, '/')).autoscaler).toEqual({
+      command: [join(path, '..', 'tell'), './x'],
+      timeoutSeconds: 30,
+    });
+    const onPath = file('driver: local\nautoscaler: { command: [kubectl, patch], timeoutSeconds: 5 }');
+    expect((await readServerConfig(onPath, {}, '/')).autoscaler).toEqual({ command: ['kubectl', 'patch'], timeoutSeconds: 5 });
+  });
+
   it('is overridden by the environment', async () => {
     const config = await readServerConfig(
       file('listen: { port: 1 }\n'),
@@ -64,6 +74,18 @@ describe('the configuration of a coordinator', () => {
     ['allowed: { results: { roots: [relative] } }', 'allowed.results.roots[0]: `relative` must be an absolute path'],
     ['journal: mysql://x', 'journal: `mysql://x` must be lmdb:'],
     ['a: [', 'server.yaml:1:'],
+    ['driver: local\nautoscaler: {}', 'autoscaler: it is told by a command or by a webhook'],
+    ['autoscaler: { command: [tell] }', 'autoscaler: without lines of its own this coordinator knows no W_max'],
+    ['autoscaler: { command: [] }', 'server.yaml:1:24 autoscaler.command'],
+    ['autoscaler: { command: [tell] }\ncluster: { autoscaling: hpa }', 'cluster.autoscaling says hpa'],
+    [
+      'driver: local\nautoscaler: { webhook: { url: https://x/y } }',
+      'autoscaler.webhook: it is signed, and there is no webhooks.secret',
+    ],
+    [
+      'driver: local\nautoscaler: { webhook: { url: http://x/y } }\nwebhooks: { secret: s, hosts: [x] }',
+      'autoscaler.webhook.url: the address is not allowed',
+    ],
     ['retention: { doneMax: 0 }', 'server.yaml:1:23 retention.doneMax'],
     ['retention: { doneFor: long }', 'retention.doneFor: `long`'],
     ['retention: { eventsFor: 10ms }', 'retention.eventsFor: `10ms` is out of bounds'],
