@@ -48,7 +48,7 @@ export interface OpenClusterOptions {
   /** Whose StatefulSets; `auto`: OpenKruise's where the cluster has it. */
   workload?: Workloads | 'auto' | undefined;
   /** Who scales pipelines whose manifest has `scaling`; the coordinator without it. */
-  autoscaling?: 'podline' | 'hpa' | undefined;
+  autoscaling?: 'podline' | 'hpa' | 'other' | undefined;
   /** Swaps sent in a second, over all lines; `limits.swapsPerSecondMax` without it. */
   swapsPerSecondMax?: number | undefined;
   /** Our own pod, whose container `coordinator` runs the image of the installation. */

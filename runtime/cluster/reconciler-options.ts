@@ -35,7 +35,7 @@ export interface ReconcilerOptions {
   lines: LineSettings;
   /** Followed for each pipeline. */
   quotas: Pick<Quotas, 'follow' | 'forget'>;
-  autoscaling: 'podline' | 'hpa';
+  autoscaling: 'podline' | 'hpa' | 'other';
   clock: Clock;
   /** [0, 1) */
   random: () => number;

@@ -302,7 +302,7 @@ export class Reconciler implements LineKeeper, HpaKeeper {
     await quotas.follow(pipeline.name, place.namespace, podOf(placed, { ...options, lines: 0, volume: { hostPath: '/' } }));
     const byGroup = Object.fromEntries(groupLinesOf(manifest.spec).map(({ group, lines }) => [group, lines]));
     const byAutoscaler = { by: 'autoscaler', lines: manifest.spec.lines } as const;
-    const scaled = autoscaling === 'hpa' ? byAutoscaler : ({ by: 'demand' } as const);
+    const scaled = autoscaling === 'podline' ? ({ by: 'demand' } as const) : byAutoscaler;
     await desk.startLines(pipeline.name, isScaled ? scaled : { by: 'group', lines: byGroup });
     known.isHeld = true;
   }

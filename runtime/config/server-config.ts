@@ -4,7 +4,10 @@ import { tokenFileSchema, type TokenEntry } from '../contracts/access.js';
 import type { ConnectorConfig, SecretRef } from '../contracts/connectors.js';
 import { PodlineError } from '../contracts/errors.js';
 import { configOverrides, serverConfigSchema, type ServerConfig } from '../contracts/server-config.js';
+import type { Retention } from '../journal/retention.js';
+import { whyNotUrl } from '../access/places.js';
 import { parseDocument, readDocument } from './document.js';
+import { parseDurationMs } from './units.js';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -17,10 +20,13 @@ export async function readServerConfig(file: string | undefined, environment: En
   const options = { schema: serverConfigSchema, kind: 'configuration', overrides };
   const config = file === undefined ? parseDocument('', 'the environment', options) : await readDocument(file, options);
   requireSafe(config, file ?? 'the environment');
+  retentionOf(config.retention, file ?? 'the environment');
   return absolute(config, file === undefined ? cwd : dirname(resolve(cwd, file)));
 }
 
-function requireSafe({ listen, driver, cluster }: ServerConfig, file: string): void {
+function requireSafe(config: ServerConfig, file: string): void {
+  requireAutoscaler(config, file);
+  const { listen, driver, cluster } = config;
   if (cluster !== undefined && driver !== 'none')
     throw new PodlineError('PDL_CONFIG_INVALID', `${file} driver: ${driver} and cluster do not go together`, {
       place: `${file} driver`,
@@ -38,6 +44,37 @@ function requireSafe({ listen, driver, cluster }: ServerConfig, file: string): v
   );
 }
 
+function requireAutoscaler({ autoscaler, driver, cluster, webhooks }: ServerConfig, file: string): void {
+  if (autoscaler === undefined) return;
+  const fault = (at: string, why: string, hint: string): PodlineError =>
+    new PodlineError('PDL_CONFIG_INVALID', `${file} ${at}: ${why}`, { place: `${file} ${at}`, hint });
+  const { command, webhook } = autoscaler;
+  if ((command === undefined) === (webhook === undefined))
+    throw fault(
+      'autoscaler',
+      'it is told by a command or by a webhook',
+      'Give one of autoscaler.command and autoscaler.webhook.',
+    );
+  if (cluster === undefined && driver === 'none')
+    throw fault('autoscaler', 'without lines of its own this coordinator knows no W_max', 'Say driver: local, or cluster: {}.');
+  if (cluster?.autoscaling === 'hpa')
+    throw fault('autoscaler', 'lines have one autoscaler, and cluster.autoscaling says hpa', 'Leave out one of them.');
+  if (webhook === undefined) return;
+  if (webhooks.secret === undefined)
+    throw fault(
+      'autoscaler.webhook',
+      'it is signed, and there is no webhooks.secret',
+      'Name a file with a secret in webhooks.secret.',
+    );
+  const why = whyNotUrl(new URL(webhook.url), webhooks);
+  if (why !== undefined)
+    throw fault(
+      'autoscaler.webhook.url',
+      `the address is not allowed: ${why}`,
+      'Allow it in webhooks: hosts, schemes, privateAddresses.',
+    );
+}
+
 function absolute(config: ServerConfig, base: string): ServerConfig {
   const from = (path: string): string => resolve(base, path);
   const maybe = <T extends Record<string, unknown>, K extends keyof T>(of: T, ...names: K[]): T => {
@@ -45,7 +82,8 @@ function absolute(config: ServerConfig, base: string): ServerConfig {
     for (const name of names) if (typeof copy[name] === 'string') copy[name] = from(copy[name]) as T[K];
     return copy;
   };
-  const { listen, auth, webhooks, journal, cluster } = config;
+  const { listen, auth, webhooks, journal, cluster, autoscaler } = config;
+  const [program, ...args] = autoscaler?.command ?? [];
   return {
     ...config,
     listen: { ...listen, ...(listen.tls === undefined ? {} : { tls: maybe(listen.tls, 'cert', 'key') }) },
@@ -54,6 +92,9 @@ function absolute(config: ServerConfig, base: string): ServerConfig {
       ? {}
       : { journal: journal.startsWith('lmdb:') ? `lmdb:${from(journal.slice('lmdb:'.length))}` : journal }),
     ...(cluster === undefined ? {} : { cluster: { ...maybe(cluster, 'kubeconfig'), lines: maybe(cluster.lines, 'caFile') } }),
+    ...(autoscaler === undefined || program?.includes('/') !== true
+      ? {}
+      : { autoscaler: { ...autoscaler, command: [from(program), ...args] as const } }),
     pipelines: config.pipelines.map((pipeline) => maybe(pipeline, 'manifest')),
     connectors: config.connectors.map((connector) => absoluteConnector(connector, from)),
     auth: maybe(auth, 'tokens', 'lineSecret'),
@@ -72,6 +113,30 @@ function absoluteConnector(connector: ConnectorConfig, from: (path: string) => s
     return { ...connector, tls, ...(connector.password === undefined ? {} : { password: secret(connector.password) }) };
   const { sasl } = connector;
   return { ...connector, tls, ...(sasl === undefined ? {} : { sasl: { ...sasl, password: secret(sasl.password) } }) };
+}
+
+const ages = { doneFor: 'doneMs', failedFor: 'failedMs', eventsFor: 'eventsMs' } as const;
+const [ageMinMs, ageMaxMs] = [1_000, 3_650 * 86_400_000];
+
+/** As the journal takes it; what is not said is left out. Throws PDL_CONFIG_INVALID for an age that is out of bounds. */
+export function retentionOf(config: ServerConfig['retention'], file = 'the configuration'): Partial<Retention> {
+  const retention: Partial<Retention> = {};
+  for (const name of ['doneMax', 'failedMax', 'eventsMax'] as const) {
+    const max = config[name];
+    if (max !== undefined) retention[name] = max;
+  }
+  for (const [name, to] of Object.entries(ages) as [keyof typeof ages, (typeof ages)[keyof typeof ages]][]) {
+    const text = config[name];
+    if (text === undefined) continue;
+    const ms = parseDurationMs(text);
+    if (ms < ageMinMs || ms > ageMaxMs)
+      throw new PodlineError('PDL_CONFIG_INVALID', `${file} retention.${name}: \`${text}\` is out of bounds`, {
+        place: `${file} retention.${name}`,
+        hint: 'Write a duration from 1s to 3650d.',
+      });
+    retention[to] = ms;
+  }
+  return retention;
 }
 
 /** Throws PDL_CONFIG_INVALID. */

@@ -69,5 +69,7 @@ export interface Autoscaler {
   tell(ceiling: Ceiling): Promise<void>;
   /** Sets what it asks for: the step between no line and one, where it asks through something that others may set too. */
   ask?(pipeline: string, lines: number): Promise<void>;
+  /** The workload is another coordinator's business, or nobody's: what it was not told yet it is not told any more. */
+  leave?(workload: string): void;
   close(): Promise<void>;
 }

@@ -3,8 +3,10 @@ import { z } from 'zod';
 import { addressesSchema, allowedSchema } from './access.js';
 import { clusterSchema } from './cluster-config.js';
 import { connectorsSchema } from './connectors.js';
+import { durationText } from './texts.js';
 
 const bound = z.int().positive();
+const kept = z.int().min(1).max(100_000_000);
 
 export const serverConfigSchema = z
   .strictObject({
@@ -44,11 +46,38 @@ export const serverConfigSchema = z
       .regex(/^(lmdb:.+|postgres(ql)?:\/\/.+)$/, 'must be lmdb:<folder> or postgres://…')
       .optional()
       .describe('`lmdb:<folder>`, or `postgres://…`. Without it, LMDB in the work directory.'),
+    retention: z
+      .strictObject({
+        doneMax: kept.optional().describe('Completed and cancelled shards; 1,000,000 without it.'),
+        doneFor: durationText.optional().describe('How long they are kept; `30d` without it.'),
+        failedMax: kept.optional().describe('Dead letters; 1,000,000 without it.'),
+        failedFor: durationText.optional().describe('How long they are kept; `90d` without it.'),
+        eventsMax: kept.optional().describe('Events; 100,000 without it.'),
+        eventsFor: durationText.optional().describe('How long they are kept; `7d` without it.'),
+      })
+      .default({})
+      .describe('What the journal keeps of what has ended; whichever bound is met first. From 1 s to 3,650 days.'),
     driver: z
       .enum(['none', 'local'])
       .default('none')
       .describe('Who starts lines: nobody (they come by themselves), or this machine. In a cluster, `cluster` says it.'),
     cluster: clusterSchema.optional(),
+    autoscaler: z
+      .strictObject({
+        command: z
+          .tuple([z.string().min(1)], z.string())
+          .optional()
+          .describe(
+            'Program and arguments, run without a shell at each change: PODLINE_LINES_MAX in its environment, all of it as JSON on stdin. With a `/` in it the program is a path from this file’s folder.',
+          ),
+        webhook: z
+          .strictObject({ url: z.url({ protocol: /^https?$/ }).describe('To an address that `webhooks` allows.') })
+          .optional()
+          .describe('POSTed to at each change, signed with the secrets of `webhooks`.'),
+        timeoutSeconds: z.number().min(1).max(300).default(30).describe('For the command to end, or for an answer.'),
+      })
+      .optional()
+      .describe('Another autoscaler that is told W_max: by a command, or by a webhook (docs/quota-and-scaling.md).'),
     pipelines: z
       .array(
         z.strictObject({

@@ -50,10 +50,7 @@ interface Planned {
   plan: WorkloadPlan;
 }
 
-interface Present {
-  pipeline: string;
-  group: string;
-}
+type Present = Pick<Workload, 'pipeline' | 'group'>;
 
 interface Going {
   untilMs: number;
@@ -102,6 +99,7 @@ export class Scaler {
     for (const [name, { workload }] of this.#plans) {
       if (!left.includes(workload.pipeline)) continue;
       for (const memory of [this.#plans, this.#idle, this.#started]) memory.delete(name);
+      this.parts.autoscaler?.leave?.(name);
       for (const what of [...this.#told.keys()]) if (what.startsWith(`${name} `)) this.#told.delete(what);
     }
     this.#state = new Map([...this.#state].filter(([name]) => this.#plans.has(name)));
@@ -199,6 +197,15 @@ export class Scaler {
       else {
         if (autoscaler !== undefined && managed.wanted.by === 'autoscaler' && workload.group === defaultGroup)
           this.#follow(autoscaler, managed, workload, planned);
+        // The number is somebody else's: it is told what there would be room for.
+        else if (autoscaler !== undefined && managed.wanted.by === 'number')
+          this.#tell(
+            autoscaler,
+            workload,
+            rulesOf(managed.pipeline, workload.group, this.parts.cores),
+            planned,
+            planned.linesMax,
+          );
         this.#carryOut(managed, workload, planned);
       }
     }
@@ -263,12 +270,10 @@ export class Scaler {
     return kept.length;
   }
 
-  #tell(autoscaler: Autoscaler, { pipeline, group, name }: Workload, rules: ScalingRules, plan: WorkloadPlan): void {
-    const { shardsPerLine } = rules;
-    const { ceiling, because } = plan;
-    const linesMin = Math.min(rules.minLines, ceiling);
-    const told: Ceiling = { pipeline, group, workload: name, linesMax: ceiling, linesMin, shardsPerLine, because };
-    this.#once(`${name} ceiling`, JSON.stringify(told), `tell ${autoscaler.kind} the ceiling`, () => autoscaler.tell(told));
+  #tell(by: Autoscaler, { pipeline, group, name }: Workload, rules: ScalingRules, plan: WorkloadPlan, most = plan.ceiling): void {
+    const [linesMin, shardsPerLine, because] = [Math.min(rules.minLines, most), rules.shardsPerLine, plan.because];
+    const told: Ceiling = { pipeline, group, workload: name, linesMax: most, linesMin, shardsPerLine, because };
+    this.#once(`${name} ceiling`, JSON.stringify(told), `tell ${by.kind} the ceiling`, () => by.tell(told));
   }
 
   /** It asks for lines, and the scaler starts and drains them; what it cannot ask for is said for it. */

@@ -6,12 +6,10 @@
  *  1. `begin` and `end` are carried out one after another, in the order of the calls; `end` leaves nothing at work that `begin` started.
  *  2. What outside hears of is read from the journal behind a durable mark: whoever leads next goes on where this one stopped.
  */
-import { readFile } from 'node:fs/promises';
 import { PodlineClient } from '../api/client.js';
 import { openConnectors } from '../connectors/open.js';
 import { readManifest } from '../config/manifest.js';
 import { resolvePipeline } from '../config/pipeline.js';
-import { PodlineError } from '../contracts/errors.js';
 import type { ServerConfig } from '../contracts/server-config.js';
 import type { Coordinator } from '../coordinator/coordinator.js';
 import type { Cluster } from '../cluster/open-cluster.js';
@@ -20,7 +18,7 @@ import type { LocalDriver } from '../local/local-driver.js';
 import type { Places } from '../local/places.js';
 import { systemClock } from '../platform/clock.js';
 import type { Logger } from '../platform/logger.js';
-import { secretCharsMin } from '../access/signature.js';
+import { readSecrets } from './secrets.js';
 import { Webhooks } from '../webhooks/webhooks.js';
 
 export interface DutiesParts {
@@ -110,21 +108,4 @@ export class Duties {
     }
     if (driver !== undefined) await coordinator.releaseAbsent(driver.lineNames);
   }
-}
-
-/** A secret a line, the newest first. */
-async function readSecrets(file: string): Promise<string[]> {
-  const text = await readFile(file, 'utf8').catch((thrown: unknown) => {
-    throw new PodlineError('PDL_CONFIG_INVALID', `the secrets of webhooks ${file} cannot be read`, {
-      place: file,
-      cause: thrown,
-    });
-  });
-  const secrets = text.split('\n').flatMap((line) => (line.trim() === '' ? [] : [line.trim()]));
-  if (secrets.length > 0 && secrets.every((secret) => secret.length >= secretCharsMin)) return secrets;
-  throw new PodlineError(
-    'PDL_CONFIG_INVALID',
-    `${file} has no secret, or one of less than ${String(secretCharsMin)} characters`,
-    { place: file, hint: 'Write a random secret a line; `openssl rand -base64 32` makes one.' },
-  );
 }

@@ -14,7 +14,11 @@ import type { Logger } from '../platform/logger.js';
 import { tracingVariables } from '../telemetry/tracing.js';
 
 /** Throws PDL_CONFIG_INVALID, and what `openCluster` throws. */
-export async function openServedCluster({ listen }: ServerConfig, config: ClusterConfig, logger: Logger): Promise<Cluster> {
+export async function openServedCluster(
+  { listen, autoscaler }: ServerConfig,
+  config: ClusterConfig,
+  logger: Logger,
+): Promise<Cluster> {
   const { namespace, watch, workload, autoscaling, swapsPerSecondMax, pod, kubeconfig } = config;
   if (namespace === undefined)
     throw new PodlineError('PDL_CONFIG_INVALID', 'cluster.namespace: the coordinator does not know where it runs', {
@@ -27,7 +31,8 @@ export async function openServedCluster({ listen }: ServerConfig, config: Cluste
     namespace,
     watch,
     workload,
-    autoscaling,
+    // As with an HPA: it asks for lines through the resource.
+    autoscaling: autoscaler === undefined ? autoscaling : 'other',
     swapsPerSecondMax,
     pod,
     kubeconfig,

@@ -8,6 +8,7 @@
 import { randomUUID } from 'node:crypto';
 import { rm, readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
+import { retentionOf } from '../config/server-config.js';
 import { startApiServer, type ApiServer, type TlsPair } from '../api/server.js';
 import { PodlineError } from '../contracts/errors.js';
 import { limits } from '../contracts/limits.js';
@@ -28,6 +29,7 @@ import { watchFiles } from '../platform/watch-files.js';
 import { createMetrics } from '../telemetry/metrics.js';
 import { openTracing } from '../telemetry/tracing.js';
 import { Duties } from './duties.js';
+import { openServedAutoscaler } from './autoscaler.js';
 import { openQueueDepths, openServedCluster } from './in-cluster.js';
 import { lookEveryMs, openGates, type Gates } from './gates.js';
 
@@ -57,7 +59,7 @@ export async function serve(config: ServerConfig, logger: Logger): Promise<Serve
     closers.push(() => {
       gates.close();
     });
-    const journal = await openJournal(config.journal ?? places.journalDir);
+    const journal = await openJournal(config.journal ?? places.journalDir, { retention: retentionOf(config.retention) });
     closers.push(() => journal.close());
     const metrics = createMetrics();
     closers.push(() => {
@@ -68,9 +70,11 @@ export async function serve(config: ServerConfig, logger: Logger): Promise<Serve
     const driver = config.driver === 'local' ? localDriver(places, gates, logger) : undefined;
     const { eventStreamsMax, submitBatchMax, pendingShardsMax } = { ...limits, ...given(config.limits) };
     const cores = availableParallelism();
+    const autoscaler = await openServedAutoscaler(config, logger);
     const coordinator = await createCoordinator({
       journal,
       ...linesOf(driver, cluster, cores),
+      ...(autoscaler === undefined ? {} : { autoscaler }),
       logger,
       metrics,
       tracing: spans.tracing,

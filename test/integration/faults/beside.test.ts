@@ -8,6 +8,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import { PodlineClient } from '../../../runtime/api/client.js';
 import type { PodlineEvent } from '../../../runtime/contracts/events.js';
 import type { Shard } from '../../../runtime/contracts/shard.js';
+import { gateTools } from '../../support/deeds.js';
 import { folder } from '../../support/journal.js';
 import { serving } from '../../support/serving.js';
 import { until } from '../../support/until.js';
@@ -15,17 +16,6 @@ import { until } from '../../support/until.js';
 const tries = 4;
 const shardsPerTry = 3;
 
-/** `wait(gate)` until the test opens it; `say` writes a line that the test reads. */
-const tools = (dir: string): string => `
-import { appendFileSync, existsSync, readFileSync } from 'node:fs';
-import { defineStage } from 'podline';
-const dir = ${JSON.stringify(dir)};
-const say = (file, line) => appendFileSync(dir + '/' + file, line + '\\n');
-const wait = async (gate, ctx) => {
-  while (!existsSync(dir + '/' + gate) && !ctx.signal.aborted) await new Promise((go) => setTimeout(go, 5));
-  ctx.signal.throwIfAborted();
-};
-`;
 const failing = `
 export default defineStage({
   async bytes(chunk, ctx) {
@@ -51,7 +41,7 @@ it('a stage that crashes until its shard is a dead letter leaves the line beside
   const dir = folder();
   mkdirSync(join(dir, 'results'));
   for (const [name, code] of Object.entries({ failing, sound })) {
-    writeFileSync(join(dir, `${name}.mjs`), tools(dir) + code);
+    writeFileSync(join(dir, `${name}.mjs`), gateTools(dir) + code);
     // Two tries in each of two leases.
     const spec = {
       input: { format: 'bytes' },

@@ -2,7 +2,7 @@
  * A load run: shards come over HTTP and as files while every kind of fault happens, one every ten seconds. In the end each shard that was
  * accepted was delivered, once, with the right result.
  *
- * PODLINE_LOAD_MINUTES says how long shards come at least (1; the nightly run takes 10), PODLINE_SEED in which order what fails.
+ * PODLINE_LOAD_MINUTES says how long shards come at least (1; `.ci/nightly` takes 10), PODLINE_SEED in which order what fails.
  */
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';

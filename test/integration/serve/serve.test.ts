@@ -7,7 +7,8 @@ import { hashOfToken } from '../../../runtime/access/tokens.js';
 import { PodlineClient } from '../../../runtime/api/client.js';
 import { makeCertificate } from '../../support/certificate.js';
 import { cli, startCli } from '../../support/cli.js';
-import { folder } from '../../support/journal.js';
+import { folder, pipelineOf } from '../../support/journal.js';
+import { testDatabase } from '../../support/postgres.js';
 import { serving } from '../../support/serving.js';
 import { until } from '../../support/until.js';
 import { needs } from '../../support/require.js';
@@ -26,6 +27,8 @@ export default defineStage({
 `;
 
 const latePipeline = `apiVersion: podline.dev/v1alpha1\nkind: Pipeline\nmetadata: { name: late }\nspec:\n  input: { format: ndjson, columns: { delay: int64 } }\n  slots: 1\n  stages: [{ name: late, uses: ./late.ts }]\n  result: { dir: ./results, format: ndjson }\n`;
+
+const database = testDatabase();
 
 describe('a coordinator of its own', () => {
   it('takes a request from submission to result, refuses what is not allowed, and ends cleanly', async () => {
@@ -116,6 +119,38 @@ describe('a coordinator of its own', () => {
     expect(told.sort()).toEqual(keys.toSorted());
     for (const key of keys) expect(existsSync(join(dir, 'results', key))).toBe(true);
     expect(await second.stop()).toBe(0);
+  });
+
+  describe.each(['LMDB', 'PostgreSQL'])('with its journal in %s', (kind) => {
+    (kind === 'LMDB' ? it : needs('postgres').it)(
+      'forgets by its configuration, and a key that went is a new shard',
+      async () => {
+        const dir = folder();
+        const journal = kind === 'LMDB' ? '' : `journal: '${await database.url()}'\n`;
+        const server = await serving(
+          dir,
+          `listen: { port: 0 }\n${journal}retention: { doneMax: 2 }\nallowed: { results: { roots: [/] } }\n`,
+        );
+        const client = PodlineClient.connect(server.url, server.operator);
+        onTestFinished(() => client.close());
+        await client.applyPipeline(pipelineOf());
+        for (const key of ['a', 'b', 'c', 'd']) {
+          const answer = await client.submit('flights', { key, source: { inline: key, format: 'bytes' } });
+          if (answer.outcome !== 'accepted') throw new Error(JSON.stringify(answer));
+          await client.cancel(answer.id);
+        }
+        const kept = async (): Promise<string[]> => {
+          const keys: string[] = [];
+          for await (const { key } of client.listAll('flights', { state: 'cancelled' })) keys.push(key);
+          return keys.sort();
+        };
+        await until(async () => (await kept()).length === 2);
+        expect(await kept()).toEqual(['c', 'd']);
+        const again = async (key: string): Promise<string> =>
+          (await client.submit('flights', { key, source: { inline: key, format: 'bytes' } })).outcome;
+        expect([await again('a'), await again('d')]).toEqual(['accepted', 'duplicate']);
+      },
+    );
   });
 
   it('reads its tokens again when their file changes, and keeps those before when it is broken', async () => {

@@ -1,15 +1,10 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { createServer, type IncomingMessage } from 'node:http';
+import { readFileSync } from 'node:fs';
 import { request as httpsRequest, type RequestOptions } from 'node:https';
-import type { AddressInfo } from 'node:net';
-import { createHmac } from 'node:crypto';
-import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { openExternalMetrics } from '../../../runtime/cluster/external-metrics.js';
 import { openHpaAutoscaler } from '../../../runtime/cluster/hpa-autoscaler.js';
 import { planHpa } from '../../../runtime/cluster/hpa-plan.js';
 import type { Ceiling } from '../../../runtime/contracts/capacity.js';
-import { openCommandAutoscaler, openWebhookAutoscaler } from '../../../runtime/coordinator/other-autoscalers.js';
 import { makeCertificate } from '../../support/certificate.js';
 import { folder } from '../../support/journal.js';
 
@@ -121,45 +116,6 @@ describe('the external metrics API', () => {
     expect(await get(`${metric}pipeline%3Dnobody`, proxy)).toMatchObject({ status: 404, body: { kind: 'Status' } });
     expect(await get(`${metric}pipeline%20in%20(a)`, proxy)).toMatchObject({ status: 400 });
     await expect(get(metric, stranger)).rejects.toThrow();
-  });
-});
-
-describe('other autoscalers', () => {
-  it('are told through a command', async () => {
-    const dir = folder();
-    const script = join(dir, 'tell.sh');
-    writeFileSync(script, `echo "$PODLINE_WORKLOAD $PODLINE_LINES_MAX $(cat)" > ${join(dir, 'told')}\n`);
-    await openCommandAutoscaler(['sh', script]).tell(ceiling);
-    expect(readFileSync(join(dir, 'told'), 'utf8')).toBe(`flights-large 3 ${JSON.stringify(ceiling)}\n`);
-    await expect(openCommandAutoscaler(['sh', '-c', 'echo no >&2; exit 3']).tell(ceiling)).rejects.toThrow('sh failed: no');
-  });
-
-  it('are told through a webhook that they can check, and again where they did not take it', async () => {
-    const heard: { headers: IncomingMessage['headers']; body: string }[] = [];
-    let status = 204;
-    const server = createServer((request, response) => {
-      void textOf(request).then((body) => {
-        heard.push({ headers: request.headers, body });
-        response.writeHead(status).end();
-      });
-    });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    const url = `http://127.0.0.1:${String((server.address() as AddressInfo).port)}/scale`;
-    const autoscaler = openWebhookAutoscaler({ url, secret: 'shared', timestamp: () => 1_700_000_000 });
-    onTestFinished(async () => {
-      await autoscaler.close();
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    });
-    await autoscaler.tell(ceiling);
-    const [{ headers, body } = { headers: {}, body: '' }] = heard;
-    expect(JSON.parse(body)).toEqual({ type: 'lines.ceiling', ...ceiling });
-    const mac = createHmac('sha256', 'shared')
-      .update(`${String(headers['webhook-id'])}.1700000000.${body}`)
-      .digest('base64');
-    expect(headers).toMatchObject({ 'webhook-timestamp': '1700000000', 'webhook-signature': `v1,${mac}` });
-    status = 503;
-    await expect(autoscaler.tell(ceiling)).rejects.toMatchObject({ code: 'PDL_UNREACHABLE' });
   });
 });
 

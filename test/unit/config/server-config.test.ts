@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { readServerConfig, readTokenFile } from '../../../runtime/config/server-config.js';
+import { readServerConfig, readTokenFile, retentionOf } from '../../../runtime/config/server-config.js';
 import { hashOfToken } from '../../../runtime/access/tokens.js';
 import { folder } from '../../support/journal.js';
 
@@ -39,6 +39,22 @@ describe('the configuration of a coordinator', () => {
     expect((await readServerConfig(undefined, {}, '/somewhere')).workDir).toBe('/somewhere/podline');
   });
 
+  it('says how long the journal keeps things, as far as it says it', async () => {
+    const { retention } = await readServerConfig(file('retention: { doneMax: 5, failedFor: 12h, eventsFor: 1s }'), {}, '/');
+    expect(retentionOf(retention)).toEqual({ doneMax: 5, failedMs: 43_200_000, eventsMs: 1_000 });
+    expect(retentionOf((await readServerConfig(undefined, {}, '/')).retention)).toEqual({});
+  });
+
+  it('names another autoscaler, whose command starts from its folder where it is a path', async () => {
+    const path = file('driver: local\nautoscaler: { command: [./tell, ./x] }');
+    expect((await readServerConfig(path, {}, '/')).autoscaler).toEqual({
+      command: [join(path, '..', 'tell'), './x'],
+      timeoutSeconds: 30,
+    });
+    const onPath = file('driver: local\nautoscaler: { command: [kubectl, patch], timeoutSeconds: 5 }');
+    expect((await readServerConfig(onPath, {}, '/')).autoscaler).toEqual({ command: ['kubectl', 'patch'], timeoutSeconds: 5 });
+  });
+
   it('is overridden by the environment', async () => {
     const config = await readServerConfig(
       file('listen: { port: 1 }\n'),
@@ -58,6 +74,21 @@ describe('the configuration of a coordinator', () => {
     ['allowed: { results: { roots: [relative] } }', 'allowed.results.roots[0]: `relative` must be an absolute path'],
     ['journal: mysql://x', 'journal: `mysql://x` must be lmdb:'],
     ['a: [', 'server.yaml:1:'],
+    ['driver: local\nautoscaler: {}', 'autoscaler: it is told by a command or by a webhook'],
+    ['autoscaler: { command: [tell] }', 'autoscaler: without lines of its own this coordinator knows no W_max'],
+    ['autoscaler: { command: [] }', 'server.yaml:1:24 autoscaler.command'],
+    ['autoscaler: { command: [tell] }\ncluster: { autoscaling: hpa }', 'cluster.autoscaling says hpa'],
+    [
+      'driver: local\nautoscaler: { webhook: { url: https://x/y } }',
+      'autoscaler.webhook: it is signed, and there is no webhooks.secret',
+    ],
+    [
+      'driver: local\nautoscaler: { webhook: { url: http://x/y } }\nwebhooks: { secret: s, hosts: [x] }',
+      'autoscaler.webhook.url: the address is not allowed',
+    ],
+    ['retention: { doneMax: 0 }', 'server.yaml:1:23 retention.doneMax'],
+    ['retention: { doneFor: long }', 'retention.doneFor: `long`'],
+    ['retention: { eventsFor: 10ms }', 'retention.eventsFor: `10ms` is out of bounds'],
     ['listen: { host: 0.0.0.0 }', 'listen.host: 0.0.0.0 is not loopback, and there is no listen.tls'],
   ])('is told its faults with place and hint: %s', async (text, words) => {
     const fault = await faultOf(readServerConfig(file(text), {}, '/'));
