@@ -24,7 +24,7 @@ import { defaultGroup, groupNames, workloadName } from '../line/groups.js';
 import { initialScaling, planScale, type Demand, type Drainable, type ScalingRules, type ScalingState } from '../line/scaling.js';
 import type { Clock } from '../platform/clock.js';
 import type { Logger } from '../platform/logger.js';
-import { fromTheTop, ownQuota, rulesFor, rulesOf } from './scaling-rules.js';
+import { drainableOf, fromTheTop, ownQuota, rulesFor, rulesOf } from './scaling-rules.js';
 
 export interface ScalerParts {
   driver: LineDriver;
@@ -391,15 +391,6 @@ export class Scaler {
     const names = new Set(
       [...this.#present].flatMap(([line, of]) => (of.pipeline === pipeline && of.group === group ? [line] : [])),
     );
-    return [...new Set([...names, ...known.keys()])].map((line) => {
-      const view = known.get(line);
-      return {
-        line,
-        ordinal: Number(line.slice(line.lastIndexOf('-') + 1)) || 0,
-        draining: this.#going.has(line) || view?.state === 'draining',
-        shards: view?.shards.length ?? 0,
-        stagesDone: view?.shards.reduce((sum, shard) => sum + shard.stagesDone.length, 0) ?? 0,
-      };
-    });
+    return [...new Set([...names, ...known.keys()])].map((line) => drainableOf(line, known.get(line), this.#going.has(line)));
   }
 }

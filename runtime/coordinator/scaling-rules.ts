@@ -3,6 +3,7 @@ import { parseDurationMs } from '../config/units.js';
 import type { Quota, Wanted } from '../contracts/capacity.js';
 import { limits } from '../contracts/limits.js';
 import type { Pipeline } from '../contracts/manifest.js';
+import type { LineView } from '../contracts/views.js';
 import { residentsOf, slotsOf } from '../line/concurrency.js';
 import { defaultGroup, groupNames } from '../line/groups.js';
 import { parseAmounts } from '../line/quantity.js';
@@ -71,3 +72,12 @@ export function fromTheTop(lines: readonly Drainable[], isDone: (line: Drainable
   const end = down.findIndex((line) => !isDone(line));
   return end < 0 ? down : down.slice(0, end);
 }
+
+/** What is known of a line that could be ended; `view` is absent until it said hello. `isGoing`: it is drained on the way down. */
+export const drainableOf = (line: string, view: LineView | undefined, isGoing: boolean): Drainable => ({
+  line,
+  ordinal: Number(line.slice(line.lastIndexOf('-') + 1)) || 0,
+  draining: isGoing || view?.state === 'draining',
+  shards: view?.shards.length ?? 0,
+  stagesDone: view?.shards.reduce((sum, shard) => sum + shard.stagesDone.length, 0) ?? 0,
+});
