@@ -4,10 +4,7 @@ import { tokenFileSchema, type TokenEntry } from '../contracts/access.js';
 import type { ConnectorConfig, SecretRef } from '../contracts/connectors.js';
 import { PodlineError } from '../contracts/errors.js';
 import { configOverrides, serverConfigSchema, type ServerConfig } from '../contracts/server-config.js';
-import type { Retention } from '../journal/retention.js';
-import { whyNotUrl } from '../access/places.js';
 import { parseDocument, readDocument } from './document.js';
-import { parseDurationMs } from './units.js';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -20,7 +17,6 @@ export async function readServerConfig(file: string | undefined, environment: En
   const options = { schema: serverConfigSchema, kind: 'configuration', overrides };
   const config = file === undefined ? parseDocument('', 'the environment', options) : await readDocument(file, options);
   requireSafe(config, file ?? 'the environment');
-  retentionOf(config.retention, file ?? 'the environment');
   return absolute(config, file === undefined ? cwd : dirname(resolve(cwd, file)));
 }
 
@@ -66,13 +62,6 @@ function requireAutoscaler({ autoscaler, driver, cluster, webhooks }: ServerConf
       'it is signed, and there is no webhooks.secret',
       'Name a file with a secret in webhooks.secret.',
     );
-  const why = whyNotUrl(new URL(webhook.url), webhooks);
-  if (why !== undefined)
-    throw fault(
-      'autoscaler.webhook.url',
-      `the address is not allowed: ${why}`,
-      'Allow it in webhooks: hosts, schemes, privateAddresses.',
-    );
 }
 
 function absolute(config: ServerConfig, base: string): ServerConfig {
@@ -113,30 +102,6 @@ function absoluteConnector(connector: ConnectorConfig, from: (path: string) => s
     return { ...connector, tls, ...(connector.password === undefined ? {} : { password: secret(connector.password) }) };
   const { sasl } = connector;
   return { ...connector, tls, ...(sasl === undefined ? {} : { sasl: { ...sasl, password: secret(sasl.password) } }) };
-}
-
-const ages = { doneFor: 'doneMs', failedFor: 'failedMs', eventsFor: 'eventsMs' } as const;
-const [ageMinMs, ageMaxMs] = [1_000, 3_650 * 86_400_000];
-
-/** As the journal takes it; what is not said is left out. Throws PDL_CONFIG_INVALID for an age that is out of bounds. */
-export function retentionOf(config: ServerConfig['retention'], file = 'the configuration'): Partial<Retention> {
-  const retention: Partial<Retention> = {};
-  for (const name of ['doneMax', 'failedMax', 'eventsMax'] as const) {
-    const max = config[name];
-    if (max !== undefined) retention[name] = max;
-  }
-  for (const [name, to] of Object.entries(ages) as [keyof typeof ages, (typeof ages)[keyof typeof ages]][]) {
-    const text = config[name];
-    if (text === undefined) continue;
-    const ms = parseDurationMs(text);
-    if (ms < ageMinMs || ms > ageMaxMs)
-      throw new PodlineError('PDL_CONFIG_INVALID', `${file} retention.${name}: \`${text}\` is out of bounds`, {
-        place: `${file} retention.${name}`,
-        hint: 'Write a duration from 1s to 3650d.',
-      });
-    retention[to] = ms;
-  }
-  return retention;
 }
 
 /** Throws PDL_CONFIG_INVALID. */

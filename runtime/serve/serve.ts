@@ -8,7 +8,6 @@
 import { randomUUID } from 'node:crypto';
 import { rm, readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { retentionOf } from '../config/server-config.js';
 import { startApiServer, type ApiServer, type TlsPair } from '../api/server.js';
 import { PodlineError } from '../contracts/errors.js';
 import { limits } from '../contracts/limits.js';
@@ -31,6 +30,7 @@ import { openTracing } from '../telemetry/tracing.js';
 import { Duties } from './duties.js';
 import { openServedAutoscaler } from './autoscaler.js';
 import { openQueueDepths, openServedCluster } from './in-cluster.js';
+import { retentionOf } from './retention.js';
 import { lookEveryMs, openGates, type Gates } from './gates.js';
 
 export interface Served {

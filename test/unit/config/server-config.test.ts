@@ -1,8 +1,11 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { readServerConfig, readTokenFile, retentionOf } from '../../../runtime/config/server-config.js';
+import { readServerConfig, readTokenFile } from '../../../runtime/config/server-config.js';
+import { openServedAutoscaler } from '../../../runtime/serve/autoscaler.js';
+import { retentionOf } from '../../../runtime/serve/retention.js';
 import { hashOfToken } from '../../../runtime/access/tokens.js';
+import { recorder } from '../../support/api.js';
 import { folder } from '../../support/journal.js';
 
 function file(text: string, name = 'server.yaml'): string {
@@ -43,6 +46,7 @@ describe('the configuration of a coordinator', () => {
     const { retention } = await readServerConfig(file('retention: { doneMax: 5, failedFor: 12h, eventsFor: 1s }'), {}, '/');
     expect(retentionOf(retention)).toEqual({ doneMax: 5, failedMs: 43_200_000, eventsMs: 1_000 });
     expect(retentionOf((await readServerConfig(undefined, {}, '/')).retention)).toEqual({});
+    expect(() => retentionOf({ eventsFor: '10ms' })).toThrow('retention.eventsFor: `10ms` is out of bounds');
   });
 
   it('names another autoscaler, whose command starts from its folder where it is a path', async () => {
@@ -53,6 +57,13 @@ describe('the configuration of a coordinator', () => {
     });
     const onPath = file('driver: local\nautoscaler: { command: [kubectl, patch], timeoutSeconds: 5 }');
     expect((await readServerConfig(onPath, {}, '/')).autoscaler).toEqual({ command: ['kubectl', 'patch'], timeoutSeconds: 5 });
+  });
+
+  it('names no webhook of an autoscaler that webhooks may not reach', async () => {
+    const path = file('driver: local\nautoscaler: { webhook: { url: http://x/y } }\nwebhooks: { secret: secret, hosts: [x] }');
+    writeFileSync(join(path, '..', 'secret'), 'a secret of more than 24 characters');
+    const opening = openServedAutoscaler(await readServerConfig(path, {}, '/'), recorder([]));
+    expect(await faultOf(opening)).toContain('PDL_CONFIG_INVALID autoscaler.webhook.url: the address is not allowed');
   });
 
   it('is overridden by the environment', async () => {
@@ -82,13 +93,8 @@ describe('the configuration of a coordinator', () => {
       'driver: local\nautoscaler: { webhook: { url: https://x/y } }',
       'autoscaler.webhook: it is signed, and there is no webhooks.secret',
     ],
-    [
-      'driver: local\nautoscaler: { webhook: { url: http://x/y } }\nwebhooks: { secret: s, hosts: [x] }',
-      'autoscaler.webhook.url: the address is not allowed',
-    ],
     ['retention: { doneMax: 0 }', 'server.yaml:1:23 retention.doneMax'],
     ['retention: { doneFor: long }', 'retention.doneFor: `long`'],
-    ['retention: { eventsFor: 10ms }', 'retention.eventsFor: `10ms` is out of bounds'],
     ['listen: { host: 0.0.0.0 }', 'listen.host: 0.0.0.0 is not loopback, and there is no listen.tls'],
   ])('is told its faults with place and hint: %s', async (text, words) => {
     const fault = await faultOf(readServerConfig(file(text), {}, '/'));
