@@ -1,6 +1,7 @@
 /** The journal's figures, each in turns with what it is held against, on the disk of the run. */
-import { closeSync, fdatasyncSync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fdatasyncSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { logHeaderBytes, readLog } from '../../runtime/journal/lmdb/log.js';
 import { openLmdbJournal } from '../../runtime/journal/lmdb/lmdb-journal.js';
 import type { Journal } from '../../runtime/journal/journal.js';
 import { jsonOf } from '../child-json.js';
@@ -14,8 +15,6 @@ import { begin, cpuUs, fill, now, query } from './work.js';
 
 const growthSizes = [1_000, 10_000, 100_000, 1_000_000];
 const leasesMeasured = 500;
-/** What one claim writes into the log of a store that only appends: the state, the event. */
-const recordBytes = 400;
 
 type NewFigures = Required<Pick<JournalFigures, 'chained' | 'http' | 'ndjson'>>;
 type OverHttpFigures = Pick<NewFigures, 'http' | 'ndjson'>;
@@ -30,7 +29,7 @@ export async function measureJournal(place: Place, options: BenchOptions): Promi
     podline: [],
     bullmq: [],
     chained: { podline: [], bullmq: [] },
-    single: { claimMs: [], appendMs: [], bytes: recordBytes },
+    single: { claimMs: [], appendMs: [], bytes: 0 },
     submit: { shards: Math.ceil(100_000 * options.scale), perSecond: [], cpuUsEach: [] },
     http: { lines: clients, full: [], half: [] },
     ndjson: [],
@@ -58,8 +57,9 @@ export async function measureJournal(place: Place, options: BenchOptions): Promi
       figures.chained.podline.push(await podlineChained(journal));
       if (bullmq !== undefined) figures.chained.bullmq.push(await bullmq.round(Math.ceil(cycles / 4), 'chained'));
       await add(leasesMeasured);
-      figures.single.appendMs.push(appendMs(join(dir, 'append.log')));
       figures.single.claimMs.push(quantile(await oneByOne(journal), 0.5));
+      figures.single.bytes = claimBytes(dir);
+      figures.single.appendMs.push(appendMs(join(dir, 'append.log'), figures.single.bytes));
       const [beganMs, beganUs] = [performance.now(), cpuUs()];
       await add(figures.submit.shards);
       figures.submit.perSecond.push((figures.submit.shards * 1_000) / (performance.now() - beganMs));
@@ -111,8 +111,17 @@ async function oneByOne(journal: Journal): Promise<number[]> {
   return tookMs;
 }
 
+/** What one claim has written into the log of the journal, header included: of the claims that were its last records. */
+function claimBytes(dir: string): number {
+  const files = readdirSync(dir).filter((name) => name.startsWith('log-'));
+  const records = files.flatMap((name) => [...readLog(join(dir, name))]).sort((a, b) => a.commit - b.commit);
+  const last = records.slice(-leasesMeasured);
+  if (last.length === 0) throw new Error(`${dir} has no log of the claims that were measured`);
+  return Math.round(last.reduce((sum, { payload }) => sum + logHeaderBytes + payload.length, 0) / last.length);
+}
+
 /** The same bytes at the end of a file, each time synced. */
-function appendMs(file: string): number {
+function appendMs(file: string, recordBytes: number): number {
   const record = Buffer.alloc(recordBytes, 65);
   const handle = openSync(file, 'w');
   const tookMs: number[] = [];

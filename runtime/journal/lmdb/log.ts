@@ -30,7 +30,8 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { PodlineError } from '../../contracts/errors.js';
 
-const headerBytes = 16;
+/** Before each record. */
+export const logHeaderBytes = 16;
 /** What a file grows by: rarely, and not so much that the group which meets it has to wait long. */
 const growthBytes = 256 * 1024;
 const zeros = Buffer.alloc(growthBytes);
@@ -108,7 +109,7 @@ export class Log {
 }
 
 class LogFile {
-  readonly #header = Buffer.alloc(headerBytes);
+  readonly #header = Buffer.alloc(logHeaderBytes);
   #handle: number | undefined;
   #end = 0;
   #written = 0;
@@ -126,14 +127,14 @@ class LogFile {
   /** Behind what is synced. */
   write(commit: number, payload: Uint8Array): void {
     const handle = (this.#handle ??= this.#make());
-    const end = this.#end + headerBytes + payload.length;
+    const end = this.#end + logHeaderBytes + payload.length;
     while (this.#allocated < end) this.#allocated += writeSync(handle, zeros, 0, growthBytes, this.#allocated);
     const header = this.#header;
     header.writeUInt32LE(payload.length, 0);
     header.writeDoubleLE(commit, 8);
     header.writeUInt32LE(crc32(payload, crc32(header.subarray(8))), 4);
     const written = writevSync(handle, [header, payload], this.#end);
-    if (written !== headerBytes + payload.length)
+    if (written !== logHeaderBytes + payload.length)
       throw new Error(`${this.path}: ${String(written)} bytes were written, and no more`);
     this.#written = end;
   }
@@ -168,10 +169,10 @@ export function* readLog(path: string): Generator<LogRecord, void, undefined> {
   let record = recordAt(bytes, 0);
   for (let at = 0; record !== undefined;) {
     yield record;
-    at += headerBytes + record.payload.length;
+    at += logHeaderBytes + record.payload.length;
     const next = recordAt(bytes, at);
     if (next === undefined && lengthAt(bytes, at) !== undefined) {
-      const behind = recordAt(bytes, at + headerBytes + (lengthAt(bytes, at) ?? 0));
+      const behind = recordAt(bytes, at + logHeaderBytes + (lengthAt(bytes, at) ?? 0));
       if (behind?.commit === record.commit + 2) throw damaged(path, record.commit + 1);
     }
     record = next?.commit === record.commit + 1 ? next : undefined;
@@ -189,16 +190,16 @@ export const damaged = (place: string, commit: number): PodlineError =>
 function recordAt(bytes: Buffer, at: number): LogRecord | undefined {
   const length = lengthAt(bytes, at);
   if (length === undefined) return undefined;
-  const end = at + headerBytes + length;
+  const end = at + logHeaderBytes + length;
   if (crc32(bytes.subarray(at + 8, end)) !== bytes.readUInt32LE(at + 4)) return undefined;
-  return { commit: bytes.readDoubleLE(at + 8), payload: bytes.subarray(at + headerBytes, end) };
+  return { commit: bytes.readDoubleLE(at + 8), payload: bytes.subarray(at + logHeaderBytes, end) };
 }
 
 /** Of the payload. Undefined where no file of this size can hold it. */
 function lengthAt(bytes: Buffer, at: number): number | undefined {
-  if (at + headerBytes > bytes.length) return undefined;
+  if (at + logHeaderBytes > bytes.length) return undefined;
   const length = bytes.readUInt32LE(at);
-  return at + headerBytes + length > bytes.length ? undefined : length;
+  return at + logHeaderBytes + length > bytes.length ? undefined : length;
 }
 
 /** Files of the logs in a folder, of whatever term. */
