@@ -118,6 +118,12 @@ needs('cluster').describe('lines on a cluster', () => {
       },
     };
   };
+  /** Once so many lines of `asked` work, each on another shard. */
+  const onLines = (count: number) => async (): Promise<true | undefined> => {
+    const { shards } = await client.list('asked', { state: 'running' });
+    const lines = shards.map(({ line }) => line);
+    return lines.length === count && new Set(lines).size === count ? true : undefined;
+  };
   const done = (name: string, count: number): Promise<true> =>
     eventually(
       `${String(count)} shards`,
@@ -137,19 +143,20 @@ needs('cluster').describe('lines on a cluster', () => {
   });
 
   needs('cluster').it('go up with the depth of the queue, and down again, by an HPA whose ceiling is W_max', async () => {
-    await apply('asked', { minLines: 1, maxLines: 3 });
+    await apply('asked', { minLines: 1, maxLines: linesMax });
     const hpa = await eventually('the HPA', () => kubectlJson<Hpa>('-n', namespace, 'get', 'hpa', 'asked'));
-    expect(hpa.spec).toMatchObject({ minReplicas: 1, maxReplicas: 3 });
+    expect(hpa.spec).toMatchObject({ minReplicas: 1, maxReplicas: linesMax });
     await eventually('one line', async () => ((await podsOf('asked')).length === 1 ? true : undefined));
-    await submit('asked', 40);
-    await eventually('three lines', async () => ((await podsOf('asked')).length === 3 ? true : undefined), 120_000);
-    expect((await kubectlJson<Hpa>('-n', namespace, 'get', 'hpa', 'asked')).status.desiredReplicas).toBe(3);
-    await done('asked', 40);
+    await submit('asked', 60);
+    await eventually('four lines', async () => ((await podsOf('asked')).length === linesMax ? true : undefined), 120_000);
+    await eventually('four shards at once, each on a line of its own', onLines(linesMax), 120_000);
+    expect((await kubectlJson<Hpa>('-n', namespace, 'get', 'hpa', 'asked')).status.desiredReplicas).toBe(linesMax);
+    await done('asked', 60);
     await eventually('one line again', async () => ((await podsOf('asked')).length === 1 ? true : undefined), 180_000);
     // None was ended with a shard in its hands.
     await expectLeasedOnce('asked');
     const root = installation.resultsOf('asked');
-    expect(await readdir(root)).toHaveLength(40);
+    expect(await readdir(root)).toHaveLength(60);
     expect(await readFile(join(root, 's007', 'sleep.ndjson'), 'utf8')).toBe('{"v":7}\n');
   });
 
