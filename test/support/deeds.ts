@@ -50,6 +50,12 @@ export default defineStage({
 const untilOpen = (gate: string): string => `
     while (!existsSync(dir + '/${gate}') && !ctx.signal.aborted) await new Promise((go) => setTimeout(go, 5));
     ctx.signal.throwIfAborted();`;
+/** Code for a stage: `await wait(gate, ctx)` is over when the test has opened that gate in `dir`; it throws when the run is cancelled. */
+export const wait = `
+const wait = async (gate, ctx) => {
+  while (!existsSync(dir + '/' + gate) && !ctx.signal.aborted) await new Promise((go) => setTimeout(go, 5));
+  ctx.signal.throwIfAborted();
+};`;
 const waitingAt = (gate: string): string => `reached(ctx);${untilOpen(gate)}`;
 
 /** What stages may do first. `…Odd`: only for the shard whose key ends with 1. */
@@ -83,15 +89,3 @@ export const reached = (bench: Bench): string[] => {
 export const openGate = (bench: Bench, gate: 'gate' | 'second-gate' = 'gate'): void => {
   bench.file(gate, '');
 };
-
-/** For stages of bytes: `wait(gate)` until the test opens it; `say` writes a line that the test reads. */
-export const gateTools = (dir: string): string => `
-import { appendFileSync, existsSync, readFileSync } from 'node:fs';
-import { defineStage } from 'podline';
-const dir = ${JSON.stringify(dir)};
-const say = (file, line) => appendFileSync(dir + '/' + file, line + '\\n');
-const wait = async (gate, ctx) => {
-  while (!existsSync(dir + '/' + gate) && !ctx.signal.aborted) await new Promise((go) => setTimeout(go, 5));
-  ctx.signal.throwIfAborted();
-};
-`;
