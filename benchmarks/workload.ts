@@ -2,7 +2,7 @@
  * What is run: the flights pipeline of the examples, its stages bundled once, and the edges between them.
  *
  * Runners get it as data and decide only how a block comes from one stage to the next. It generates nothing at random: the
- * source is the 3 million real flights of `vega-datasets`, or the first so many of them, and small shards are cut from its rows.
+ * source is the 3 million real flights of `vega-datasets`, or the first so many of them.
  */
 import { join } from 'node:path';
 import { readManifest } from '../runtime/config/manifest.js';
@@ -73,30 +73,6 @@ export const largeSource = (workload: Workload, rows: number | undefined): Shard
   format: 'parquet',
   ...(rows === undefined ? {} : { rows: [0, rows] as [number, number] }),
 });
-
-/** Rows of the source as an inline payload. */
-export async function smallSource(workload: Workload, from: number, rows: number): Promise<ShardSource> {
-  const inline: Record<string, unknown>[] = [];
-  const reader = await openSource(workload.sourceFile);
-  try {
-    const table = await openTable(
-      { uri: workload.sourceFile, format: 'parquet', rows: [from, from + rows] },
-      { reader },
-      workload.manifest.spec.input,
-    );
-    const { rowMaker } = await import('./codecs/rows.js');
-    for await (const batch of table.batches(0)) {
-      const columns = new Map(table.schema.map(({ name }, index) => [name, batch.columns[index]!] as const));
-      for (const row of rowMaker(table.schema)({ rows: batch.rows, columns })(0, batch.rows)) {
-        inline.push({ ...row, date: typeof row['date'] === 'number' ? new Date(row['date']).toISOString() : null });
-      }
-    }
-    await table.close();
-  } finally {
-    await reader.close();
-  }
-  return { inline, format: 'ndjson' };
-}
 
 async function inputSchemaOf(manifest: PipelineManifest, source: ShardSource & { uri: string }): Promise<ColumnSchema[]> {
   const reader = await openSource(source.uri);
