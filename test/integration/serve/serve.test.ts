@@ -134,8 +134,9 @@ describe('a coordinator of its own', () => {
         const client = PodlineClient.connect(server.url, server.operator);
         onTestFinished(() => client.close());
         await client.applyPipeline(pipelineOf());
+        const source = { inline: 'n\n1\n', format: 'csv' as const };
         for (const key of ['a', 'b', 'c', 'd']) {
-          const answer = await client.submit('flights', { key, source: { inline: key, format: 'bytes' } });
+          const answer = await client.submit('flights', { key, source });
           if (answer.outcome !== 'accepted') throw new Error(JSON.stringify(answer));
           await client.cancel(answer.id);
         }
@@ -146,8 +147,7 @@ describe('a coordinator of its own', () => {
         };
         await until(async () => (await kept()).length === 2);
         expect(await kept()).toEqual(['c', 'd']);
-        const again = async (key: string): Promise<string> =>
-          (await client.submit('flights', { key, source: { inline: key, format: 'bytes' } })).outcome;
+        const again = async (key: string): Promise<string> => (await client.submit('flights', { key, source })).outcome;
         expect([await again('a'), await again('d')]).toEqual(['accepted', 'duplicate']);
       },
     );
