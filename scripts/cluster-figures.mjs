@@ -12,10 +12,11 @@ const [, , dir] = process.argv;
 if (dir === undefined) throw new Error('usage: node scripts/cluster-figures.mjs DIR');
 const docs = resolve(dirname(fileURLToPath(import.meta.url)), '..', 'docs');
 
-/** @returns {{ at: string, machine: string, figures: Record<string, unknown>[] } | undefined} */
+/** @returns {{ at: string, machine: string, figures: Record<string, unknown>[] }} */
 function read(name) {
   const file = join(dir, `${name}.json`);
-  return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined;
+  if (!existsSync(file)) throw new Error(`${file} is not there: the run was not whole`);
+  return JSON.parse(readFileSync(file, 'utf8'));
 }
 
 /** Columns: what stands above, and how it is made of a row. */
@@ -77,10 +78,9 @@ ${table(run.figures, { coordinator: (row) => row.coordinator, 'CPU, % of a core'
 
 const [faults, nodes, images, swaps, rest] = ['faults', 'nodes', 'images', 'swaps', 'rest'].map(read);
 
-if (faults !== undefined && nodes !== undefined)
-  await write(
-    'failures.md',
-    `# What failures cost
+await write(
+  'failures.md',
+  `# What failures cost
 
 <!-- Made by scripts/cluster-figures.mjs from a run of test/cluster; do not edit. -->
 
@@ -92,7 +92,7 @@ _Delivered_: seconds from the failure to the result. _Again_: blocks that were w
 
 ${from(faults)}
 
-${table(faults.figures, { ...failed, 'in the status, meanwhile': (row) => conditionsOf(row.conditions) })}
+${table(faults.figures, { ...failed, events: (row) => code(row.told), 'in the status, meanwhile': (row) => conditionsOf(row.conditions) })}
 
 ## Nodes
 
@@ -101,16 +101,15 @@ it is 50 s and 30 s. ${from(nodes)}
 
 ${table(nodes.figures, failed)}
 
-${images === undefined ? '' : ofImages(images)}
-${rest === undefined ? '' : ofRest(rest)}`,
-  );
+${ofImages(images)}
+${ofRest(rest)}`,
+);
 
-if (swaps !== undefined) {
-  const timed = swaps.figures.filter((row) => row.p50ms !== undefined);
-  const behind = swaps.figures.filter((row) => row.wallMs !== undefined);
-  await write(
-    'swaps.md',
-    `# What swaps cost
+const timed = swaps.figures.filter((row) => row.p50ms !== undefined);
+const behind = swaps.figures.filter((row) => row.wallMs !== undefined);
+await write(
+  'swaps.md',
+  `# What swaps cost
 
 <!-- Made by scripts/cluster-figures.mjs from a run of test/cluster/swaps.test.ts; do not edit. -->
 
@@ -151,5 +150,4 @@ ${table(behind, {
   rest: (row) => row.restMs,
 })}
 `,
-  );
-}
+);

@@ -335,7 +335,8 @@ export default defineStage({ input: { v: 'int32' }, output: { w: 'float64' }, ke
     );
     expect(found).toBe('false');
     // What a stage can try all the same: as nobody, and with the agent's token, which is made for the coordinator.
-    const token = await podline('exec', 'double-0', '-c', 'agent', '--', 'cat', '/podline-credentials/token');
+    const read = `process.stdout.write(require('node:fs').readFileSync('/podline-credentials/token', 'utf8'))`;
+    const token = await podline('exec', 'double-0', '-c', 'agent', '--', 'node', '-e', read);
     const ask = `
       const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port } = process.env;
       const [token] = process.argv.slice(1);
