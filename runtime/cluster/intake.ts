@@ -4,7 +4,7 @@
  * Invariant: the same form of a resource (uid and generation) is taken in once per process, and a second time changes nothing.
  */
 import type { Pipeline, PipelineManifest } from '../contracts/manifest.js';
-import { PodlineError } from '../contracts/errors.js';
+import { isPodlineError, PodlineError } from '../contracts/errors.js';
 import { parseQuantity } from '../config/units.js';
 import { slotsOf } from '../line/concurrency.js';
 import type { Desk } from './desk.js';
@@ -59,7 +59,7 @@ export class Intake {
     const { cpu } = resolved.spec.resources;
     const slots = slotsOf(resolved, cpu === undefined ? cores : parseQuantity(cpu));
     const size = sized(resolved, slots, cores);
-    const view = await desk.applyPipeline(resolved);
+    const view = await desk.applyPipeline(resolved).catch(throwInvalid);
     return {
       uid,
       generation,
@@ -80,4 +80,10 @@ function sized(pipeline: Pipeline, slots: number, cores: number): LineSize {
   } catch (thrown) {
     throw new Refusal('SpecInvalid', PodlineError.from(thrown, 'PDL_MANIFEST_INVALID'));
   }
+}
+
+/** What the coordinator refuses of a pipeline is the pipeline's to show. */
+function throwInvalid(thrown: unknown): never {
+  if (isPodlineError(thrown, 'PDL_MANIFEST_INVALID')) throw new Refusal('SpecInvalid', thrown);
+  throw thrown;
 }

@@ -5,9 +5,11 @@
  * goes, and whoever takes the next term goes on with it.
  */
 import type { LineDriver } from '../contracts/driver.js';
+import { PodlineError } from '../contracts/errors.js';
 import type { Pipeline } from '../contracts/manifest.js';
 import type { PipelineView, RemovedPipeline } from '../contracts/views.js';
 import type { Changed, Journal, Moment, PipelineRecord } from '../journal/journal.js';
+import { takenName, type Grouped } from '../line/groups.js';
 import type { Logger } from '../platform/logger.js';
 import type { FlowDesk } from './flow-desk.js';
 import type { LineDesk } from './line-desk.js';
@@ -32,12 +34,24 @@ export interface PipelineDeskParts {
 export class PipelineDesk {
   readonly #removals = new Map<string, Promise<RemovedPipeline>>();
   #closed = false;
+  #applying: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly parts: PipelineDeskParts) {}
 
-  /** Its revision counts up if it differs from the one that is there. Throws PDL_PIPELINE_BUSY while one of its name is removed. */
-  async apply(pipeline: Pipeline): Promise<PipelineView & Changed> {
+  /**
+   * Its revision counts up if it differs from the one that is there. Throws PDL_PIPELINE_BUSY while one of its name is removed,
+   * PDL_MANIFEST_INVALID when its lines would be called like those of another.
+   */
+  apply(pipeline: Pipeline): Promise<PipelineView & Changed> {
+    // One at a time: of two that want the same names for their lines, the second is to see the first.
+    const applied = this.#applying.then(() => this.#apply(pipeline));
+    this.#applying = applied.catch(() => undefined);
+    return applied;
+  }
+
+  async #apply(pipeline: Pipeline): Promise<PipelineView & Changed> {
     const { journal, pipelines, flow, limits, now } = this.parts;
+    checkNames(pipeline, await journal.pipelines());
     const record = await journal.applyPipeline(pipeline, rulesOf(pipeline, limits), now());
     pipelines.put(record);
     flow.revised(record.pipeline);
@@ -126,4 +140,25 @@ export class PipelineDesk {
     if (!whole) return view;
     return { ...view, flow: flow.view(name), pace: await flow.pace(pipeline), pipeline };
   }
+}
+
+/** Whoever is in the journal keeps its names. */
+function checkNames(pipeline: Pipeline, records: readonly PipelineRecord[]): void {
+  const groupedOf = ({ name, spec }: Pipeline): Grouped => ({ name, groups: spec.groups });
+  const taken = takenName(
+    groupedOf(pipeline),
+    records.map((record) => groupedOf(record.pipeline)),
+  );
+  if (taken === undefined) return;
+  const { name, group, by } = taken;
+  const at = pipeline.spec.groups.findIndex((known) => known.name === group);
+  throw new PodlineError(
+    'PDL_MANIFEST_INVALID',
+    `lines of pipeline ${pipeline.name}, group ${group}, would be called ${name}-…, as those of pipeline ${by} are`,
+    {
+      place: at < 0 ? 'metadata.name' : `spec.groups[${String(at)}].name`,
+      hint: `Give the group or the pipeline another name, or delete pipeline ${by}.`,
+      retry: 'later',
+    },
+  );
 }

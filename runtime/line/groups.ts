@@ -42,3 +42,29 @@ export function fitsPattern(pattern: string, text: string): boolean {
 /** What drivers call the lines of a group, without their number: those of `default` are called like the pipeline. */
 export const workloadName = (pipeline: string, group: string): string =>
   group === defaultGroup ? pipeline : `${pipeline}-${group}`;
+
+export interface Grouped {
+  /** With the namespace behind a dot where it is not the coordinator's own. */
+  name: string;
+  groups: readonly Pick<GroupSpec, 'name'>[];
+}
+
+/** The group of a pipeline whose lines would be called like those of another pipeline; undefined: all are its own. */
+export function takenName(
+  pipeline: Grouped,
+  others: readonly Grouped[],
+): { name: string; group: string; by: string } | undefined {
+  const taken = new Map(
+    others.filter(({ name }) => name !== pipeline.name).flatMap((by) => namesOf(by).map(([name]) => [name, by])),
+  );
+  for (const [name, group] of namesOf(pipeline)) {
+    const by = taken.get(name);
+    if (by !== undefined) return { name, group, by: by.name };
+  }
+  return undefined;
+}
+
+function namesOf({ name, groups }: Grouped): [name: string, group: string][] {
+  const [own = '', ...namespace] = name.split('.');
+  return groupNames(groups).map((group) => [[workloadName(own, group), ...namespace].join('.'), group]);
+}

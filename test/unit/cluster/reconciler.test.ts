@@ -219,6 +219,24 @@ describe('a pipeline that is refused', () => {
     });
   });
 
+  it('has lines whose names are taken, until they are free', async () => {
+    server.put(pathOf('small'), resource('small', { groups: [{ name: 'urgent', match: { key: '*' }, minLines: 1 }] }));
+    await submitted();
+    server.put(pathOf('small-urgent'), resource('small-urgent'));
+    await eventually(() => {
+      expect(conditionOf('small-urgent', 'Ready')).toMatchObject({
+        status: 'False',
+        reason: 'SpecInvalid',
+        message: expect.stringContaining('those of pipeline small are') as string,
+      });
+    });
+    expect(server.get(workloadOf('small-urgent'))?.metadata.labels?.['podline.dev/pipeline']).toBe('small');
+    server.put(pathOf('small'), { ...resource('small'), status: statusOf('small') });
+    await eventually(() => {
+      expect(server.get(workloadOf('small-urgent'))?.metadata.labels?.['podline.dev/pipeline']).toBe('small-urgent');
+    });
+  });
+
   it('keeps what an earlier form of it has running', async () => {
     server.put(pathOf('small'), resource('small'));
     await submitted();

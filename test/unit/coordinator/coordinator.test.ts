@@ -476,6 +476,24 @@ describe('what there is to see', () => {
     expect((await coordinator.explain(id)).advice).toContain('Start a line');
   });
 
+  it('is not called like a line of another pipeline: who comes second is refused, also at once', async () => {
+    const { coordinator } = await stage();
+    const grouped = pipelineOf('flights', { groups: [{ name: 'large', match: { key: 'large/*' } }] });
+    const [first, second] = await Promise.allSettled([
+      coordinator.applyPipeline(pipelineOf('flights-large')),
+      coordinator.applyPipeline(grouped),
+    ]);
+    expect(first.status).toBe('fulfilled');
+    expect(second).toMatchObject({
+      reason: {
+        code: 'PDL_MANIFEST_INVALID',
+        place: 'spec.groups[0].name',
+        hint: expect.stringContaining('delete pipeline flights-large') as string,
+      },
+    });
+    expect((await coordinator.pipeline('flights')).revision).toBe(1);
+  });
+
   it('sends a newer revision of the pipeline with the next heartbeat, until the line works by it', async () => {
     const { coordinator } = await stage();
     await coordinator.lineHello('line-0', helloOf('x'));

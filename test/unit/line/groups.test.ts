@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { GroupSpec } from '../../../runtime/contracts/flow-spec.js';
-import { fitsPattern, groupNames, groupOf, workloadName } from '../../../runtime/line/groups.js';
+import { fitsPattern, groupNames, groupOf, takenName, workloadName } from '../../../runtime/line/groups.js';
 
 const group = (name: string, match?: GroupSpec['match']): GroupSpec => ({ name, match, weight: 1 });
 
@@ -47,5 +47,28 @@ describe('a pattern', () => {
 
   it('is decided at once where a regular expression would try for ever', () => {
     expect(fitsPattern(`${'a*'.repeat(200)}b`, 'a'.repeat(512))).toBe(false);
+  });
+});
+
+describe('names of lines', () => {
+  const pipeline = (name: string, ...groups: string[]) => ({ name, groups: groups.map((own) => group(own)) });
+
+  it('may not be those of another pipeline, whichever of the two has the group', () => {
+    const taken = { name: 'flights-large', group: 'large', by: 'flights-large' };
+    expect(takenName(pipeline('flights', 'small', 'large'), [pipeline('flights-large')])).toEqual(taken);
+    expect(takenName(pipeline('flights-large'), [pipeline('flights', 'large')])).toEqual({
+      ...taken,
+      group: 'default',
+      by: 'flights',
+    });
+    expect(takenName(pipeline('a', 'b-c'), [pipeline('a-b', 'c')])).toEqual({ name: 'a-b-c', group: 'b-c', by: 'a-b' });
+  });
+
+  it('are its own beside those of its former form, and of another namespace', () => {
+    expect(takenName(pipeline('flights', 'large'), [pipeline('flights', 'large'), pipeline('flights-small')])).toBeUndefined();
+    expect(
+      takenName(pipeline('flights.north', 'large'), [pipeline('flights-large'), pipeline('flights-large.south')]),
+    ).toBeUndefined();
+    expect(takenName(pipeline('flights.north', 'large'), [pipeline('flights-large.north')])?.name).toBe('flights-large.north');
   });
 });
