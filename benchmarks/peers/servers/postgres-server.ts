@@ -1,7 +1,7 @@
 /** A PostgreSQL of our own: a new cluster in a temporary folder, on a unix socket, no port. It refuses to run as root, and is then run as another user. */
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { accessSync, constants, readdirSync } from 'node:fs';
+import { accessSync, constants, readFileSync, readdirSync } from 'node:fs';
 import { chmod, chown, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -63,6 +63,16 @@ export class PostgresServer {
 
   get pid(): number {
     return this.#child?.pid ?? 0;
+  }
+
+  /** To it and to those of its processes that there are now. */
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    const { pid } = this;
+    const children = readFileSync(`/proc/${String(pid)}/task/${String(pid)}/children`, 'utf8')
+      .trim()
+      .split(' ')
+      .map(Number);
+    for (const each of [pid, ...children]) process.kill(each, signal);
   }
 
   /** fast: connections are closed. immediate: as if the machine had lost power, but for the disk. */

@@ -2,8 +2,10 @@
 import type { PostgresServer } from '../../../benchmarks/peers/servers/postgres-server.js';
 import type { Random } from '../../simulation/random.js';
 import type { Journal } from '../../../runtime/journal/journal.js';
+import type { RabbitmqServer } from '../rabbitmq.js';
 import { until } from '../until.js';
-import type { LineProcess, LoadReplica, LoadWorld } from './world.js';
+import type { BrokerSubmitter, Watcher } from './submitters.js';
+import { pipelineName, type LineProcess, type LoadReplica, type LoadWorld } from './world.js';
 
 export const faultKinds = [
   'leader killed',
@@ -11,29 +13,40 @@ export const faultKinds = [
   'slot killed',
   'database killed',
   'connections cut',
+  'database stopped',
+  'broker killed',
+  'broker stopped',
   'line stopped past its lease',
+  'disk of results full',
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 
 export interface FaultParts {
   world: LoadWorld;
   database: PostgresServer;
+  broker: RabbitmqServer;
+  atBroker: BrokerSubmitter;
+  watcher: Watcher;
   /** A reader's. */
   journal: Journal;
   random: Random;
 }
 
+/** Those that can be done here: a disk that may be filled is mounted, as root. */
+export const possibleFaults = ({ ownDisk }: LoadWorld): FaultKind[] =>
+  faultKinds.filter((kind) => ownDisk || kind !== 'disk of results full');
+
 /** All kinds in an order of the seed's, again and again. */
-export function* faultPlan(random: Random): Generator<FaultKind, never, undefined> {
+export function* faultPlan(kinds: readonly FaultKind[], random: Random): Generator<FaultKind, never, undefined> {
   for (;;) {
-    const left: FaultKind[] = [...faultKinds];
+    const left = [...kinds];
     while (left.length > 0) yield* left.splice(random.int(0, left.length - 1), 1);
   }
 }
 
 /** Resolves when the fault was done, and what has to be brought back is on its way. */
 export async function commit(kind: FaultKind, parts: FaultParts): Promise<void> {
-  const { database } = parts;
+  const { world, database, broker, atBroker, watcher } = parts;
   switch (kind) {
     case 'leader killed': {
       const leader = await leaderOf(parts);
@@ -64,6 +77,42 @@ export async function commit(kind: FaultKind, parts: FaultParts): Promise<void> 
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'",
       );
       return;
+    case 'database stopped':
+      database.signal('SIGSTOP');
+      try {
+        // Somebody is told so, who does not wait for as long as it takes.
+        await until(() => isRefused(world));
+      } finally {
+        database.signal('SIGCONT');
+      }
+      return;
+    case 'broker killed':
+      await broker.kill();
+      await broker.again();
+      atBroker.connectAnew();
+      return;
+    case 'broker stopped': {
+      const { completed } = watcher;
+      const before = completed.size;
+      broker.signal('SIGSTOP');
+      try {
+        // Whoever needs no broker goes on.
+        await until(() => completed.size > before + 20);
+      } finally {
+        broker.signal('SIGCONT');
+      }
+      return;
+    }
+    case 'disk of results full': {
+      const before = watcher.failures;
+      const empty = world.fillResults();
+      try {
+        await until(() => watcher.failures > before);
+      } finally {
+        empty();
+      }
+      return;
+    }
     case 'line stopped past its lease': {
       const agent = await oneOf(parts, 'agent');
       kill(agent, 'SIGSTOP');
@@ -91,6 +140,12 @@ async function oneOf(parts: FaultParts, role: LineProcess['role']): Promise<Line
     return found[parts.random.int(0, Math.max(0, found.length - 1))];
   });
 }
+
+const isRefused = ({ client }: LoadWorld): Promise<boolean> =>
+  client.progress(pipelineName).then(
+    () => false,
+    () => true,
+  );
 
 /** The coordinator holds it for lost; or its process is gone, because another one leads. */
 async function isSilent({ world }: FaultParts, { line, pid }: LineProcess): Promise<boolean> {

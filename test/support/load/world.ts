@@ -1,12 +1,25 @@
 /**
- * What a load run works on: two coordinators as they are served, on one journal in PostgreSQL, each with lines of the local driver, and a
- * folder that both would watch. Everything in a folder of its own.
+ * What a load run works on: two coordinators as they are served, on one journal in PostgreSQL, each with lines of the local driver, a
+ * folder that both would watch, and queues that both would read. Everything in a folder of its own, results on a file system of their own
+ * where one may be mounted.
  *
- * Owns the processes of the coordinators; their lines end with them. The database is the caller's.
+ * Owns the processes of the coordinators; their lines end with them. Database and broker are the caller's.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
@@ -20,6 +33,9 @@ import { until } from '../until.js';
 export const pipelineName = 'load';
 const token = 'load-run';
 const linesOfEach = 2;
+export const queues = { requests: 'load-requests', completions: 'load-completions' };
+/** More than the results of a run of ten minutes, and soon filled. */
+const resultsMebi = 256;
 
 /** Slow enough to be hit while it works. */
 const stages = {
@@ -83,10 +99,13 @@ export class LoadWorld {
   readonly inbox = join(this.dir, 'inbox');
   readonly replicas: LoadReplica[];
   readonly client: PodlineClient;
+  /** Results lie on a file system of their own. */
+  readonly ownDisk = process.getuid?.() === 0;
 
-  private constructor(database: string, ports: readonly number[]) {
+  private constructor(database: string, brokerPort: number, ports: readonly number[]) {
     mkdirSync(this.inbox);
     mkdirSync(this.resultDir);
+    if (this.ownDisk) execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${String(resultsMebi)}m`, 'tmpfs', this.resultDir]);
     for (const [file, text] of Object.entries(stages)) writeFileSync(join(this.dir, file), text);
     writeFileSync(join(this.dir, 'pipeline.yaml'), manifest(this.resultDir));
     const scopes = ['submit', 'read', 'operate'];
@@ -98,7 +117,7 @@ export class LoadWorld {
       const workDir = join(this.dir, `work-${String(index)}`);
       mkdirSync(workDir);
       const config = join(this.dir, `coordinator-${String(index)}.yaml`);
-      writeFileSync(config, stringify(this.#config(database, port, workDir)));
+      writeFileSync(config, stringify(this.#config(database, brokerPort, port, workDir)));
       return new LoadReplica(
         config,
         `http://127.0.0.1:${String(port)}`,
@@ -109,14 +128,14 @@ export class LoadWorld {
     this.client = PodlineClient.connect(this.replicas.map(({ url }) => url).join(), token);
   }
 
-  static async start(database: string): Promise<LoadWorld> {
-    const world = new LoadWorld(database, await freePorts(2));
+  static async start(database: string, brokerPort: number): Promise<LoadWorld> {
+    const world = new LoadWorld(database, brokerPort, await freePorts(2));
     for (const replica of world.replicas) replica.start();
     await until(() => world.client.isAlive());
     return world;
   }
 
-  #config(database: string, port: number, workDir: string): Record<string, unknown> {
+  #config(database: string, brokerPort: number, port: number, workDir: string): Record<string, unknown> {
     return {
       listen: { port },
       workDir,
@@ -125,7 +144,34 @@ export class LoadWorld {
       pipelines: [{ manifest: join(this.dir, 'pipeline.yaml'), lines: linesOfEach }],
       auth: { tokens: join(this.dir, 'tokens.yaml') },
       allowed: { sources: { roots: [this.inbox] }, results: { roots: [this.resultDir] } },
-      connectors: [{ kind: 'folder', name: 'inbox', dir: this.inbox, pipeline: pipelineName, ready: 'renamed', rescanMs: 500 }],
+      connectors: [
+        { kind: 'folder', name: 'inbox', dir: this.inbox, pipeline: pipelineName, ready: 'renamed', rescanMs: 500 },
+        {
+          kind: 'rabbitmq',
+          name: 'queue',
+          host: '127.0.0.1',
+          port: brokerPort,
+          requests: { queue: queues.requests, prefetch: 20 },
+          completions: { queue: queues.completions },
+        },
+      ],
+    };
+  }
+
+  /** No result finds room until what is answered is called. */
+  fillResults(): () => void {
+    const file = join(this.resultDir, '.filler');
+    const piece = Buffer.alloc(1024 * 1024);
+    const fd = openSync(file, 'w');
+    try {
+      for (let wrote = piece.length; wrote === piece.length;) wrote = writeSync(fd, piece);
+    } catch (thrown) {
+      if ((thrown as NodeJS.ErrnoException).code !== 'ENOSPC') throw thrown;
+    } finally {
+      closeSync(fd);
+    }
+    return () => {
+      rmSync(file);
     };
   }
 
@@ -144,6 +190,7 @@ export class LoadWorld {
     await until(() => this.replicas.every((replica) => replica.lineProcesses().length === 0));
     for (const { places } of this.replicas)
       for (const dir of [places.scratchRoot, places.socketsDir]) rmSync(dir, { recursive: true, force: true });
+    if (this.ownDisk) execFileSync('umount', [this.resultDir]);
     rmSync(this.dir, { recursive: true, force: true });
   }
 }
