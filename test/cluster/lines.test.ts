@@ -39,6 +39,10 @@ needs('kubernetes').describe('lines of real pods', () => {
     await eventually('the pipeline to be taken in', () => client.pipeline(name).then(() => true));
   };
   const podOf = (line: string): Promise<Pod> => kubectlJson<Pod>('-n', namespace, 'get', 'pod', line);
+  const degraded = (name: string, reason: string): Promise<string> => {
+    const condition = `--for=jsonpath={.status.conditions[?(@.type=="Degraded")].reason}=${reason}`;
+    return kubectl('-n', namespace, 'wait', condition, `pipeline/${name}`, '--timeout=120s');
+  };
   const working = (line: string, stage: string): Promise<true> =>
     eventually(`${stage} at work`, async () => {
       const { shards } = await client.line(line);
@@ -130,6 +134,36 @@ needs('kubernetes').describe('lines of real pods', () => {
       await gate.close();
     }
   });
+
+  needs('cluster').it(
+    'are said to be outdated while their pod is of an earlier template, until somebody deletes it',
+    async () => {
+      const gate = await makeGate();
+      try {
+        gate.shut();
+        const stages = [stage('one', `require('node:http').get('${gate.url}', () => { ${pass} });`)];
+        await apply('renewed', { stages });
+        const id = await submit('renewed', 'a');
+        await working('renewed-0', 'one');
+        const { uid } = (await podOf('renewed-0')).metadata;
+        await apply('renewed', { slots: 2, stages });
+        await degraded('renewed', 'LinesOutdated');
+        // Its line is at work, and is left to it.
+        expect((await podOf('renewed-0')).metadata.uid).toBe(uid);
+        await working('renewed-0', 'one');
+        // Once its budget allows it.
+        await eventually('the deletion', () => kubectl('-n', namespace, 'delete', 'pod', 'renewed-0', '--wait=false'));
+        await eventually('another pod', async () => ((await podOf('renewed-0')).metadata.uid === uid ? undefined : true));
+        await degraded('renewed', 'AsExpected');
+        gate.open();
+        await completed([id]);
+        const { spec } = await podOf('renewed-0');
+        expect(spec.containers.map(({ name }) => name)).toEqual(['agent', 'slot-0', 'slot-1']);
+      } finally {
+        await gate.close();
+      }
+    },
+  );
 
   needs('cluster').it('take their own group’s work, and leave another’s where it is while they have none', async () => {
     const gate = await makeGate();
