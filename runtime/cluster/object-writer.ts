@@ -6,7 +6,7 @@
  * Invariants
  *  1. All writes are server-side applies under one field manager: fields that are not in a plan are left alone.
  *  2. An object is sent when its plan is another one than was last sent, or when the object is. Between two looks at what is there lies
- *     `verifyMs`, unless there is reason to `doubt` it; they are reads.
+ *     `verifyMs`, unless there is reason to `doubt` it; they are reads. A doubt that comes while the object is written is for the next look.
  *  3. A process that is new sends everything once, which changes nothing where everything is as it should be.
  */
 import type { Clock } from '../platform/clock.js';
@@ -23,9 +23,10 @@ interface Sent {
   /** The object's generation, which counts changes of its specification; its version, where it has none. */
   mark: string;
   verifiedMs: number;
+  isDoubted: boolean;
 }
 
-const neverSent: Sent = { text: '', mark: '', verifiedMs: 0 };
+const neverSent: Sent = { text: '', mark: '', verifiedMs: 0, isDoubted: false };
 
 export class ObjectWriter {
   /** By owner, by path. */
@@ -64,7 +65,7 @@ export class ObjectWriter {
   doubt(owner: string, path: string, object: KubeObject | undefined): boolean {
     const sent = this.#sent.get(owner)?.get(path);
     if (sent === undefined || sent.text === '' || (object !== undefined && markOf(object) === sent.mark)) return false;
-    sent.verifiedMs = -Infinity;
+    sent.isDoubted = true;
     return true;
   }
 
@@ -77,8 +78,9 @@ export class ObjectWriter {
     const nowMs = this.clock.nowMs();
     const before = sent.get(path);
     if (before?.text === text) {
-      if (nowMs - before.verifiedMs < verifyMs) return;
+      if (!before.isDoubted && nowMs - before.verifiedMs < verifyMs) return;
       before.verifiedMs = nowMs;
+      before.isDoubted = false;
       if ((await this.#markAt(path)) === before.mark) return;
     }
     const stored = await this.rest.request<KubeObject>('PATCH', path, {
@@ -86,7 +88,8 @@ export class ObjectWriter {
       contentType: patchType.apply,
       query: { fieldManager, force: 'true' },
     });
-    sent.set(path, { text, mark: markOf(stored), verifiedMs: nowMs });
+    // Of what is deleted while it is sent, the answer says nothing.
+    sent.set(path, { text, mark: markOf(stored), verifiedMs: nowMs, isDoubted: before?.isDoubted ?? false });
   }
 
   async #markAt(path: string): Promise<string | undefined> {

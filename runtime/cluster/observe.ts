@@ -17,17 +17,22 @@ export interface ObserveOptions {
   workload: Workloads;
 }
 
-/**
- * `known` is absent until the pipeline was taken in. `targets`: how many lines there are to be. `heardBefore`: lines that another coordinator had heard of a moment ago; this one has
- * just begun, and they have not said hello to it yet.
- */
+/** What a look at a pipeline has come to so far. */
+export interface Looked {
+  /** Absent until the pipeline was taken in. */
+  known: Known | undefined;
+  /** How many lines there are to be. */
+  targets: readonly GroupLines[];
+  refusal: Refusal | undefined;
+  /** Pods that were created from an earlier template. */
+  outdated: readonly string[];
+}
+
+/** `heardBefore`: lines that another coordinator had heard of a moment ago; this one has just begun, and they have not said hello to it yet. */
 export async function observe(
   { desk, pods, workload }: ObserveOptions,
   { metadata }: KubeObject,
-  known: Known | undefined,
-  targets: readonly GroupLines[],
-  refusal: Refusal | undefined,
-  heardBefore = 0,
+  { known, targets, refusal, outdated, heardBefore = 0 }: Looked & { heardBefore?: number | undefined },
 ): Promise<Observed> {
   const name = known?.pipeline.name ?? '';
   const seen = pods.linesOf(name);
@@ -50,6 +55,7 @@ export async function observe(
       faults: seen.flatMap(({ pod, faults }) => faults.map((fault) => `${pod}: ${fault.message}`)),
       unschedulable: wordsOf(seen, ({ unschedulable }) => unschedulable),
       resizePending: wordsOf(seen, ({ resizePending }) => resizePending),
+      outdated,
     },
     input: inputOf(known),
     selector: Object.entries(selectorOf(metadata.name))

@@ -31,6 +31,7 @@ import { LostPods } from './lost-pods.js';
 import type { LineKeeper } from './managed-driver.js';
 import { labels } from './names.js';
 import { fieldManager, ObjectWriter } from './object-writer.js';
+import { outdatedPods } from './outdated-pods.js';
 import { PinnedLines } from './pinned-lines.js';
 import { PipelineNames } from './pipeline-names.js';
 import { groupLinesOf, planAuthority, planObjects, type GroupLines, type PlanOptions } from './plan-objects.js';
@@ -118,9 +119,14 @@ export class Reconciler implements LineKeeper, HpaKeeper {
         });
       },
     });
-    this.#workloads = new WorkloadWatch(options, resyncMs, (place, path, object) => {
-      const key = keyOf({ metadata: place });
-      if (this.#objects.doubt(key, path, object)) this.#queue.add(key);
+    this.#workloads = new WorkloadWatch(options, resyncMs, {
+      seen: (place, path, object) => {
+        const key = keyOf({ metadata: place });
+        if (this.#objects.doubt(key, path, object)) this.#queue.add(key);
+      },
+      revised: (place) => {
+        this.#queue.add(keyOf({ metadata: place }));
+      },
     });
   }
 
@@ -221,7 +227,8 @@ export class Reconciler implements LineKeeper, HpaKeeper {
     const known = this.#known.get(key);
     const targets = known === undefined ? [] : this.#targetsOf(known);
     const refusal = bringing.refusal ?? gating.refusal;
-    await this.#status.write(key, resource, { known, targets, refusal, isNew });
+    const outdated = outdatedPods(this.#podsOf(place), this.#workloads.of(place));
+    await this.#status.write(key, resource, { known, targets, refusal, outdated, isNew });
     const waits = [isNew ? settleMs : undefined, gating.done, ...(await this.#free(place))];
     for (const waitMs of waits) if (waitMs !== undefined) this.#queue.add(key, waitMs);
   }

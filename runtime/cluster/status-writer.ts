@@ -2,22 +2,14 @@
 import type { PipelineStatus } from '../contracts/pipeline-status.js';
 import { canonicalJson } from '../line/lineage.js';
 import { EventWriter } from './event-writer.js';
-import type { Known } from './intake.js';
 import { patchType, type KubeObject } from './kube-rest.js';
 import { fieldManager } from './object-writer.js';
-import { observe } from './observe.js';
-import type { GroupLines } from './plan-objects.js';
+import { observe, type Looked } from './observe.js';
 import type { ReconcilerOptions } from './reconciler-options.js';
-import type { Refusal } from './resolve.js';
 import { objectPath } from './resources.js';
 import { eventsBetween, planStatus, statusOf } from './status.js';
 
-export interface Seen {
-  /** Absent until the pipeline was taken in. */
-  known: Known | undefined;
-  /** How many lines there are to be. */
-  targets: readonly GroupLines[];
-  refusal: Refusal | undefined;
+export interface Seen extends Looked {
   /** The coordinator has just begun: lines that were ready count as such until they had time to say hello. */
   isNew: boolean;
 }
@@ -32,14 +24,14 @@ export class StatusWriter {
   }
 
   /** Throws KubeFailure. */
-  async write(key: string, resource: KubeObject, { known, targets, refusal, isNew }: Seen): Promise<void> {
+  async write(key: string, resource: KubeObject, seen: Seen): Promise<void> {
     const { rest, clock } = this.options;
     // Our own last word may be newer than what the informer has seen.
     const uid = resource.metadata.uid ?? '';
     const said = this.#said.get(key);
     const before = said?.uid === uid ? said.status : statusOf(resource);
-    const heardBefore = isNew ? before?.readyLines : undefined;
-    const observed = await observe(this.options, resource, known, targets, refusal, heardBefore);
+    const heardBefore = seen.isNew ? before?.readyLines : undefined;
+    const observed = await observe(this.options, resource, { ...seen, heardBefore });
     const after = planStatus(observed, before, clock.wall());
     if (before !== undefined && canonicalJson(before) === canonicalJson(after)) return;
     await rest.request('PATCH', `${objectPath('Pipeline', resource.metadata)}/status`, {

@@ -53,6 +53,8 @@ export interface Observed {
     unschedulable: readonly string[];
     /** Pods that do not have what the stages in their slots ask for, in the kubelet's words. */
     resizePending: readonly string[];
+    /** Pods that were created from an earlier template than there is now. */
+    outdated: readonly string[];
   };
   /** `open`: there is one, and not all of it is in the journal. */
   input: { state: 'none' | 'open' } | { state: 'submitted'; digest: string; submitted: number };
@@ -165,6 +167,7 @@ function degraded({ refusal, accepted, lines }: Observed): Verdict {
   if (accepted !== undefined && accepted.counts.failed > 0) return say('True', 'ShardsFailed', failedWords(accepted));
   const [resizePending] = lines.resizePending;
   if (resizePending !== undefined) return say('True', 'ResizePending', resizePending);
+  if (lines.outdated.length > 0) return say('True', 'LinesOutdated', outdatedWords(lines.outdated));
   return say('False', 'AsExpected', 'nothing is amiss');
 }
 
@@ -183,6 +186,12 @@ function complete({ refusal, accepted, input }: Observed): Verdict {
 
 const failedWords = ({ counts, failure }: { counts: Counts; failure?: string | undefined }): string =>
   `${some(counts.failed, 'shard')} failed${failure === undefined ? '' : `; the first: ${failure}`}`;
+
+/** A line that is told to end keeps what it has done, so there is no wrong moment. */
+function outdatedWords([first = '', ...more]: readonly string[]): string {
+  const others = more.length === 0 ? '' : ` (and ${some(more.length, 'other pod')})`;
+  return `${first}${others} was created before the template of the pods changed, and stays as it was: delete the pod, and its line goes on in a new one`;
+}
 
 export interface PlannedEvent {
   type: 'Normal' | 'Warning';

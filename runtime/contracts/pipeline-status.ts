@@ -30,6 +30,7 @@ export const conditionReasons = [
   'Unschedulable',
   'VolumePending',
   'ResizePending',
+  'LinesOutdated',
   'AsExpected',
   'ShardsFailed',
   'SwapFailed',

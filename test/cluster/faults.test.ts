@@ -11,8 +11,8 @@ import { afterAll, beforeAll, expect } from 'vitest';
 import type { PodlineClient } from '../../runtime/api/client.js';
 import type { PodlineEvent } from '../../runtime/contracts/events.js';
 import { needs } from '../support/require.js';
-import { clusterScript, eventually, kubectl, type Pod } from './support/cluster.js';
-import { FaultLine, figureOf, lasting, type Strike, type Struck } from './support/fault-line.js';
+import { clusterScript, eventually, kubectl, kubectlJson, type Pod } from './support/cluster.js';
+import { amissIn, FaultLine, figureOf, lasting, type Strike, type Struck } from './support/fault-line.js';
 import { keepFigures } from './support/figures.js';
 import { hashOnLaptop, heldBlocks, Holds, heldStages, writeHeldPipeline } from './support/held-stages.js';
 import { install, namespace, type Installation } from './support/installation.js';
@@ -235,9 +235,17 @@ needs('cluster').describe('a line that is struck', () => {
       return Object.entries(annotations).find(([name, stage]) => name.endsWith('.stage') && stage === 'third')?.[0];
     });
 
+  /** Kubernetes says it of the node when its kubelet begins. */
+  const kubeletStarts = async (): Promise<number> => {
+    const ofNode = 'involvedObject.kind=Node,involvedObject.name=node0,reason=Starting,source=kubelet';
+    const { items } = await kubectlJson<{ items: unknown[] }>('-n', 'default', 'get', 'events', '--field-selector', ofNode);
+    return items.length;
+  };
+
   for (const program of ['kubelet', 'containerd']) {
     needs('cluster').it(`while ${program} is killed and started again, goes on as if nothing was`, async () => {
-      const { shard, runs, repeated } = await strike(`${program} restarted`, {
+      const startsBefore = await kubeletStarts();
+      const struck = await strike(`${program} restarted`, {
         at: ['first', 2],
         proof: 'third',
         inject: async () => {
@@ -246,6 +254,10 @@ needs('cluster').describe('a line that is struck', () => {
           await clusterScript(['again', '0', program]);
         },
       });
+      const { shard, runs, repeated } = struck;
+      expect(amissIn(struck)).toEqual([]);
+      if (program === 'kubelet')
+        await eventually('the event of the node', async () => ((await kubeletStarts()) > startsBefore ? true : undefined));
       expect(shard).toMatchObject(undisturbed);
       expect(runs).toEqual(onceEach);
       expect(repeated).toEqual([]);
@@ -253,7 +265,11 @@ needs('cluster').describe('a line that is struck', () => {
   }
 
   needs('cluster').it('whose coordinator is killed while a swap is under way, goes on, and the swap is done once', async () => {
-    const { shard, runs, repeated } = await strike('coordinator killed during a swap', {
+    const restarts = async (): Promise<number> =>
+      (await kubectlJson<Pod>('-n', namespace, 'get', 'pod', 'podline-coordinator-0')).status.containerStatuses?.[0]
+        ?.restartCount ?? 0;
+    const restartsBefore = await restarts();
+    const struck = await strike('coordinator killed during a swap', {
       at: ['first', 2],
       proof: 'third',
       inject: async () => {
@@ -267,6 +283,10 @@ needs('cluster').describe('a line that is struck', () => {
         await clusterScript(['signal', '0', 'kubelet', 'CONT']);
       },
     });
+    const { shard, runs, repeated, told } = struck;
+    expect(await restarts()).toBe(restartsBefore + 1);
+    expect(told).toContain('line.joined');
+    expect(amissIn(struck)).toEqual([]);
     expect(shard.report?.stages.map(({ outcome }) => outcome)).toEqual(['ran', 'ran', 'ran']);
     expect(runs).toEqual(onceEach);
     expect(repeated).toEqual([]);
@@ -288,6 +308,8 @@ needs('cluster').describe('a line that is struck', () => {
       },
     });
     expect(endMs).toBeGreaterThan(awayMs);
+    // While it is away nobody can write a status: who reads the coordinator's log finds it there.
+    expect(await line.kubectl('logs', 'podline-coordinator-0')).toContain('the watch broke; it is opened again');
     expect(shard).toMatchObject(undisturbed);
     expect(runs).toEqual(onceEach);
     expect(repeated).toEqual([]);

@@ -49,17 +49,23 @@ const ordinary = /^(Ready=True|Progressing=(True Working|False Idle)|Degraded=Fa
 
 export const seconds = (ms: number): string => (ms / 1_000).toFixed(1);
 
+/** What was in the status meanwhile, beyond what is there on every day. */
+export const amissIn = ({ conditions }: Struck): string[] => conditions.filter((word) => !ordinary.test(word));
+
 /** A row of the figures. */
-export const figureOf = (failure: string, { repeated, shard, backMs, endMs, told, conditions }: Struck): object => ({
-  failure,
-  repeatedBlocks: repeated.join(' '),
-  resumedFrom: shard.report?.resumedFrom,
-  leases: shard.epoch,
-  backS: seconds(backMs),
-  deliveredS: seconds(endMs),
-  told: told.filter((type) => !everyday.test(type)).join(' '),
-  conditions: conditions.filter((word) => !ordinary.test(word)).join(', '),
-});
+export const figureOf = (failure: string, struck: Struck): object => {
+  const { repeated, shard, backMs, endMs, told } = struck;
+  return {
+    failure,
+    repeatedBlocks: repeated.join(' '),
+    resumedFrom: shard.report?.resumedFrom,
+    leases: shard.epoch,
+    backS: seconds(backMs),
+    deliveredS: seconds(endMs),
+    told: told.filter((type) => !everyday.test(type)).join(' '),
+    conditions: amissIn(struck).join(', '),
+  };
+};
 
 const endedMs = 240_000;
 

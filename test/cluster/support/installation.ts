@@ -147,21 +147,7 @@ export async function install(
     }),
   );
   const volume = join(dir, 'volume.json');
-  await writeFile(
-    volume,
-    JSON.stringify({
-      apiVersion: 'v1',
-      kind: 'PersistentVolume',
-      metadata: { name: 'podline-journal' },
-      spec: {
-        capacity: { storage: '10Gi' },
-        accessModes: ['ReadWriteOnce'],
-        persistentVolumeReclaimPolicy: 'Retain',
-        hostPath: { path: '/mnt/volume/journal', type: 'Directory' },
-        claimRef: { namespace, name: 'journal-podline-coordinator-0' },
-      },
-    }),
-  );
+  await writeFile(volume, JSON.stringify(journalVolume(namespace)));
   let forwarded: Promise<Forwarded> | undefined;
   const close = async (): Promise<void> => {
     await forwarded?.then((tunnel) => tunnel.close()).catch(() => undefined);
@@ -191,15 +177,29 @@ export async function install(
   };
 }
 
+/** What the coordinator of that namespace claims: a folder that `makeFolders` makes. */
+export const journalVolume = (of: string): Record<string, unknown> => ({
+  apiVersion: 'v1',
+  kind: 'PersistentVolume',
+  metadata: { name: 'podline-journal' },
+  spec: {
+    capacity: { storage: '10Gi' },
+    accessModes: ['ReadWriteOnce'],
+    persistentVolumeReclaimPolicy: 'Retain',
+    hostPath: { path: '/mnt/volume/journal', type: 'Directory' },
+    claimRef: { namespace: of, name: 'journal-podline-coordinator-0' },
+  },
+});
+
 /** This tree's, with the pipelines' stages, in the registry of the test cluster. */
-async function makeImage(dir: string, pipelines: readonly string[], extra: readonly string[]): Promise<string> {
+export async function makeImage(dir: string, pipelines: readonly string[] = [], extra: readonly string[] = []): Promise<string> {
   for (const file of pipelines) await buildStages(file, dir);
   await mkdir(join(dir, 'pipelines'), { recursive: true });
   return clusterScript(['image', 'podline/runtime', join(dir, 'pipelines')], { PODLINE_IMAGE_EXTRA: extra.join(' ') });
 }
 
 /** On the volume of the test cluster, without what an earlier installation left there. */
-async function makeFolders(): Promise<void> {
+export async function makeFolders(): Promise<void> {
   for (const folder of [join(volumeDir, 'journal'), join(volumeDir, 'results')]) {
     await rm(folder, { recursive: true, force: true });
     await mkdir(folder, { recursive: true });

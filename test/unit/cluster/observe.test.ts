@@ -35,13 +35,12 @@ async function heardOf(line: LineView): Promise<number> {
     size: { stages: { peak: { memoryBytes: 1 }, sum: { memoryBytes: 1 } }, podBytes: 1 },
   };
   const resource = { apiVersion: 'podline.dev/v1alpha1', kind: 'Pipeline', metadata: { name: 'small', generation: 1 } };
-  const observed = await observe(
-    { desk, pods: { linesOf: () => [seen] }, workload: 'kruise' },
-    resource,
-    known as unknown as Known,
-    [{ group: 'default', lines: 1 }] as Parameters<typeof observe>[3],
-    undefined,
-  );
+  const observed = await observe({ desk, pods: { linesOf: () => [seen] }, workload: 'kruise' }, resource, {
+    known: known as unknown as Known,
+    targets: [{ group: 'default', lines: 1 }],
+    refusal: undefined,
+    outdated: [],
+  });
   return observed.lines.heard;
 }
 

@@ -328,12 +328,21 @@ describe('lines', () => {
     server.put(quotaPath, { metadata: { name: 'team', namespace: 'podline' }, spec: { hard: { pods: String(pods) } } });
   const podPath = (number: number): string => `/api/v1/namespaces/podline/pods/small-${String(number)}`;
   const appear = (...numbers: number[]): void => {
+    appearOf('small-a', ...numbers);
+  };
+  /** As created from that revision of the template. */
+  const appearOf = (revision: string, ...numbers: number[]): void => {
     for (const number of numbers)
       server.put(podPath(number), {
         metadata: {
           name: `small-${String(number)}`,
           namespace: 'podline',
-          labels: { 'app.kubernetes.io/name': 'podline-line', 'podline.dev/pipeline': 'small', 'podline.dev/group': 'default' },
+          labels: {
+            'app.kubernetes.io/name': 'podline-line',
+            'podline.dev/pipeline': 'small',
+            'podline.dev/group': 'default',
+            'controller-revision-hash': revision,
+          },
         },
         spec: { containers: [] },
         status: { phase: 'Running' },
@@ -355,6 +364,30 @@ describe('lines', () => {
       expect(replicasOf()).toBe(4);
     });
     expect((await coordinator.pipeline('small')).flow).toMatchObject({ linesMax: 4, groups: [{ wanted: 4 }] });
+  });
+
+  it('are said to be outdated as soon as their pods are created from another template, and until theirs is', async () => {
+    const templateIs = (updateRevision: string): void => {
+      const stored = server.get(workloadOf('small')) as KubeObject;
+      server.put(workloadOf('small'), { ...stored, status: { updateRevision, observedGeneration: stored.metadata.generation } });
+    };
+    server.put(pathOf('small'), resource('small'));
+    await submitted();
+    templateIs('small-a');
+    appear(0);
+    await eventually(() => {
+      expect(statusOf('small')?.replicas).toBe(1);
+    });
+    expect(conditionOf('small', 'Degraded')).toMatchObject({ status: 'False', reason: 'AsExpected' });
+    templateIs('small-b');
+    await eventually(() => {
+      expect(conditionOf('small', 'Degraded')).toMatchObject({ status: 'True', reason: 'LinesOutdated' });
+    });
+    server.delete(podPath(0));
+    appearOf('small-b', 0);
+    await eventually(() => {
+      expect(conditionOf('small', 'Degraded')).toMatchObject({ status: 'False', reason: 'AsExpected' });
+    });
   });
 
   it('are none where the quota leaves no room, and the status says why', async () => {

@@ -7,7 +7,7 @@ const none = { pending: 0, running: 0, completed: 0, failed: 0, cancelled: 0 };
 const idle: Observed = {
   generation: 3,
   accepted: { revision: 2, counts: none, paused: false, running: [] },
-  lines: { wanted: 2, there: 2, heard: 2, faults: [], unschedulable: [], resizePending: [] },
+  lines: { wanted: 2, there: 2, heard: 2, faults: [], unschedulable: [], resizePending: [], outdated: [] },
   input: { state: 'submitted', digest: 'd', submitted: 4 },
   selector: 'a=b',
   workload: 'kruise',
@@ -70,7 +70,7 @@ describe('Ready, Progressing and Degraded', () => {
   it('say that no node has room for a line, in the words of the scheduler', () => {
     const full = '0/1 nodes are available: 1 Insufficient memory.';
     const waiting = seen(
-      { lines: { wanted: 1, there: 1, heard: 0, faults: [], unschedulable: [`p-0: ${full}`], resizePending: [] } },
+      { lines: { wanted: 1, there: 1, heard: 0, faults: [], unschedulable: [`p-0: ${full}`], resizePending: [], outdated: [] } },
       { pending: 5 },
     );
     expect(words(waiting, 'Ready')).toBe('False LinesStarting');
@@ -88,7 +88,9 @@ describe('Ready, Progressing and Degraded', () => {
   });
 
   it('say that lines are on their way, and how many there are', () => {
-    const starting = seen({ lines: { wanted: 3, there: 2, heard: 1, faults: [], unschedulable: [], resizePending: [] } });
+    const starting = seen({
+      lines: { wanted: 3, there: 2, heard: 1, faults: [], unschedulable: [], resizePending: [], outdated: [] },
+    });
     expect(condition(statusOf(starting), 'Ready')).toMatchObject({
       status: 'False',
       reason: 'LinesStarting',
@@ -99,13 +101,26 @@ describe('Ready, Progressing and Degraded', () => {
 
   it('do not count a line whose pod is gone', () => {
     expect(
-      words(seen({ lines: { wanted: 2, there: 1, heard: 2, faults: [], unschedulable: [], resizePending: [] } }), 'Ready'),
+      words(
+        seen({ lines: { wanted: 2, there: 1, heard: 2, faults: [], unschedulable: [], resizePending: [], outdated: [] } }),
+        'Ready',
+      ),
     ).toBe('False LinesStarting');
   });
 
   it('say that nothing goes on when work waits and no line works', () => {
     const stuck = seen(
-      { lines: { wanted: 1, there: 1, heard: 0, faults: ['p-0: ImagePullBackOff'], unschedulable: [], resizePending: [] } },
+      {
+        lines: {
+          wanted: 1,
+          there: 1,
+          heard: 0,
+          faults: ['p-0: ImagePullBackOff'],
+          unschedulable: [],
+          resizePending: [],
+          outdated: [],
+        },
+      },
       { pending: 5 },
     );
     expect(condition(statusOf(stuck), 'Progressing')).toMatchObject({
@@ -116,7 +131,15 @@ describe('Ready, Progressing and Degraded', () => {
   });
 
   it('say that a pod has less than its stages ask for, unless something worse is amiss', () => {
-    const lines = { wanted: 1, there: 1, heard: 1, faults: [], unschedulable: [], resizePending: ['p-0: Deferred: no room'] };
+    const lines = {
+      wanted: 1,
+      there: 1,
+      heard: 1,
+      faults: [],
+      unschedulable: [],
+      resizePending: ['p-0: Deferred: no room'],
+      outdated: [],
+    };
     expect(condition(statusOf(seen({ lines }, { running: 1 })), 'Degraded')).toMatchObject({
       status: 'True',
       reason: 'ResizePending',
@@ -125,12 +148,33 @@ describe('Ready, Progressing and Degraded', () => {
     expect(words(seen({ lines }, { failed: 1 }), 'Degraded')).toBe('True ShardsFailed');
   });
 
+  it('say that pods are of an earlier template and how they are renewed, unless something else is amiss; their lines are ready', () => {
+    const outdated = seen({ lines: { ...idle.lines, outdated: ['p-0', 'p-1'] } }, { running: 1 });
+    expect(condition(statusOf(outdated), 'Degraded')).toMatchObject({
+      status: 'True',
+      reason: 'LinesOutdated',
+      message:
+        'p-0 (and 1 other pod) was created before the template of the pods changed, and stays as it was: delete the pod, and its line goes on in a new one',
+    });
+    expect(words(outdated, 'Ready')).toBe('True LinesReady');
+    expect(words(outdated, 'Progressing')).toBe('True Working');
+    expect(eventsBetween(statusOf(idle), statusOf(outdated)).map(({ type, reason }) => [type, reason])).toContainEqual([
+      'Warning',
+      'LinesOutdated',
+    ]);
+    const worse = { ...idle.lines, outdated: ['p-0'], resizePending: ['p-0: Deferred: no room'] };
+    expect(words(seen({ lines: worse }), 'Degraded')).toBe('True ResizePending');
+  });
+
   it('say that it works, is paused, has no lines', () => {
     expect(words(seen({}, { running: 1 }), 'Progressing')).toBe('True Working');
     const paused: Observed = { ...idle, accepted: { revision: 1, counts: { ...none, pending: 1 }, paused: true, running: [] } };
     expect(words(paused, 'Progressing')).toBe('False Paused');
     expect(
-      words(seen({ lines: { wanted: 0, there: 0, heard: 0, faults: [], unschedulable: [], resizePending: [] } }), 'Ready'),
+      words(
+        seen({ lines: { wanted: 0, there: 0, heard: 0, faults: [], unschedulable: [], resizePending: [], outdated: [] } }),
+        'Ready',
+      ),
     ).toBe('False NoLines');
   });
 
