@@ -103,7 +103,8 @@ const results = flags.record && flags.only !== undefined ? await withRecord(meas
 const markdown = markdownOf(results, await notes());
 const pictures = picturesOf(results);
 await write(out, 'results.md', markdown, pictures, results);
-if (flags.record) await record(results);
+// What was cut short lies in `out`, and is no record.
+if (flags.record && !interrupted.signal.aborted) await record(results);
 console.log(`\n${goalTable(results)}\n`);
 const goals = goalsOf(results);
 const isShort = flags.record ? '' : ' This was a short run: --record repeats more.';
