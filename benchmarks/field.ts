@@ -10,7 +10,6 @@ import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import { hashOfFolder } from './checker.js';
-import { decisivePeers } from './goals.js';
 import { measure } from './measure.js';
 import type { BenchOptions, Place } from './options.js';
 import type { RunnerNote, Sample } from './results.js';
@@ -22,9 +21,8 @@ import type { Job, Work } from './work/work.js';
 const slowMs = 2_000;
 /** A job that takes longer is given up, and its runner with it. */
 const jobMs = 240_000;
-/** Who takes longer than this is measured less often, unless a goal hangs on it. */
+/** Who takes longer than this is measured once, but for the record. */
 const tooSlowMs = 5_000;
-const slowRepeats = { recorded: 3, short: 1 };
 
 export class Field {
   readonly notes: RunnerNote[] = [];
@@ -60,9 +58,7 @@ export class Field {
       this.#runners.set(peer.name, runner);
       const firstMs = await this.#timed(runner, source);
       if (firstMs < slowMs) await this.#timed(runner, source);
-      const { record } = this.options;
-      if (firstMs > tooSlowMs && !(record && (decisivePeers.has(peer.name) || peer.name.startsWith('podline'))))
-        note.repeats = Math.min(this.options.repeats, record ? slowRepeats.recorded : slowRepeats.short);
+      if (firstMs > tooSlowMs && !this.options.record) note.repeats = 1;
       this.options.say(`${this.name}: started ${peer.name} in ${note.startMs.toFixed(0)} ms, first job ${firstMs.toFixed(0)} ms`);
       return true;
     } catch (thrown) {

@@ -159,17 +159,6 @@ function oneThread(readers: LoadFigure['readers']): string {
   return `; on one thread each, nothing kept: ${share} (Podline’s reader ${readers.readerMs.toFixed(0)} ms)${words}`;
 }
 
-/** Peers that a goal holds Podline against: measured as often as Podline, however slow they are. */
-export const decisivePeers: ReadonlySet<string> = new Set([
-  'http',
-  'redis',
-  'ray',
-  'http-ndjson',
-  'http-records',
-  'bare-new',
-  'bare-reused',
-]);
-
 /** Hand-overs of Podline at each size of shard at which they were measured. */
 export function handoversBySize({ small, growth }: BenchResults): { bytes: number; handoverMs: number[] }[] {
   const ofSmall = small?.samples.flatMap(({ handoverMs }) => handoverMs) ?? [];

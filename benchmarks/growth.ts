@@ -149,11 +149,7 @@ export async function runGrowth(place: Place, options: BenchOptions): Promise<Gr
   function roundsOf(bytesInAll: number): number {
     const most = record ? 40 : 12;
     const fewest = record ? 7 : 3;
-    // Of the very largest there are few: 4 GiB through five stages takes some seven seconds a time, and its hashing and room as long again.
-    return Math.max(
-      Math.min(Math.floor((4096 * mebi) / bytesInAll), most),
-      bytesInAll > 8192 * mebi ? Math.min(fewest, 3) : fewest,
-    );
+    return Math.max(Math.min(Math.floor((4096 * mebi) / bytesInAll), most), fewest);
   }
 }
 

@@ -57,7 +57,7 @@ function head({ at, machine, options, tookMs, broken }: BenchResults): string[] 
   return [
     `${at}; ${machine.cpu}, ${machine.cores} cores, ${whole(machine.memoryBytes / 2 ** 30)} GiB, ${machine.os}, Node ${machine.node}, podline ${machine.podline}.`,
     record
-      ? `Recorded: ${repeats} repeats, in an order drawn anew for each (seed ${seed}), where a row or the words above a table do not say another number: peers that need more than 5 s and that no goal hangs on, small shards, and growth.`
+      ? `Recorded: ${repeats} repeats, in an order drawn anew for each (seed ${seed}), where a row or the words above a table do not say another number.`
       : `A short run: ${repeats} repeats, in an order drawn anew for each (seed ${seed}); runners that need more than 5 s are measured once. \`npm run bench -- --record\` measures all of them as often as the report then says.`,
     ...(scale === 1 ? [] : [`**Shards are ${scale} times their real size: the table below says nothing about the real one.**`]),
     ...(only === undefined ? [] : [`Only ${only.join(', ')}.`]),

@@ -39,7 +39,7 @@ export interface RunnerNote {
   missing?: string | undefined;
   /** It broke, with these words. */
   failed?: string | undefined;
-  /** Measured fewer times than the others: it is slow, and no goal hangs on it, or the run is a short one. */
+  /** Measured fewer times than the others: it is slow, and the run is a short one. */
   repeats?: number | undefined;
 }
 

@@ -20,15 +20,13 @@ const atOnceMax = 64;
 export async function runSmall(place: Place, options: BenchOptions): Promise<SmallResult> {
   const work = bytesWork('pass', stages);
   const shards = options.record ? 200 : 50;
-  // A round of a record takes a minute with everybody, and has hundreds of shards of each.
-  const rounds = Math.min(options.repeats, 3);
   const sources = Array.from({ length: shards }, (_, index) => inline(options.seed + index));
   const expected = await Promise.all(sources.map((source) => expectedHash(work, source)));
   const field = new Field('small', work, place, options);
   const samples: SmallSample[] = [];
   try {
     for (const peer of [podline, podlineSteps, ...options.peers]) await field.enter(peer, sources[0]!, shardBytes);
-    for (let round = 0; round < rounds; round++) {
+    for (let round = 0; round < options.repeats; round++) {
       await field.each(async (runner, { name }) => {
         const alone = await oneAfterAnother(field, runner, sources);
         const together = await atOnce(field, runner, sources);

@@ -42,7 +42,10 @@ describe('a request in simple words', () => {
         code: 'PDL_PIPELINE_UNKNOWN',
         hint: 'Did you mean flights?',
       });
-      await expect(client.request({ task: 'flights' } as never)).rejects.toMatchObject({ code: 'PDL_REQUEST_INVALID' });
+      for (const missing of ['task', 'payload']) {
+        const { [missing]: _, ...others } = { ...request } as Record<string, unknown>;
+        await expect(client.request(others as never)).rejects.toMatchObject({ code: 'PDL_REQUEST_INVALID', place: `body.${missing}` });
+      }
     }
   });
 
