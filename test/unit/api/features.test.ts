@@ -44,7 +44,10 @@ describe('a request in simple words', () => {
       });
       for (const missing of ['task', 'payload']) {
         const { [missing]: _, ...others } = { ...request } as Record<string, unknown>;
-        await expect(client.request(others as never)).rejects.toMatchObject({ code: 'PDL_REQUEST_INVALID', place: `body.${missing}` });
+        await expect(client.request(others as never)).rejects.toMatchObject({
+          code: 'PDL_REQUEST_INVALID',
+          place: `body.${missing}`,
+        });
       }
     }
   });
