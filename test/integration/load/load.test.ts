@@ -61,6 +61,7 @@ it(
     const random = new Random(seed);
     const done: FaultKind[] = [];
     const kinds = possibleFaults(world);
+    if (!world.ownDisk) console.log('without a full disk of results: not root, so none of its own can be mounted');
     // RabbitMQ 3.10 may find no leader any more for a quorum queue that was made seconds before it is killed.
     await until(() => atBroker.completed.size > 0);
     await broker.restart();
