@@ -69,7 +69,7 @@ export default tseslint.config(
   },
   {
     files: ['runtime/**/*.ts', 'sidecars/**/*.ts'],
-    ignores: ['runtime/index.ts'],
+    ignores: ['runtime/index.ts', 'runtime/stages/rehearsal/stages/*.ts'],
     rules: {
       'no-restricted-syntax': [
         'error',

@@ -16,6 +16,7 @@ import { blockBytes, comparisons, type Comparison } from './comparisons.js';
 import { expectedHash } from './expected.js';
 import { Field } from './field.js';
 import { measureColumns } from './figures/columns.js';
+import { measureFirstRun } from './figures/first-run.js';
 import { measureLoad } from './figures/load.js';
 import { measureJournal } from './journal/measure.js';
 import { measurePipelining } from './figures/pipelining.js';
@@ -51,6 +52,7 @@ const parts: Readonly<Record<string, Part>> = {
   },
   journal: async (results, place, options) => void (results.journal = await measureJournal(place, options)),
   pipelining: async (results, place, options) => void (results.pipelining = await measurePipelining(place, options)),
+  first: async (results, place, options) => void (results.first = await measureFirstRun(place, options)),
 };
 export const partNames = Object.keys(parts);
 

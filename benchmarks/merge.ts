@@ -13,7 +13,7 @@ type Single = { [K in keyof BenchResults]-?: undefined extends BenchResults[K] ?
 /** What a part of that name alone shows: each of them, or this does not compile. */
 const shown: Record<Single, true> = {
   ...{ small: true, growth: true, columns: true, load: true, threads: true },
-  ...{ slowdown: true, pipelining: true, journal: true, checkpoints: true },
+  ...{ slowdown: true, pipelining: true, journal: true, checkpoints: true, first: true },
 };
 const single = Object.keys(shown) as Single[];
 

@@ -1,5 +1,6 @@
 /** The figures that are no comparison of whole shards: columns, load, threads, checkpoints, utilisation. Pure. */
 import { describeCheckpoints } from './checkpoints/main.js';
+import type { FirstRunFigures } from './figures/first-run.js';
 import type { LoadFigures } from './figures/load.js';
 import { fine, mib, spreadText, table, timesText, whole } from './format.js';
 import { journalPart } from './journal/report.js';
@@ -32,7 +33,35 @@ function threadWords({ formats }: LoadFigures): string {
   return `${words.join('')} A load on one thread was not measured.`;
 }
 
-export function figurePart({ columns, load, threads, slowdown, checkpoints, pipelining, journal }: BenchResults): string[] {
+function firstRunPart({ blocks, blockBytes, atOnce, rehearsed }: FirstRunFigures): string[] {
+  const row = (name: string, runs: typeof atOnce): string[] => [
+    name,
+    spreadText(spreadOf(runs.map(({ startMs }) => startMs)), fine),
+    spreadText(spreadOf(runs.map(({ startMs, workMs }) => workMs - startMs)), fine),
+  ];
+  return [
+    '## The first run of a process',
+    '',
+    `A new shim each time, one stage that hands over ${blocks} blocks of ${blockBytes / 1024} KiB, measured ${timesText(atOnce.length)} each, in turns. From the request’s arrival in the slot; what is on the way before that is not in it.`,
+    '',
+    table(
+      ['ms', 'to the first call', 'from there to the end'],
+      [row('started as soon as it was ready', atOnce), row('after it had rehearsed', rehearsed)],
+    ),
+    '',
+  ];
+}
+
+export function figurePart({
+  columns,
+  load,
+  threads,
+  slowdown,
+  checkpoints,
+  pipelining,
+  first,
+  journal,
+}: BenchResults): string[] {
   return [
     ...(columns === undefined
       ? []
@@ -116,6 +145,7 @@ export function figurePart({ columns, load, threads, slowdown, checkpoints, pipe
           `${pipelining.shards} shards of ${mib(pipelining.shardBytes)} MiB, one CPU-bound stage, one slot, one thread, four resident, measured ${timesText(pipelining.utilisation.length)}: the stage worked ${pipelining.utilisation.map((share) => `${fine(share * 100)} %`).join(', ')} of the time from the first submission to the last result.`,
           '',
         ]),
+    ...(first === undefined ? [] : firstRunPart(first)),
     ...(journal === undefined ? [] : journalPart(journal)),
   ];
 }

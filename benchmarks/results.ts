@@ -3,6 +3,7 @@ import type { BytesByMedium } from '../runtime/contracts/block.js';
 import type { CheckpointFigures } from './checkpoints/main.js';
 import type { ColumnFigures } from './figures/columns.js';
 import type { LoadFigures } from './figures/load.js';
+import type { FirstRunFigures } from './figures/first-run.js';
 import type { PipeliningFigures } from './figures/pipelining.js';
 import type { SlowdownFigures } from './figures/slowdown.js';
 import type { ThreadFigures } from './figures/threads.js';
@@ -156,6 +157,7 @@ export interface BenchResults {
   threads?: ThreadFigures | undefined;
   slowdown?: SlowdownFigures | undefined;
   pipelining?: PipeliningFigures | undefined;
+  first?: FirstRunFigures | undefined;
   journal?: JournalFigures | undefined;
   checkpoints?: CheckpointFigures | undefined;
   /** Parts that broke, with what they said: never silently left out. */

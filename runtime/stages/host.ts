@@ -14,6 +14,11 @@ export interface StageHost {
    * `startedAtMs`: when it was asked for, by `performance.now`.
    */
   run(request: RunRequest, events: RunEvents, news: RunNews, signal: AbortSignal, startedAtMs: number): Promise<RunEnd>;
+  /**
+   * Some 25 ms of work that make the first run as fast as those behind it, where there is such; ends early where `signal` aborts. May go on
+   * beside a run. Returns how many runs were rehearsed. Throws what the file system throws.
+   */
+  rehearse?(signal: AbortSignal): Promise<number>;
   /** Idempotent. */
   close(): Promise<void>;
 }

@@ -32,10 +32,14 @@ export interface SlotParts {
   /** Says something to the agent, if one listens; several things at once where they belong together. */
   send: (...messages: ShimToAgent[]) => void;
   logger: Logger;
+  /** Whether it makes itself warm while it waits for its first run. */
+  rehearses?: boolean | undefined;
 }
 
 /** A slot that has been parked as long has let go of what its run had mapped, and nobody waits for it, as a rule. */
 const parkedMs = 20;
+/** A slot that was ready as long without a run will have none for a while, as a rule, and others are through with their start. */
+const idleMs = 100;
 
 interface Loaded {
   /** Of the welcome that it was loaded for: the same again needs no loading. */
@@ -59,6 +63,9 @@ interface Running {
 export class Slot {
   #loaded: Loaded | undefined;
   #running: Running | undefined;
+  #rehearsing: Promise<void> | undefined;
+  /** There was a run, or will be none: nothing is left to rehearse for. */
+  readonly #unrehearsed = new AbortController();
   #closed = false;
 
   constructor(private readonly parts: SlotParts) {}
@@ -107,7 +114,9 @@ export class Slot {
   /** Cancels, and lets the stage go. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#unrehearsed.abort();
     await this.cancel('the slot is being ended');
+    await this.#rehearsing;
     const loaded = this.#loaded;
     this.#loaded = undefined;
     const host = await loaded?.host.catch(() => undefined);
@@ -123,7 +132,9 @@ export class Slot {
     const loading = this.#loaded;
     try {
       await loading.host;
-      if (this.#loaded === loading) send({ type: 'ready', step, loadMs: performance.now() - beganMs });
+      if (this.#loaded !== loading) return;
+      send({ type: 'ready', step, loadMs: performance.now() - beganMs });
+      if (this.parts.rehearses === true) setTimeout(() => this.#rehearse(loading), idleMs).unref();
     } catch (thrown) {
       if (this.#loaded !== loading) return;
       // The next welcome tries again.
@@ -157,8 +168,25 @@ export class Slot {
     return host;
   }
 
+  /** Once a process: what was compiled stays. */
+  #rehearse(loaded: Loaded): void {
+    const { signal } = this.#unrehearsed;
+    if (signal.aborted || this.#loaded !== loaded) return;
+    this.#rehearsing ??= (async () => {
+      const beganMs = performance.now();
+      try {
+        const runs = await (await loaded.host).rehearse?.(signal);
+        this.parts.logger.debug({ runs, ms: performance.now() - beganMs }, 'rehearsed');
+      } catch (thrown) {
+        const { message } = PodlineError.from(thrown);
+        this.parts.logger.warn({ err: message }, 'the rehearsal failed: the first run will take some milliseconds more');
+      }
+    })();
+  }
+
   #start(request: RunRequest, startedAtMs: number): void {
     const { runId } = request;
+    this.#unrehearsed.abort();
     if (this.#running !== undefined) {
       this.#refuse(runId, new PodlineError('PDL_PROTOCOL', `run ${this.#running.runId} is under way in this slot`));
       return;

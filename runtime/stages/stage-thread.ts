@@ -8,6 +8,7 @@ import { Worker } from 'node:worker_threads';
 import { PodlineError } from '../contracts/errors.js';
 import { endThread } from '../platform/uninterrupted.js';
 import { entryPath } from '../platform/entries.js';
+import type { ThreadRehearsal } from './rehearsal/in-thread.js';
 import type { FromRun, FromThread, ThreadSetup, ToThread } from './thread-protocol.js';
 
 export interface ThreadEvents {
@@ -22,6 +23,7 @@ export class StageThread {
   readonly #worker: Worker;
   #failure: PodlineError | undefined;
   #onWarm: { resolve: () => void; reject: (error: unknown) => void } | undefined;
+  #onRehearsed: { resolve: (runs: number) => void; reject: (error: unknown) => void } | undefined;
 
   constructor(
     private readonly setup: ThreadSetup,
@@ -50,6 +52,15 @@ export class StageThread {
     return this.#failure === undefined;
   }
 
+  /** Ends with its first run. Returns how many runs there were; throws what stood in the way, the end of the thread included. */
+  rehearse(rehearsal: ThreadRehearsal): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#onRehearsed = { resolve, reject };
+      if (this.#failure === undefined) this.post({ type: 'rehearse', ...rehearsal });
+      else reject(this.#failure);
+    });
+  }
+
   post(message: ToThread): void {
     if (this.isAlive) this.#worker.postMessage(message);
   }
@@ -61,9 +72,22 @@ export class StageThread {
   }
 
   #take(message: FromThread): void {
-    if (message.type === 'warm') this.#onWarm?.resolve();
-    else if (message.type === 'unloadable') this.#unloadable(PodlineError.fromWire(message.error));
-    else this.events.message(message);
+    switch (message.type) {
+      case 'warm':
+        this.#onWarm?.resolve();
+        return;
+      case 'unloadable':
+        this.#unloadable(PodlineError.fromWire(message.error));
+        return;
+      case 'rehearsed':
+        this.#onRehearsed?.resolve(message.runs);
+        return;
+      case 'unrehearsed':
+        this.#onRehearsed?.reject(PodlineError.fromWire(message.error));
+        return;
+      default:
+        this.events.message(message);
+    }
   }
 
   #unloadable(error: PodlineError): void {
@@ -83,6 +107,7 @@ export class StageThread {
           logTail: thrown instanceof Error ? thrown.stack?.slice(0, 4_096) : undefined,
         });
     this.#onWarm?.reject(this.#failure);
+    this.#onRehearsed?.reject(this.#failure);
     this.events.lost(this.#failure);
   }
 }

@@ -8,6 +8,7 @@ import type { Scratch } from '../scratch/types.js';
 import { BlockWork, type BlockWorkParts } from './block-work.js';
 import type { DefinedStage } from './define.js';
 import { loadStage } from './load.js';
+import type { ThreadRehearsal } from './rehearsal/in-thread.js';
 import { RingWorker } from './ring.js';
 import type { RoomAnswer } from './room.js';
 import { packing, type FromRun, type FromThread, type ThreadSetup, type ToThread } from './thread-protocol.js';
@@ -24,6 +25,8 @@ const packr = new Packr(packing);
 /** A stage that never waits keeps this thread's events waiting no longer than this. */
 const turnEveryMs = 10;
 
+/** There was a run: nothing is left to rehearse for. */
+const unrehearsed = new AbortController();
 /** What messages change in the run that goes on. */
 let abort = new AbortController();
 let onRoom: ((answer: RoomAnswer) => void) | undefined;
@@ -71,6 +74,14 @@ async function run(state: number, load: (signal: AbortSignal, say: (message: Fro
   ring.leave([memory, ssd, network.read, network.written, said]);
 }
 
+async function rehearse(rehearsal: ThreadRehearsal): Promise<number> {
+  const { rehearseBlocks } = await import('./rehearsal/in-thread.js');
+  const tell = (outcome: Outcome): void => {
+    if (outcome.kind === 'written') packr.pack(outcome.block);
+  };
+  return rehearseBlocks(rehearsal, tell, unrehearsed.signal);
+}
+
 function partsOf(
   defined: DefinedStage,
   scratch: Scratch,
@@ -108,6 +119,7 @@ try {
     switch (message.type) {
       case 'begin': {
         const { state, plan } = message;
+        unrehearsed.abort();
         runs = runs.then(() => run(state, (signal, tell) => new BlockWork(partsOf(defined, scratch, plan, state, signal, tell))));
         return;
       }
@@ -118,6 +130,12 @@ try {
       case 'roomAnswer':
         onRoom?.(message.answer);
         onRoom = undefined;
+        return;
+      case 'rehearse':
+        void rehearse(message).then(
+          (runs) => say({ type: 'rehearsed', runs }),
+          (thrown: unknown) => say({ type: 'unrehearsed', error: PodlineError.from(thrown).toWire() }),
+        );
         return;
     }
   });

@@ -6,6 +6,8 @@
  *  1. A stage with a memory limit never runs in this thread: the limit ends its thread, not the process.
  *  2. Module, scratch and threads stay between runs.
  */
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { parseBytes } from '../config/units.js';
 import { PodlineError } from '../contracts/errors.js';
@@ -32,6 +34,8 @@ interface Loaded {
   defined: DefinedStage | undefined;
   declaration: StageDeclaration;
   workers: Workers;
+  /** Threads that are up, or may be later. */
+  pool: ThreadPool | undefined;
 }
 
 export class ThreadHost implements StageHost {
@@ -56,7 +60,7 @@ export class ThreadHost implements StageHost {
       throw new PodlineError('PDL_STAGE_LOAD', `stage ${stage.name} does not say what it is`, { place: stage.name });
     const inline = (): InlineWorkers => new InlineWorkers(stage.name, defined as DefinedStage, scratch, nowMs);
     const workers = pool === undefined ? inline() : isAdaptive ? new AdaptiveWorkers(inline(), pool, this.#threads) : pool;
-    this.#loaded = { scratch, defined, declaration, workers };
+    this.#loaded = { scratch, defined, declaration, workers, pool };
   }
 
   run(request: RunRequest, events: RunEvents, news: RunNews, signal: AbortSignal, startedAtMs: number): Promise<RunEnd> {
@@ -70,6 +74,27 @@ export class ThreadHost implements StageHost {
       if (defined === undefined) throw new PodlineError('PDL_INTERNAL', `stage ${stage.name} was not loaded`);
       return runFiles({ stage: stage.name, defined, scratch, nowMs }, request, events, signal, counts);
     });
+  }
+
+  /** In this thread, and in those that are up: each compiles for itself. */
+  async rehearse(signal: AbortSignal): Promise<number> {
+    const loaded = this.#loaded;
+    const form = loaded?.declaration.form;
+    if (loaded === undefined || form === undefined || form === 'files') return 0;
+    // A stage that is worked on in this process has no other use for the folder. What lies there was left by a process that was ended.
+    const { runsDir: dir, scratch } = this.setup;
+    await rm(dir, { recursive: true, force: true });
+    const { rehearse } = await import('./rehearsal/rehearsal.js');
+    const hostOf = (setup: HostSetup): Promise<StageHost> => Promise.resolve(new ThreadHost(setup));
+    try {
+      const [runs, inThreads = 0] = await Promise.all([
+        rehearse({ form, setup: this.setup, dir: join(dir, 'slot') }, hostOf, signal),
+        loaded.pool?.rehearse({ form, scratch, dir: join(dir, 'thread') }),
+      ]);
+      return runs + inThreads;
+    } finally {
+      await rm(dir, { recursive: true, force: true });
+    }
   }
 
   async close(): Promise<void> {

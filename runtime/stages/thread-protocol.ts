@@ -2,6 +2,7 @@
 import type { WireError } from '../contracts/errors.js';
 import type { ScratchOptions } from '../scratch/types.js';
 import type { LogLevel } from './context.js';
+import type { ThreadRehearsal } from './rehearsal/in-thread.js';
 import type { StageModule } from './load.js';
 import type { RingShape } from './ring.js';
 import type { RoomAnswer } from './room.js';
@@ -21,11 +22,17 @@ export interface ThreadSetup {
 
 export type ToThread =
   /** `state`: of the ring, for this run alone. */
-  { type: 'begin'; state: number; plan: RunPlan } | { type: 'cancel' } | { type: 'roomAnswer'; answer: RoomAnswer };
+  | { type: 'begin'; state: number; plan: RunPlan }
+  | { type: 'cancel' }
+  | { type: 'roomAnswer'; answer: RoomAnswer }
+  /** Ends with the first `begin`. */
+  | ({ type: 'rehearse' } & ThreadRehearsal);
 
 export type FromThread =
   | { type: 'warm' }
   | { type: 'unloadable'; error: WireError }
+  | { type: 'rehearsed'; runs: number }
+  | { type: 'unrehearsed'; error: WireError }
   /** For a block whose slot says that a message has it. */
   | { type: 'outcome'; state: number; block: number; outcome: Outcome }
   | { type: 'failed'; state: number; block: number; error: WireError }

@@ -9,11 +9,13 @@
  *  3. When a run has ended, no thread is inside of it: who does not leave in time is ended.
  *  4. One thread asks for room at a time.
  */
+import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { Packr } from 'msgpackr';
 import { PodlineError } from '../contracts/errors.js';
 import type { ScratchOptions, WrittenBlock } from '../scratch/types.js';
 import type { StageModule } from './load.js';
+import type { ThreadRehearsal } from './rehearsal/in-thread.js';
 import { RingCommitter, type Taken } from './ring.js';
 import { StageThread } from './stage-thread.js';
 import { packing, type FromRun } from './thread-protocol.js';
@@ -66,6 +68,13 @@ export class ThreadPool implements Workers {
       if (this.#threads[number]?.isAlive !== true) this.#threads[number] = this.#start(number);
     }
     await Promise.all(this.#threads.map((thread) => thread.warm));
+  }
+
+  /** Those that are up, each in a folder of its own within `dir`. Returns how many runs there were in all of them together. */
+  async rehearse({ dir, ...rehearsal }: ThreadRehearsal): Promise<number> {
+    const up = this.#threads.filter((thread) => thread.isAlive);
+    const runs = await Promise.all(up.map((thread) => thread.rehearse({ ...rehearsal, dir: join(dir, String(thread.number)) })));
+    return runs.reduce((sum, of) => sum + of, 0);
   }
 
   get firstCallAtMs(): number | undefined {

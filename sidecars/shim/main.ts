@@ -52,6 +52,7 @@ const slot = new Slot({
   hostOf: async (setup) => (await hosts).hostOf(setup),
   send: (...messages) => connection.send(...messages),
   logger,
+  rehearses: true,
 });
 
 let ending = false;

@@ -43,7 +43,7 @@ describe('mergeResults', () => {
   });
 
   it('keeps every kind of part that did not run', () => {
-    const names = ['small', 'growth', 'columns', 'load', 'threads', 'slowdown', 'pipelining', 'journal', 'checkpoints'];
+    const names = ['small', 'growth', 'columns', 'load', 'threads', 'slowdown', 'pipelining', 'first', 'journal', 'checkpoints'];
     const kept = results(Object.fromEntries(names.map((name) => [name, { of: name }])));
     expect(mergeResults(kept, results({ parts: { pass: late } }), order)).toMatchObject(
       Object.fromEntries(names.map((name) => [name, { of: name }])),

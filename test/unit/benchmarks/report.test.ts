@@ -41,6 +41,16 @@ describe('markdownOf', () => {
     expect(markdownOf(results({ growth: { points, left: [] } }))).toContain('- against title of http: from 10 MiB on');
   });
 
+  it('tells the first run of a process with and without a rehearsal, the first call apart from the rest', () => {
+    const runs = (startMs: number, workMs: number) =>
+      [1, 2, 3].map((times) => ({ startMs: startMs * times, workMs: workMs * times }));
+    const first = { blocks: 4, blockBytes: 65_536, atOnce: runs(4, 14), rehearsed: runs(1, 3) };
+    const text = markdownOf(results({ first }));
+    expect(text).toContain('4 blocks of 64 KiB, measured 3 times each');
+    expect(text).toContain('| started as soon as it was ready | 8.00 (4.00–12.0) | 20.0 (10.0–30.0) |');
+    expect(text).toContain('| after it had rehearsed | 2.00 (1.00–3.00) | 4.00 (2.00–6.00) |');
+  });
+
   it('says of each part at which commit it ran, or that it was not recorded', () => {
     const commit = { id: '0123456789abcdef', isDirty: true };
     const text = markdownOf(results({ parts: { load: partRun({ commit }), xor: partRun() } }));

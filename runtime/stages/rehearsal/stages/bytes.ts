@@ -1,0 +1,3 @@
+import { defineStage } from '../../define.js';
+
+export default defineStage({ bytes: (chunk) => chunk });
