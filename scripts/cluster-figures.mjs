@@ -124,9 +124,9 @@ ${table(timed, {
   'most, ms': (row) => row.maxMs,
 })}
 
-_In the agent_: from hearing that the stage before has ended to telling the next slot; the run is written down between. _On the sockets and in the slots_:
-both messages on their way, and the input opened, until the first call. All of it waits for a core where there is load. What takes how long within a hand-over at rest, and what was tried to shorten it, is in the [notes of the
-benchmarks](../benchmarks/notes/hand-over.md).
+A hand-over is counted from the commit that makes the output of the stage before whole to the first call of the next stage's code, by the clock of the node. The
+next stage's run is [prepared](decisions/0028-runs-are-prepared.md) by then, and begins by itself. It waits for a core where there is load. What takes how long
+at rest, and what was tried to shorten it, is in the [notes of the benchmarks](../benchmarks/notes/hand-over.md).
 
 A whole shard, whose stages are longer than a swap, against the sum of the stages' own times:
 

@@ -9,7 +9,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rm, stat, unlink } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { PodlineError } from '../contracts/errors.js';
 import type { CheckpointPlace } from '../line/checkpoint-policy.js';
 import { fileSafe, syncFolder, writeFileAtomically } from '../platform/files.js';
@@ -96,11 +96,24 @@ export class ShardFolder {
 
   /** Makes the shard's folder and its fence. Throws PDL_CHECKPOINT_MISSING, PDL_LEASE_LOST. */
   async enter(epoch: number): Promise<void> {
-    if ((await sizeOf(this.root)) === undefined) throw missing(this.place, this.root);
-    await mkdir(this.path, { recursive: true });
+    await this.#makeBelowRoot();
     await this.#refuseBelowFence(epoch);
     const fence = await open(this.file(`fence-${String(epoch)}`), 'a');
     await fence.close();
+  }
+
+  /** One folder after the other: all at once would make the place itself, too, where it went a moment ago. */
+  async #makeBelowRoot(): Promise<void> {
+    if ((await sizeOf(this.root)) === undefined) throw missing(this.place, this.root);
+    for (const folder of [dirname(this.path), this.path]) {
+      try {
+        await mkdir(folder);
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        if (code === 'ENOENT') throw missing(this.place, this.root);
+        if (code !== 'EEXIST') throw error;
+      }
+    }
   }
 
   /** Writes a manifest behind all that are there. What it names is synced already. Returns its name. */

@@ -8,7 +8,8 @@
  *    │ hello(slot, step, stage, instance) ──►│   the container is there: the swap is done
  *    │◄── welcome(stage spec)                │   what to load; or retire: this stage is not wanted
  *    │ ready(step, loadMs) ────────────────►│   loaded and warm: a hand-over is now one message
- *    │◄── start(run) ────────────────────────│   the hand-over
+ *    │◄── prepare(run) ──────────────────────│   likely the next: all but the call of the stage's code, until its inputs are whole
+ *    │◄── start(run) ────────────────────────│   the hand-over, or the word that it was wanted
  *    │ progress(run, …)* ──────────────────►│
  *    │◄── inputGrew(run, stream, blocks)*    │   the stage before it works still: streaming
  *    │ room(run, bytes) ──► ◄── roomAnswer   │   the scratch is full: may I have room?
@@ -20,7 +21,7 @@
  *
  * Invariants
  *  1. A shim never exits by itself: an exit makes the kubelet restart it with growing back-off. It parks.
- *  2. One run at a time per shim.
+ *  2. One run at a time per shim. A run that was prepared gives way to any other that is started.
  *  3. After the socket breaks, the shim cancels its run, and connects and says hello again with the same
  *     instance; the agent then decides what to start.
  *  4. `ended` with `committed` is said after the commit is in the index; the agent believes the index, not the message.
@@ -84,11 +85,11 @@ export const endedSchema = z.object({
   runId: z.string(),
   outcome: z.enum(['committed', 'failed', 'cancelled']),
   error: wireErrorSchema.optional(),
-  /** From the arrival of `start` to the first call of the stage's code. */
+  /** From the arrival of `start` to the first call of the stage's code; of a prepared run, from its inputs being seen to be whole. */
   startMs: z.number(),
   /** From the arrival of `start` to the end, without `waitedMs`. */
   workMs: z.number(),
-  /** Of a run with `growing` inputs: how long it had done all blocks that there were and waited for more. Absent: not at all. */
+  /** Of a run with `growing` inputs: how long it had done all blocks that there were, or was held back, and waited. Absent: not at all. */
   waitedMs: z.number().optional(),
   /** By the clock that all processes of a node share: the first call of the stage's code. Absent: it was not called, or not measured. */
   calledAtMs: z.number().optional(),
@@ -149,6 +150,12 @@ export interface Welcome {
 export type AgentToShim =
   | Welcome
   | ({ type: 'start' } & RunRequest)
+  /**
+   * A run that will be started as soon as its inputs, which are all named in `growing` unless they are whole, are so. The shim makes
+   * everything ready and begins by itself at the moment at which the index has them whole under the lineage of the request. A hint: a shim
+   * that cannot take it, or is at work, lets it be. `start` of the same run, epoch and lineage goes on with it, of another one ends it.
+   */
+  | ({ type: 'prepare' } & RunRequest)
   | { type: 'cancel'; runId: string; reason: string }
   /** An input of the run has this many committed blocks now; `sealed`: and will have no more. Only for inputs named in `growing`. */
   | { type: 'inputGrew'; runId: string; stream: string; blocks: number; sealed: boolean }

@@ -1,7 +1,7 @@
 /** Why a shard or a line does what it does, in words. Reads the state, decides nothing. */
 import type { WireError } from '../contracts/errors.js';
 import { allStagesFit, roomForLeases } from './admission.js';
-import { cpuBoundRuns } from './runs.js';
+import { cpuBoundRuns } from './cores.js';
 import { missingInputs } from './streaming.js';
 import type { LineState, ResidentState, StageState } from './types.js';
 

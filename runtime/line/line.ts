@@ -6,7 +6,7 @@
  * order. The agent and the simulator in `test/simulation` run the same function.
  *
  * Who decides what: `admission.ts` which shards come, `residents.ts` where each stands, `runs.ts` what starts and how
- * runs end, `streaming.ts` what may begin before its inputs are whole, `outlook.ts` and `slots.ts` which stage belongs in which slot, `swaps.ts` what becomes of slots,
+ * runs end, `streaming.ts` what may begin before its inputs are whole, `prepare.ts` what its slot is told beforehand, `outlook.ts` and `slots.ts` which stage belongs in which slot, `swaps.ts` what becomes of slots,
  * `revision.ts` what a new graph changes.
  *
  * Invariants
@@ -21,6 +21,7 @@ import { answerLease, askForLeases, loadWhatFits, takeLeases, turnOver } from '.
 import { countDemand } from './demand.js';
 import { failShard, letGo, startDraining } from './endings.js';
 import { buildGraph } from './graph.js';
+import { prepareRuns } from './prepare.js';
 import { deliverWhatIsDue, settleDelivery, takeLoaded } from './residents.js';
 import { revise } from './revision.js';
 import { endRunCommitted, endRunFailed, startRuns } from './runs.js';
@@ -47,6 +48,7 @@ export function initialLine(config: LineConfig, pipeline: LinePipeline, instance
     graph: buildGraph(pipeline.stages, pipeline.spec.result.stages),
     streaming: pipeline.spec.streaming !== 'off',
     slots: Array.from({ length: config.slots }, () => ({ phase: 'empty' as const })),
+    prepared: new Map(),
     residents: new Map(),
     demand: new Map(),
     backoffs: [],
@@ -79,8 +81,9 @@ export function step(state: LineState, event: LineEvent, nowMs: number): LineEff
   turnOver(state, nowMs, effects);
   loadWhatFits(state, effects);
   deliverWhatIsDue(state, nowMs, effects);
-  startRuns(state, nowMs, effects);
+  const isCoreMissing = startRuns(state, nowMs, effects);
   for (const swap of planSwaps(state, nowMs)) orderSwap(state, swap, nowMs, effects);
+  prepareRuns(state, isCoreMissing, nowMs, effects);
   askForLeases(state, nowMs, effects);
   const wakeAtMs = nextWake(state, nowMs, event.type === 'tick');
   if (wakeAtMs !== undefined) effects.push({ type: 'wakeAt', atMs: wakeAtMs });

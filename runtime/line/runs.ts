@@ -8,8 +8,10 @@
 import type { WireError } from '../contracts/errors.js';
 import { allStagesFit } from './admission.js';
 import { backoffMs } from './backoff.js';
+import { cpuBoundRuns } from './cores.js';
 import { moveStage } from './demand.js';
 import { failShard } from './endings.js';
+import { newRunId, takePrepared } from './prepare.js';
 import { stageIsDone } from './residents.js';
 import { couldFollowSinceMs, missingInputs } from './streaming.js';
 import type { LineEffect, LineState, ResidentState, SlotState } from './types.js';
@@ -31,10 +33,14 @@ interface Candidate extends Occasion {
   remaining: number;
 }
 
-/** Starts what can start: slots that hold a stage and have nothing to do, cpu-bound ones as far as there are cores. */
-export function startRuns(state: LineState, nowMs: number, effects: LineEffect[]): void {
+/**
+ * Starts what can start: slots that hold a stage and have nothing to do, cpu-bound ones as far as there are cores. Returns whether something
+ * whose inputs are whole has to wait for a core.
+ */
+export function startRuns(state: LineState, nowMs: number, effects: LineEffect[]): boolean {
   const candidates = candidatesOf(state, nowMs);
-  if (candidates.length === 0) return;
+  if (candidates.length === 0) return false;
+  let isCoreMissing = false;
   const byAge = allStagesFit(state);
   candidates.sort(
     (a, b) =>
@@ -45,15 +51,16 @@ export function startRuns(state: LineState, nowMs: number, effects: LineEffect[]
   let coresFree = state.config.cores - cpuBoundRuns(state);
   for (const candidate of candidates) {
     if (state.graph.stages.get(candidate.stage)?.bound === 'cpu') {
-      if (coresFree < 1) continue;
+      if (coresFree < 1) {
+        isCoreMissing ||= candidate.growing.length === 0;
+        continue;
+      }
       coresFree -= 1;
     }
     start(state, candidate, nowMs, effects);
   }
+  return isCoreMissing;
 }
-
-export const cpuBoundRuns = (state: LineState): number =>
-  state.slots.filter((slot) => slot.phase === 'running' && state.graph.stages.get(slot.stage)?.bound !== 'io').length;
 
 /** One for each idle slot: the oldest shards that are ready for its stage, and after them those that could follow. */
 function candidatesOf(state: LineState, nowMs: number): Candidate[] {
@@ -121,10 +128,9 @@ function start(
 ): void {
   const slot = state.slots[index];
   if (slot?.phase !== 'idle') return;
-  state.counter += 1;
-  const runId = `${state.instance}-r${state.counter}`;
-  const timeoutMs = state.graph.stages.get(stage)?.timeoutMs;
   const { shardId } = resident.lease;
+  const runId = takePrepared(state, index, { stage, shardId, attempt }) ?? newRunId(state);
+  const timeoutMs = state.graph.stages.get(stage)?.timeoutMs;
   state.slots[index] = {
     phase: 'running',
     stage,

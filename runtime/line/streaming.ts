@@ -51,7 +51,8 @@ export const isAdvancing = (state: LineState, resident: ResidentState, stage: st
   runOf(state, resident, stage) !== undefined &&
   missingInputs(state, resident, stage).every((stream) => isAdvancing(state, resident, stream));
 
-function runOf(state: LineState, resident: ResidentState, stage: string): (SlotState & { phase: 'running' }) | undefined {
+/** The run of a stage that is under way and wanted. */
+export function runOf(state: LineState, resident: ResidentState, stage: string): (SlotState & { phase: 'running' }) | undefined {
   const at = resident.stages.get(stage);
   const slot = at?.phase === 'running' ? state.slots[at.slot] : undefined;
   return slot?.phase === 'running' && !slot.cancelled ? slot : undefined;

@@ -95,6 +95,16 @@ export interface StageDemand {
   running: number;
 }
 
+/** A run that its slot was told of beforehand (`prepare.ts`). */
+export interface PreparedRun {
+  stage: string;
+  shardId: string;
+  attempt: number;
+  runId: string;
+  /** Of the slot: another process knows nothing of it. */
+  step: string;
+}
+
 /** Failed swaps of a stage, until one succeeds. */
 export interface SwapTrouble {
   tries: number;
@@ -109,6 +119,8 @@ export interface LineState {
   /** Stages may follow others. */
   streaming: boolean;
   slots: SlotState[];
+  /** By slot. */
+  prepared: Map<number, PreparedRun>;
   /** In order of admission. */
   residents: Map<string, ResidentState>;
   demand: Map<string, StageDemand>;
@@ -195,6 +207,13 @@ export type LineEffect =
       readySinceMs: number;
       growing: string[];
     }
+  /**
+   * This run will be started in the slot when its inputs are whole, unless something comes between: the slot may make ready for it, and
+   * begin it then by itself. `growing`: the inputs that are not. `start` with the same run confirms it.
+   */
+  | { type: 'prepare'; slot: number; shardId: string; stage: string; runId: string; attempt: number; growing: string[] }
+  /** A prepared run will not be started after all. If it has begun nevertheless, what it does is void. */
+  | { type: 'withdraw'; slot: number; runId: string }
   /** `kill`: end the slot's process now (it comes back and says hello); else ask, and expect `runFailed`. */
   | { type: 'cancelRun'; slot: number; runId: string; reason: string; kill: boolean }
   /** A stream is sealed: the policy may want a checkpoint. */

@@ -7,6 +7,8 @@ import type { SegmentViews } from './segment-views.js';
 import type { ColumnData, ShardReader, Utf8Data } from './types.js';
 
 /** Dictionaries that are kept, so that blocks that share one give the same object. */
+/** Columns of a block that are made ready: most stages read fewer. */
+const touchedMax = 32;
 const dictionariesMax = 256;
 
 export class BlockReader implements ShardReader {
@@ -66,6 +68,11 @@ export class BlockReader implements ShardReader {
   payload(block: BlockRecord): Uint8Array {
     if (!block.payload) throw new PodlineError('PDL_INTERNAL', `block ${String(block.seq)} is a block of columns, not of bytes`);
     return this.#bytes(block.payload, block.payload.length);
+  }
+
+  touch({ payload, columns }: BlockRecord): void {
+    for (const { segment, offset, length } of payload ? [payload] : columns.slice(0, touchedMax).map(({ values }) => values))
+      this.views.touch(segment, offset, length);
   }
 
   settle(): void {

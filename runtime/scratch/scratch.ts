@@ -1,7 +1,7 @@
 /**
  * The scratch of a line: streams of blocks in segments on tmpfs, and an LMDB index of what of them is committed.
  *
- * Owns: `dir` (`index/`, `shards/<shard>/<segment>`) and `spillDir`, both of this scratch alone. Leaves to others: when a stream
+ * Owns: `dir` (`index/`, `bells/`, `shards/<shard>/<segment>`) and `spillDir`, both of this scratch alone. Leaves to others: when a stream
  * is read, dropped, spilled or copied. Several processes have it open at once, one of them as `owner`.
  *
  * Invariants, beside those of `contracts/block.ts`
@@ -23,6 +23,7 @@ import type {
 } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
 import { forgetSegment, forgetStream, noUsage } from './accounts.js';
+import { Bells } from './bells.js';
 import { finishFreeing, freeColumns, noteFreed } from './free.js';
 import { IndexStore, type IndexTransaction } from './index-store.js';
 import { readMark, writeMark } from './mark.js';
@@ -70,6 +71,7 @@ export async function openScratch(options: ScratchOptions): Promise<Scratch> {
 class LmdbScratch implements Scratch {
   readonly dir: string;
   readonly reads: 'mmap' | 'pread';
+  readonly #bells: Bells;
   readonly #readers = new Set<BlockReader>();
   readonly #writers = new Set<BlockWriter>();
   readonly #parts = new Set<Part>();
@@ -83,6 +85,7 @@ class LmdbScratch implements Scratch {
     private readonly files: SegmentFiles,
   ) {
     this.dir = options.dir;
+    this.#bells = new Bells(options.dir);
     this.reads = options.reads === 'mmap' && !loadNative().functions ? 'pread' : (options.reads ?? defaultReads().reads);
   }
 
@@ -312,8 +315,17 @@ class LmdbScratch implements Scratch {
     return { index, files, sizeBytesMax: this.options.sizeBytesMax, request, bytes, done: () => views?.close() };
   }
 
+  ring(shardId: string, stream: string): void {
+    this.#bells.ring(shardId, stream);
+  }
+
+  onRing(shardId: string, streams: readonly string[], listener: () => void): () => void {
+    return this.#bells.listen(shardId, streams, listener);
+  }
+
   close(): Promise<void> {
     this.#closing ??= (async () => {
+      this.#bells.close();
       await Promise.all([...this.#writers].map((writer) => writer.close()));
       for (const part of [...this.#parts]) part.close();
       for (const reader of [...this.#readers]) reader.close();

@@ -77,6 +77,13 @@ export class SegmentViews {
     return { buffer: window.buffer, byteOffset: offset - window.from };
   }
 
+  /** Opens and maps what a view of it will need. */
+  touch(segment: string, offset: number, length: number): void {
+    if (this.#closed || length === 0) return;
+    if (this.native === undefined) this.#file(segment, offset + length);
+    else this.#windowOf(this.native, segment, offset, offset + length);
+  }
+
   /** Nobody looks at a view any more that was given out before: what is mapped beyond a bound is unmapped, the oldest first. */
   settle(): void {
     this.#settles += 1;

@@ -51,7 +51,7 @@ export type ColumnToWrite =
   { name: string; data: ColumnData } | { name: string; ref: ColumnRef; select?: Uint32Array | undefined };
 
 export interface ScratchOptions {
-  /** Folder of the line: `index/` (LMDB), `shards/<id>/<segment>`. */
+  /** Folder of the line: `index/` (LMDB), `bells/`, `shards/<id>/<segment>`. */
   dir: string;
   /** Where segments go that do not fit: `<spillDir>/<shard>/<segment>`. Of this scratch alone: what it does not know there is removed. */
   spillDir: string;
@@ -131,6 +131,13 @@ export interface Scratch {
   openPart(request: WriterRequest): PartWriter;
   /** A reader over the streams of one shard. */
   openReader(shardId: string): ShardReader;
+  /** Tells all who listen, in whatever process, that a stream is there, will be whole in a moment, or is. */
+  ring(shardId: string, stream: string): void;
+  /**
+   * Calls `listener` when somebody has rung for one of the streams: what is new is in the index. It may be called for another stream, too, and
+   * where the system cannot tell (no inotify) never. Returns what ends that.
+   */
+  onRing(shardId: string, streams: readonly string[], listener: () => void): () => void;
   /** Idempotent. Buffers of readers that are still open become unusable. */
   close(): Promise<void>;
 }
@@ -217,6 +224,8 @@ export interface ShardReader {
    */
   column(ref: ColumnRef, rows: number, how?: 'gathered' | 'selected'): ColumnData;
   payload(block: BlockRecord): Uint8Array;
+  /** Makes ready what `payload` or `column` will look into, as far as that is possible. */
+  touch(block: BlockRecord): void;
   /** Bytes given out so far, by medium. */
   readonly read: { memory: number; ssd: number };
   /** What was given out before is of no use any more: memory that is mapped for it may be unmapped. Dictionaries stay. */

@@ -48,6 +48,7 @@ async function load(id: number, request: LoadRequest): Promise<void> {
           answers.push(answer);
           port.postMessage({ type: 'full', id, bytes } satisfies FromLoader);
         }),
+      onWhole: () => scratch.ring(request.shardId, 'input'),
       signal: abort.signal,
       allowed: request.allowed,
       decoders,

@@ -61,6 +61,8 @@ export interface LoadOptions {
   signal?: AbortSignal | undefined;
   /** Where the source may lie; everywhere without it. */
   allowed?: Allowed['sources'] | undefined;
+  /** Called just before the stream is made whole, and when it is. */
+  onWhole?: (() => void) | undefined;
   /** Threads that help with large files; without them, this thread alone reads. */
   decoders?: Decoders | undefined;
   /** For kind bytes: the stream of `openWriter`, as another thread opens a part of it. */
@@ -227,7 +229,9 @@ async function finish(
   options: LoadOptions,
 ): Promise<LoadResult> {
   options.signal?.throwIfAborted();
+  options.onWhole?.();
   const { rows, blocks } = await writer.seal();
+  options.onWhole?.();
   const wholeAtMs = nodeClockMs();
   const bytes = addBytes(noBytes(), counts.bytes);
   bytes.memory.written += writer.written.memory;

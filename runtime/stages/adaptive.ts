@@ -62,6 +62,10 @@ export class AdaptiveWorkers implements Workers {
     this.#current.grow(blocks, isWhole);
   }
 
+  touch(): void {
+    this.#current.touch();
+  }
+
   async next(): Promise<readonly Outcome[]> {
     const run = this.#run;
     if (run !== undefined && !this.#threaded && this.#isWorthIt(run.blocks - run.given)) {
@@ -110,7 +114,7 @@ export class AdaptiveWorkers implements Workers {
   async #goOver(run: AdaptiveRun): Promise<void> {
     addRead(run.read, await this.inline.end());
     this.#threaded = true;
-    await this.pool.begin({ ...run.job, from: run.given });
+    await this.pool.begin({ ...run.job, isHeld: false, from: run.given });
     this.pool.grow(run.blocks, run.isWhole);
   }
 }

@@ -54,6 +54,15 @@ export class BlockWork {
     return outcome;
   }
 
+  /** Makes ready what the block lies in. What stands in the way is told when it is worked on. */
+  touch(block: number): void {
+    try {
+      this.#work.touch(this.#record(block));
+    } catch {
+      // It is not there yet, or gone again.
+    }
+  }
+
   get bytes(): ReadBytes {
     return this.#work.bytes;
   }

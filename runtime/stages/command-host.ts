@@ -13,6 +13,7 @@ import { env } from '../contracts/env.js';
 import { PodlineError } from '../contracts/errors.js';
 import type { RunRequest } from '../contracts/shim-protocol.js';
 import type { TraceContext } from '../contracts/trace.js';
+import { nodeClockMs } from '../platform/clock.js';
 import { arrowSchemaInPlace } from '../scratch/adopt.js';
 import { openScratch } from '../scratch/scratch.js';
 import type { Scratch, WriterRequest } from '../scratch/types.js';
@@ -127,6 +128,7 @@ export class CommandHost implements StageHost {
         for (const { path, name } of found) for await (const piece of pieces(path, pieceBytesMax)) await sink.write(name, piece);
       }
       await commits.seal();
+      run.counts.sealedAtMs = nodeClockMs();
     } finally {
       await this.#closeCommits(run, commits);
     }
@@ -160,6 +162,7 @@ export class CommandHost implements StageHost {
       await program.exited;
       signal.throwIfAborted();
       await (await intake.finish()).seal();
+      counts.sealedAtMs = nodeClockMs();
     } finally {
       ended.abort();
       counts.bytes.memory.read += reader.read.memory;

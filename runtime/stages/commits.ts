@@ -56,9 +56,12 @@ export class Commits {
     return this.commit(0, (writer) => writer.commitProgress(progress));
   }
 
+  /** Whoever waits for the stream is told at once. */
   async seal(): Promise<StreamRecord> {
     await this.#last;
-    return (await this.open()).seal();
+    const sealed = await (await this.open()).seal();
+    this.#ring();
+    return sealed;
   }
 
   /** Idempotent; what is under way ends first. */
@@ -69,8 +72,15 @@ export class Commits {
 
   /** Opens the stream, if it is not open yet. It is there when the call returns; the promise is for what may have gone wrong. */
   open(): Promise<StreamWriter> {
-    this.#opening ??= this.scratch.openWriter(this.request).then((writer) => (this.#writer = writer));
+    this.#opening ??= this.scratch.openWriter(this.request).then((writer) => {
+      this.#ring();
+      return (this.#writer = writer);
+    });
     return this.#opening;
+  }
+
+  #ring(): void {
+    this.scratch.ring(this.request.shardId, this.request.stream);
   }
 
   async #write<T>(needBytes: number, write: (writer: StreamWriter) => Promise<T>): Promise<T> {

@@ -7,6 +7,7 @@
  */
 import { PodlineError } from '../contracts/errors.js';
 import type { RunRequest } from '../contracts/shim-protocol.js';
+import { nodeClockMs } from '../platform/clock.js';
 import type { Scratch } from '../scratch/types.js';
 import { orAborted } from './aborts.js';
 import { Commits, type RunEvents } from './commits.js';
@@ -60,6 +61,7 @@ export async function runFiles(
     const blocks = streams.reduce((sum, stream) => sum + stream.blocks, 0);
     await commits.progress({ consumed: blocks });
     await commits.seal();
+    counts.sealedAtMs = nodeClockMs();
     counts.blocks = blocks;
     events.progress(blocks, blocks, 0);
   } catch (thrown) {

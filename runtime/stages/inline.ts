@@ -74,6 +74,10 @@ export class InlineWorkers implements Workers {
     run.onGrowth?.();
   }
 
+  touch(): void {
+    this.#run?.work.touch(this.#run.next);
+  }
+
   async next(): Promise<readonly Outcome[]> {
     const run = this.#run;
     if (run === undefined) throw new PodlineError('PDL_INTERNAL', `stage ${this.stage} was asked for blocks outside of a run`);

@@ -8,8 +8,31 @@ export type News =
 
 export class RunNews {
   #isFollowed = false;
+  #isHeld: boolean;
+  #onBegun: ((growing: readonly string[]) => void) | undefined;
   #onGrowth: (() => void) | undefined;
   #onNews: ((news: News) => void) | undefined;
+
+  /** `isHeld`: the run was prepared; the stage's code is not called before its inputs are whole, or the run is started. */
+  constructor(isHeld = false) {
+    this.#isHeld = isHeld;
+  }
+
+  get isHeld(): boolean {
+    return this.#isHeld;
+  }
+
+  /** It need not be held back any longer. `growing`: inputs that are not whole. */
+  begin(growing: readonly string[] = []): void {
+    if (!this.#isHeld) return;
+    this.#isHeld = false;
+    this.#onBegun?.(growing);
+  }
+
+  /** Called once, if the run was held. */
+  onBegun(listener: (growing: readonly string[]) => void): void {
+    this.#onBegun = listener;
+  }
 
   take(news: News): void {
     if (news === 'followed') this.#isFollowed = true;

@@ -8,7 +8,7 @@
  *  3. Of a run that is followed, every commit is said at once.
  */
 import { performance } from 'node:perf_hooks';
-import type { RunRequest, ShimToAgent } from '../contracts/shim-protocol.js';
+import type { ShimToAgent } from '../contracts/shim-protocol.js';
 import type { RunNews } from './news.js';
 
 /** Between two reports of progress of a run. */
@@ -22,10 +22,10 @@ export class Progress {
   #saidAtMs = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
   #isOver = false;
-  readonly #firstMs = performance.now() + firstAfterMs - progressEveryMs;
+  #firstMs = performance.now() + firstAfterMs - progressEveryMs;
 
   constructor(
-    private readonly run: Pick<RunRequest, 'runId' | 'growing'>,
+    private readonly run: { runId: string; growing?: readonly string[] | undefined },
     private readonly news: RunNews,
     private readonly send: (message: ShimToAgent) => void,
   ) {}

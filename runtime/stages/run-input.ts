@@ -4,7 +4,9 @@
  * Invariants
  *  1. Counts come from the index, never from a message: a message says when to look.
  *  2. A stream counts only under the lineage that the run was told: what an earlier maker left there is not read.
- *  3. Blocks that were seen once stay: fewer of them is an error, not a beginning anew.
+ *  3. Blocks that were seen once stay: fewer of them is an error, not a beginning anew. While the run is held back nothing of them has
+ *     been used: then they may go.
+ *  4. A run that is held back is told of no block before all of its inputs are whole.
  */
 import type { ColumnSchema, StreamRecord } from '../contracts/block.js';
 import { PodlineError } from '../contracts/errors.js';
@@ -41,6 +43,9 @@ export class RunInput {
   #done = 0;
   #waitsSinceMs: number | undefined;
   #waitedMs = 0;
+  #heldMs = 0;
+  #stopListening: (() => void) | undefined;
+  #onHeld: (() => void) | undefined;
 
   constructor(
     private readonly parts: { stage: Pick<ResolvedStage, 'name' | 'combine'>; declaration: StageDeclaration; scratch: Scratch },
@@ -50,6 +55,9 @@ export class RunInput {
   ) {
     this.#records = new InputRecords(parts.scratch, request, parts.stage.name);
     if (request.growing !== undefined && request.growing.length > 0) news.onGrowth(() => this.#look());
+    if (!news.isHeld) return;
+    this.#waitsSinceMs = nowMs();
+    this.#stopListening = parts.scratch.onRing(request.shardId, request.inputs, () => this.#look());
   }
 
   /** Waits until every input is there with its columns. Throws PDL_STAGE_COLUMNS where they are not what the stage takes. */
@@ -57,9 +65,9 @@ export class RunInput {
     const { stage, declaration } = this.parts;
     this.#look();
     if (!this.#records.areThere) {
-      this.#waitsSinceMs = this.nowMs();
+      this.#waitsSinceMs ??= this.nowMs();
       await orAborted(new Promise<void>((resolve) => (this.#onThere = resolve)), signal);
-      this.#endWait();
+      if (!this.news.isHeld) this.#endWait();
     }
     const input = this.#records.combined(stage.combine);
     checkInput(stage.name, declaration, input.kind, input.schema);
@@ -82,6 +90,21 @@ export class RunInput {
   /** Between two blocks, and while no block is there that is not done. */
   get waitedMs(): number {
     return this.#waitedMs + (this.#waitsSinceMs === undefined ? 0 : this.nowMs() - this.#waitsSinceMs);
+  }
+
+  /** Of that, until the stage's code could have been called. */
+  get heldMs(): number {
+    return this.#heldMs;
+  }
+
+  /** There will be no more blocks. */
+  get isWhole(): boolean {
+    return this.#opened.isWhole;
+  }
+
+  /** Told once, if the run is held back, that it has a block to begin with. */
+  onHeld(listener: () => void): void {
+    if (this.news.isHeld) this.#onHeld = listener;
   }
 
   /** Told at once, and whenever there is more. */
@@ -111,6 +134,7 @@ export class RunInput {
   close(): void {
     this.news.onGrowth(undefined);
     this.#listener = undefined;
+    this.#stopListening?.();
     this.#endWait();
   }
 
@@ -122,8 +146,9 @@ export class RunInput {
 
   #look(): void {
     try {
-      this.#records.look();
-      if (this.#records.areThere) this.#onThere?.();
+      this.#records.look(this.news.isHeld);
+      if (!this.#records.areThere) return;
+      this.#onThere?.();
       if (this.#combined !== undefined) this.#tell();
     } catch (thrown) {
       this.#failure ??= PodlineError.from(thrown);
@@ -132,9 +157,29 @@ export class RunInput {
   }
 
   #tell(): void {
-    const { blocks, isWhole } = this.#opened;
+    if (this.#listener === undefined) return;
+    const { isWhole } = this.#opened;
+    if (isWhole) this.news.begin();
+    if (this.news.isHeld) {
+      if (this.#onHeld !== undefined && this.#opened.blocks > this.#done) this.#sayHeld(this.#onHeld);
+      return;
+    }
+    this.#endHold();
+    const { blocks } = this.#opened;
     if (blocks > this.#done || isWhole) this.#endWait();
-    this.#listener?.(blocks, isWhole);
+    this.#listener(blocks, isWhole);
+  }
+
+  #sayHeld(listener: () => void): void {
+    this.#onHeld = undefined;
+    listener();
+  }
+
+  #endHold(): void {
+    if (this.#stopListening === undefined) return;
+    this.#stopListening();
+    this.#stopListening = undefined;
+    this.#heldMs = this.waitedMs;
   }
 
   #endWait(): void {
@@ -162,13 +207,13 @@ export class InputRecords {
     return this.#streams.every((stream) => stream !== undefined);
   }
 
-  /** Looks at those that may have grown. */
-  look(): void {
+  /** Looks at those that may have grown. `mayShrink`: nothing of them was used so far. */
+  look(mayShrink = false): void {
     this.request.inputs.forEach((name, index) => {
       const before = this.#streams[index];
       if (before?.sealed === true) return;
       const now = this.#read(name);
-      if (before !== undefined && (now === undefined || now.blocks < before.blocks))
+      if (!mayShrink && before !== undefined && (now === undefined || now.blocks < before.blocks))
         throw new PodlineError('PDL_INTERNAL', `stream ${name} lost blocks while stage ${this.stage} read them`, {
           place: `${this.request.shardKey}/${name}`,
         });

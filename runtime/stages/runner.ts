@@ -30,15 +30,15 @@ import type { Outcome, RunPlan, Workers } from './workers.js';
 export interface RunEnd {
   outcome: 'committed' | 'failed' | 'cancelled';
   error?: WireError | undefined;
-  /** From the arrival of the request to the first call of the stage's code. */
+  /** From the arrival of the request, or from when it was held back no longer, to the first call of the stage's code. */
   startMs: number;
   /** From the arrival of the request to the end, without `waitedMs`. */
   workMs: number;
-  /** For blocks of inputs that were still made, with nothing else to do. */
+  /** For blocks of inputs that were still made, with nothing else to do; while it was held back included. */
   waitedMs?: number | undefined;
   /** The first call of the stage's code, by `nodeClockMs`. */
   calledAtMs?: number | undefined;
-  /** By the same clock. */
+  /** By the same clock: its output is whole in the index; or it ended otherwise. */
   endedAtMs?: number | undefined;
   /** Blocks of the input that this run has done. */
   blocks: number;
@@ -50,7 +50,11 @@ export interface RunEnd {
 /** Counts kept while a run goes on, so that a failed run can tell them too. */
 export interface RunCounts {
   firstCallAtMs: number | undefined;
+  /** The output was made whole, by `nodeClockMs`. */
+  sealedAtMs?: number | undefined;
   waitedMs: number;
+  /** Of that, before the stage's code could have been called. */
+  heldMs: number;
   blocks: number;
   rows: number;
   bytes: BytesByMedium;
@@ -73,7 +77,7 @@ export async function endOf(
   signal: AbortSignal,
   run: (counts: RunCounts) => Promise<void>,
 ): Promise<RunEnd> {
-  const counts: RunCounts = { firstCallAtMs: undefined, waitedMs: 0, blocks: 0, rows: 0, bytes: noBytes() };
+  const counts: RunCounts = { firstCallAtMs: undefined, waitedMs: 0, heldMs: 0, blocks: 0, rows: 0, bytes: noBytes() };
   let failure: unknown;
   try {
     signal.throwIfAborted();
@@ -81,13 +85,13 @@ export async function endOf(
   } catch (thrown) {
     failure = thrown ?? new Error('nothing was thrown');
   }
-  const { firstCallAtMs, ...told } = counts;
+  const { firstCallAtMs, sealedAtMs, heldMs, ...told } = counts;
   const endedMs = nowMs();
   const endedAtMs = nodeClockMs();
   const times = {
-    startMs: (firstCallAtMs ?? startedAtMs) - startedAtMs,
+    startMs: firstCallAtMs === undefined ? 0 : Math.max(0, firstCallAtMs - startedAtMs - heldMs),
     workMs: endedMs - startedAtMs - counts.waitedMs,
-    endedAtMs,
+    endedAtMs: sealedAtMs ?? endedAtMs,
     ...(firstCallAtMs === undefined ? {} : { calledAtMs: endedAtMs - (endedMs - firstCallAtMs) }),
     ...told,
   };
@@ -131,7 +135,7 @@ export async function runBlocks(
     }
     // The result is one block: where it is committed, only the seal was missing.
     if (resumes !== undefined && resumes.blocks > 0) {
-      await seal(commits);
+      await seal(commits, counts);
       return;
     }
     const aggregate = new AggregateCommits(parts, request, events, signal, commits, done?.state);
@@ -143,6 +147,7 @@ export async function runBlocks(
   } finally {
     input.close();
     counts.waitedMs = input.waitedMs;
+    counts.heldMs = input.heldMs;
   }
 }
 
@@ -186,6 +191,8 @@ async function work(
 ): Promise<void> {
   const { workers, plan, from, input, commits, events, news, signal, counts } = flow;
   const { bytes } = counts;
+  // Whoever waits for the stream wakes meanwhile.
+  const ring = (): void => flow.scratch.ring(plan.shardId, plan.output.stream);
   let isOver = false;
   const end = async (): Promise<void> => {
     if (isOver) return;
@@ -201,11 +208,19 @@ async function work(
     const open = (): Promise<unknown> => commits.open();
     const room = (needBytes: number) => events.room(needBytes);
     const { reading } = input;
-    await workers.begin({ plan, from, open, signal, voice: events, room, reading, isFollowed: () => news.isFollowed });
+    const { isHeld } = news;
+    await workers.begin({ plan, from, open, signal, voice: events, room, reading, isHeld, isFollowed: () => news.isFollowed });
+    input.onHeld(() => workers.touch());
     input.onGrowth((blocks, isWhole) => workers.grow(blocks, isWhole));
     let consumed = from;
+    let isForetold = false;
+    const begunMs = flow.nowMs();
     for (;;) {
       input.noteDone(consumed);
+      if (!isForetold && input.isWhole && isNearEnd(consumed - from, input.blocks - consumed, flow.nowMs() - begunMs)) {
+        isForetold = true;
+        ring();
+      }
       const outcomes = await orAborted(input.orFault(workers.next()), signal);
       if (outcomes.length === 0) break;
       consumed += outcomes.length;
@@ -214,9 +229,11 @@ async function work(
       events.progress(consumed, input.blocks, commits.rows);
       signal.throwIfAborted();
     }
+    ring();
     await end();
     await finish();
     await commits.seal();
+    counts.sealedAtMs = nodeClockMs();
   } finally {
     await end();
     await commits.close();
@@ -226,9 +243,18 @@ async function work(
   }
 }
 
-async function seal(commits: Commits): Promise<void> {
+/** An end that is nearer is foretold. */
+const nearMs = 3;
+
+/** So many blocks were done in so long a time, and so many are left. */
+function isNearEnd(done: number, left: number, ms: number): boolean {
+  return done === 0 ? left <= 1 : (left * ms) / done <= nearMs;
+}
+
+async function seal(commits: Commits, counts: RunCounts): Promise<void> {
   try {
     await commits.seal();
+    counts.sealedAtMs = nodeClockMs();
   } finally {
     await commits.close();
   }

@@ -5,7 +5,8 @@
  *
  * Invariants (numbers of `contracts/shim-protocol.ts`)
  *  1. Whatever a stage does, the slot parks: a stage that cannot be loaded is `unusable`, a run that fails has `ended`.
- *  2. One run at a time: a second start is answered with a failure and changes nothing.
+ *  2. One run at a time: a second start is answered with a failure and changes nothing. A run that is prepared begins by itself, and gives
+ *     way to any other that is started.
  *  4. `ended` is said when the run is over: its commits are in the index, and nothing of it is at work any more.
  */
 import { join } from 'node:path';
@@ -51,6 +52,8 @@ interface Loaded {
 
 interface Running {
   runId: string;
+  /** It was prepared, and not started so far. */
+  prepared: RunRequest | undefined;
   abort: AbortController;
   news: RunNews;
   progress: Progress;
@@ -63,8 +66,12 @@ interface Running {
 export class Slot {
   #loaded: Loaded | undefined;
   #running: Running | undefined;
+  /** It is started as soon as what was prepared in its place is over. */
+  #next: RunRequest | undefined;
+  /** The last run that was over before it was started: the word of its end and that of its start may have crossed. */
+  #overEarly: RunRequest | undefined;
   #rehearsing: Promise<void> | undefined;
-  /** There was a run, or will be none: nothing is left to rehearse for. */
+  /** The stage's code was called, or will not be: nothing is left to rehearse for. */
   readonly #unrehearsed = new AbortController();
   #closed = false;
 
@@ -78,8 +85,12 @@ export class Slot {
       case 'start':
         this.#start(message, performance.now());
         return;
+      case 'prepare':
+        this.#prepare(message);
+        return;
       case 'cancel':
-        if (this.#running?.runId === message.runId) this.#cancel(message.reason);
+        if (this.#next?.runId === message.runId) this.#dropNext();
+        else if (this.#running?.runId === message.runId) this.#cancel(message.reason);
         return;
       case 'roomAnswer':
         if (this.#running?.runId === message.runId) this.#running.answerRoom?.(message.answer);
@@ -98,6 +109,7 @@ export class Slot {
 
   /** Settles when nothing of a run is at work any more. */
   async cancel(reason: string): Promise<void> {
+    this.#dropNext();
     this.#cancel(reason);
     await this.#running?.over;
   }
@@ -186,9 +198,16 @@ export class Slot {
 
   #start(request: RunRequest, startedAtMs: number): void {
     const { runId } = request;
+    const running = this.#running;
+    if (this.#next === undefined && running?.prepared !== undefined) {
+      if (isSameRun(running.prepared, request)) this.#goOn(running, request);
+      else this.#startInstead(running, request, startedAtMs);
+      return;
+    }
+    if (this.#overEarly !== undefined && isSameRun(this.#overEarly, request)) return;
     this.#unrehearsed.abort();
-    if (this.#running !== undefined) {
-      this.#refuse(runId, new PodlineError('PDL_PROTOCOL', `run ${this.#running.runId} is under way in this slot`));
+    if (running !== undefined) {
+      this.#refuse(runId, new PodlineError('PDL_PROTOCOL', `run ${running.runId} is under way in this slot`));
       return;
     }
     const loaded = this.#loaded;
@@ -201,11 +220,53 @@ export class Slot {
       this.#refuse(runId, new PodlineError('PDL_PROTOCOL', `${what}, and ${String(request.growing)} grow still`));
       return;
     }
-    const news = new RunNews();
-    const progress = new Progress(request, news, (message) => this.parts.send(message));
-    const running: Running = { runId, abort: new AbortController(), news, progress, over: Promise.resolve() };
+    this.#begin(loaded, request, startedAtMs, false);
+  }
+
+  /** What stands in the way of it is told when the run is started. */
+  #prepare(request: RunRequest): void {
+    const loaded = this.#loaded;
+    if (this.#running === undefined && loaded?.mayFollow === true) this.#begin(loaded, request, performance.now(), true);
+  }
+
+  #begin(loaded: Loaded, request: RunRequest, startedAtMs: number, isHeld: boolean): void {
+    const { runId } = request;
+    const news = new RunNews(isHeld);
+    const progressOf = (growing: readonly string[] | undefined): Progress =>
+      new Progress({ runId, growing }, news, (message) => this.parts.send(message));
+    const running: Running = {
+      ...{ runId, news, prepared: isHeld ? request : undefined, progress: progressOf(request.growing) },
+      ...{ abort: new AbortController(), over: Promise.resolve() },
+    };
+    news.onBegun((growing) => {
+      this.#unrehearsed.abort();
+      running.progress = progressOf(growing);
+    });
     this.#running = running;
     running.over = this.#run(loaded, running, request, startedAtMs);
+  }
+
+  /** It is wanted, on what is there if not all of it is. */
+  #goOn(running: Running, { growing }: RunRequest): void {
+    running.prepared = undefined;
+    running.news.begin(growing);
+    running.news.take('inputGrew');
+  }
+
+  #startInstead(running: Running, request: RunRequest, startedAtMs: number): void {
+    this.#next = request;
+    this.#cancel('another run is wanted in its place');
+    void running.over.then(() => {
+      if (this.#next !== request) return;
+      this.#next = undefined;
+      this.#start(request, startedAtMs);
+    });
+  }
+
+  #dropNext(): void {
+    const next = this.#next;
+    this.#next = undefined;
+    if (next !== undefined) this.parts.send({ ...failed(next.runId, cancelled.toWire()), outcome: 'cancelled' });
   }
 
   async #run(loaded: Loaded, running: Running, request: RunRequest, startedAtMs: number): Promise<void> {
@@ -219,8 +280,12 @@ export class Slot {
       ended = failed(runId, PodlineError.from(thrown, 'PDL_STAGE_FAILED').toWire());
     }
     this.#running = undefined;
-    this.parts.send(...running.progress.end(), ended);
-    setTimeout(() => this.#running ?? collectYoung(), parkedMs).unref();
+    this.#overEarly = ended.outcome === 'cancelled' ? undefined : running.prepared;
+    // What was prepared of it before its shard was leased anew is not its end.
+    if (this.#next?.runId !== runId) this.parts.send(...running.progress.end(), ended);
+    setTimeout(() => {
+      if (this.#running?.news.isHeld !== false) collectYoung();
+    }, parkedMs).unref();
   }
 
   #cancel(reason: string): void {
@@ -234,10 +299,10 @@ export class Slot {
 
   #events(running: Running): RunEvents {
     const { send, logger } = this.parts;
-    const { runId, progress } = running;
+    const { runId } = running;
     return {
-      progress: (blocks, blocksTotal, rows) => progress.blocks(blocks, blocksTotal, rows),
-      note: (note) => progress.note(note),
+      progress: (blocks, blocksTotal, rows) => running.progress.blocks(blocks, blocksTotal, rows),
+      note: (note) => running.progress.note(note),
       log: (level, message) => {
         logger[level]({ runId }, message);
         send({ type: 'log', runId, level, message });
@@ -257,6 +322,12 @@ export class Slot {
     };
   }
 }
+
+/** The shard may have been leased anew meanwhile, or what makes the input have changed. */
+const isSameRun = (one: RunRequest, other: RunRequest): boolean =>
+  one.runId === other.runId && one.epoch === other.epoch && one.lineage.digest === other.lineage.digest;
+
+const cancelled = new PodlineError('PDL_STAGE_FAILED', 'the run was cancelled before it began');
 
 const mayFollow = ({ command, declares }: ResolvedStage): boolean => command === undefined && declares?.form !== 'files';
 

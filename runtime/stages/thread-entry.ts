@@ -25,13 +25,16 @@ const packr = new Packr(packing);
 /** A stage that never waits keeps this thread's events waiting no longer than this. */
 const turnEveryMs = 10;
 
-/** There was a run: nothing is left to rehearse for. */
+/** There was a block: nothing is left to rehearse for. */
 const unrehearsed = new AbortController();
 /** What messages change in the run that goes on. */
 let abort = new AbortController();
 let onRoom: ((answer: RoomAnswer) => void) | undefined;
+let onTouch: (() => void) | undefined;
 
-async function run(state: number, load: (signal: AbortSignal, say: (message: FromRun) => void) => BlockWork): Promise<void> {
+type Load = (signal: AbortSignal, say: (message: FromRun) => void) => BlockWork;
+
+async function run(state: number, isHeld: boolean, load: Load): Promise<void> {
   if (!ring.enter(state)) return;
   abort = new AbortController();
   let said = 0;
@@ -47,12 +50,15 @@ async function run(state: number, load: (signal: AbortSignal, say: (message: Fro
       ring.publish(block, 'message');
     }
   };
-  let work: BlockWork | undefined;
+  let work = isHeld ? triedEarly(() => load(abort.signal, sayInRun)) : undefined;
   let turnAtMs = performance.now();
   // A run that is cancelled calls the stage for no further block.
   while (!abort.signal.aborted) {
     const block = ring.claim();
+    onTouch = () => work?.touch(block);
     if (!(ring.admits(block) ?? (await ring.admission(block)))) break;
+    onTouch = undefined;
+    unrehearsed.abort();
     try {
       work ??= load(abort.signal, sayInRun);
       const given = work.do(block);
@@ -72,6 +78,15 @@ async function run(state: number, load: (signal: AbortSignal, say: (message: Fro
   const { memory, ssd, network } = work?.bytes ?? { memory: 0, ssd: 0, network: { read: 0, written: 0 } };
   work?.close(nextTurn());
   ring.leave([memory, ssd, network.read, network.written, said]);
+}
+
+/** What stands in the way is told by whoever tries again when it counts. */
+function triedEarly<T>(make: () => T): T | undefined {
+  try {
+    return make();
+  } catch {
+    return undefined;
+  }
 }
 
 async function rehearse(rehearsal: ThreadRehearsal): Promise<number> {
@@ -118,11 +133,15 @@ try {
   port.on('message', (message: ToThread) => {
     switch (message.type) {
       case 'begin': {
-        const { state, plan } = message;
-        unrehearsed.abort();
-        runs = runs.then(() => run(state, (signal, tell) => new BlockWork(partsOf(defined, scratch, plan, state, signal, tell))));
+        const { state, plan, isHeld } = message;
+        if (!isHeld) unrehearsed.abort();
+        const load: Load = (signal, tell) => new BlockWork(partsOf(defined, scratch, plan, state, signal, tell));
+        runs = runs.then(() => run(state, isHeld, load));
         return;
       }
+      case 'touch':
+        onTouch?.();
+        return;
       case 'cancel':
         abort.abort();
         onRoom?.('none');

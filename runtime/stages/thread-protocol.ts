@@ -21,11 +21,13 @@ export interface ThreadSetup {
 }
 
 export type ToThread =
-  /** `state`: of the ring, for this run alone. */
-  | { type: 'begin'; state: number; plan: RunPlan }
+  /** `state`: of the ring, for this run alone. `isHeld`: its first block may be long in coming. */
+  | { type: 'begin'; state: number; plan: RunPlan; isHeld: boolean }
+  /** The block that the thread waits for may be there. */
+  | { type: 'touch' }
   | { type: 'cancel' }
   | { type: 'roomAnswer'; answer: RoomAnswer }
-  /** Ends with the first `begin`. */
+  /** Ends with the first block. */
   | ({ type: 'rehearse' } & ThreadRehearsal);
 
 export type FromThread =

@@ -84,11 +84,11 @@ export class ThreadPool implements Workers {
 
   async begin(job: Job): Promise<void> {
     if (this.#threads.length < this.setup.size || this.#threads.some((thread) => !thread.isAlive)) await this.warm();
-    const { plan, signal } = job;
+    const { plan, signal, isHeld } = job;
     const state = this.#ring.begin(job.from);
     const onAbort = (): void => this.#cancel();
     this.#run = { job, state, told: new Map(), rooms: Promise.resolve(), onAbort, isOver: false, heard: 0 };
-    for (const thread of this.#threads) thread.post({ type: 'begin', state, plan });
+    for (const thread of this.#threads) thread.post({ type: 'begin', state, plan, isHeld });
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) onAbort();
     await job.open();
@@ -99,6 +99,10 @@ export class ThreadPool implements Workers {
     if (this.#run === undefined) return;
     this.#ring.grow(blocks, isWhole);
     this.#ring.ring();
+  }
+
+  touch(): void {
+    for (const thread of this.#threads) thread.post({ type: 'touch' });
   }
 
   async next(): Promise<readonly Outcome[]> {

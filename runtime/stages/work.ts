@@ -65,6 +65,10 @@ export class RunWork {
     }
   }
 
+  touch(block: BlockRecord): void {
+    this.#open.touch(block);
+  }
+
   /** So far. */
   get bytes(): ReadBytes {
     const { memory, ssd } = this.#reader?.read ?? { memory: 0, ssd: 0 };

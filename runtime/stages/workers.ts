@@ -35,6 +35,8 @@ export interface Job {
   room: (bytes: number) => Promise<RoomAnswer>;
   /** What is read, as the thread of the runner has seen it. */
   reading: Reading;
+  /** Its first blocks may be long in coming, and then are waited for. */
+  isHeld: boolean;
   /** Whether somebody waits for every block. */
   isFollowed: () => boolean;
 }
@@ -67,6 +69,8 @@ export interface Workers {
   begin(job: Job): Promise<void>;
   /** The input has so many blocks; `isWhole`: and will have no more. */
   grow(blocks: number, isWhole: boolean): void;
+  /** The first block is there, and may not be worked on yet: what it lies in is made ready. */
+  touch(): void;
   /** At least one, and all that there are; none when the input is whole and all was given. Throws what the first failed block threw. */
   next(): Promise<readonly Outcome[]>;
   /** When the stage's code was first called in this run, in ms of `performance.now`. */

@@ -30,7 +30,7 @@ import { checkpointNow, finalCheckpoint } from './checkpointing.js';
 import { ColumnWork } from './column-work.js';
 import { Heartbeats } from './heartbeats.js';
 import { lineConfig, standingStreams } from './planning.js';
-import type { Resident, RunOnSlot } from './resident.js';
+import type { Resident } from './resident.js';
 import { RunWork } from './run-work.js';
 import { ShardWork } from './shard-work.js';
 import { SlotWork } from './slot-work.js';
@@ -58,7 +58,7 @@ export class Agent {
   readonly columns = new ColumnWork(this);
   readonly #shards = new ShardWork(this);
   readonly #slots = new SlotWork(this);
-  readonly #runs = new RunWork(this);
+  readonly runs = new RunWork(this);
   readonly #heartbeats = new Heartbeats(this, () => this.#slots.pids);
   readonly #queue: LineEvent[] = [];
   readonly #background = new Set<Promise<unknown>>();
@@ -103,7 +103,7 @@ export class Agent {
     clearTimeout(this.#wakeTimer);
     this.#heartbeats.stop();
     this.#shards.stop();
-    for (const run of this.#runs.all()) this.shims?.send(run.slot, { type: 'cancel', runId: run.runId, reason: 'the line ends' });
+    for (const run of this.runs.all()) this.shims?.send(run.slot, { type: 'cancel', runId: run.runId, reason: 'the line ends' });
     const queued = [...this.#state.residents.values()].filter(({ lease, letGo }) => !letGo && !this.residents.has(lease.shardId));
     await Promise.all([
       ...queued.map(({ lease }) => this.#shards.giveBack(lease)),
@@ -151,20 +151,21 @@ export class Agent {
         this.dispatch({ type: 'slotUnusable', slot, step: message.step, error: message.error });
         return;
       case 'progress':
-        this.#runs.progressed(message);
+        this.runs.progressed(message);
         return;
       case 'room':
-        this.track(this.#runs.room(slot, message.runId, message.bytes));
+        this.track(this.runs.room(slot, message.runId, message.bytes));
         return;
       case 'ended':
+        if (this.runs.prepared.heardEnd(message)) return;
         this.#slots.busy(slot, false);
-        this.#runs.ended(slot, message);
+        this.runs.ended(slot, message);
         return;
       case 'exited':
         // Heard by the thread that works for a static shim; no other says it.
         return;
       case 'log':
-        this.#runs.said(slot, message, this.#slots.stageOf(slot));
+        this.runs.said(slot, message, this.#slots.stageOf(slot));
         return;
     }
   }
@@ -183,11 +184,17 @@ export class Agent {
         this.track(this.#slots.swap(effect.slot, effect.stage, effect.step));
         return;
       case 'start':
-        this.track(this.#runs.start(effect));
         this.#slots.busy(effect.slot, true);
+        this.track(this.runs.start(effect));
+        return;
+      case 'prepare':
+        this.track(this.runs.prepared.prepare(effect));
+        return;
+      case 'withdraw':
+        this.runs.prepared.withdraw(effect.runId);
         return;
       case 'cancelRun':
-        if (effect.kill) this.#slots.kill(effect.slot, effect.reason);
+        if (effect.kill) this.kill(effect.slot, effect.reason);
         else this.shims?.send(effect.slot, { type: 'cancel', runId: effect.runId, reason: effect.reason });
         return;
       case 'stageDone':
@@ -254,7 +261,7 @@ export class Agent {
                 epoch: resident.lease.epoch,
                 phase: resident.phase,
                 stagesDone: doneStages(resident.stages),
-                running: this.#runs
+                running: this.runs
                   .all()
                   .filter((run) => run.shardId === shardId)
                   .map(({ stage, slot, blocks, blocksTotal, rows }) => ({ stage, slot, blocks, blocksTotal, rows })),
@@ -298,7 +305,7 @@ export class Agent {
     }
     this.options.logger.info({ revision: pipeline.revision }, 'the pipeline has changed');
     this.dispatch({ type: 'revised', pipeline, known, incomplete });
-    this.#runs.relayAll();
+    this.runs.relayAll();
   }
 
   note(type: EventType, shardId: string | undefined, data: Record<string, unknown>): void {
@@ -335,8 +342,8 @@ export class Agent {
     return resident?.phase === 'stages' ? (stage) => resident.stages.get(stage)?.phase === 'done' : undefined;
   }
 
-  forgetRuns(which: (run: RunOnSlot) => boolean): void {
-    this.#runs.forget(which);
+  kill(slot: number, reason: string): void {
+    this.#slots.kill(slot, reason);
   }
 
   /** The leases that have arrived and are not over, as far as this line knows. */

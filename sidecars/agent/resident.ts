@@ -28,6 +28,9 @@ export interface RunOnSlot {
 
 export class Resident {
   readonly report: ShardReportBuilder;
+  /** The scratch has it, and what could be restored of it. */
+  readonly entered: Promise<void>;
+  #onEntered: (() => void) | undefined;
   /** Aborts loading and delivery when the lease is lost or the line ends. */
   readonly gone = new AbortController();
   lineages: Lineages;
@@ -57,11 +60,16 @@ export class Resident {
     this.gone.signal.addEventListener('abort', () => {
       span.end({ outcome: 'gone' });
     });
+    this.entered = new Promise((resolve) => (this.#onEntered = resolve));
     this.lineages = lineages(pipeline, lease);
     this.order = topologicalOrder(pipeline.stages);
     this.results = resultsOf(pipeline);
     this.report = new ShardReportBuilder(pipeline.stages);
     this.takenInAtMs = nowMs;
+  }
+
+  enter(): void {
+    this.#onEntered?.();
   }
 
   revise(pipeline: Pipeline): void {

@@ -6,18 +6,22 @@ import { PodlineError } from '../../runtime/contracts/errors.js';
 import type { RunEnded, ShimToAgent } from '../../runtime/contracts/shim-protocol.js';
 import type { Span } from '../../runtime/contracts/telemetry.js';
 import { traceFields } from '../../runtime/contracts/trace.js';
-import { visibleParameters } from '../../runtime/line/lineage.js';
 import type { LineEffect } from '../../runtime/line/types.js';
 import type { Agent } from './agent.js';
+import { PreparedRuns } from './prepared-runs.js';
 import type { Resident, RunOnSlot } from './resident.js';
 import { makeRoom } from './room.js';
+import { requestOf } from './run-request.js';
 
 type StartEffect = Extract<LineEffect, { type: 'start' }>;
 
 export class RunWork {
   readonly #runs = new Map<string, RunOnSlot>();
+  readonly prepared: PreparedRuns;
 
-  constructor(private readonly agent: Agent) {}
+  constructor(private readonly agent: Agent) {
+    this.prepared = new PreparedRuns(agent);
+  }
 
   all(): RunOnSlot[] {
     return [...this.#runs.values()];
@@ -49,36 +53,32 @@ export class RunWork {
     try {
       if (resident === undefined || stage === undefined || lineage === undefined) throw goneError(runId);
       const left = scratch.stream(shardId, stageName);
-      if (left?.sealed === true && left.lineage.digest === lineage.digest) {
+      const isThere = left?.sealed === true && left.lineage.digest === lineage.digest;
+      const prepared =
+        this.prepared.take(runId, resident.lease.epoch, lineage.digest) ??
+        (isThere ? this.prepared.takeDone(shardId, stageName, lineage.digest) : undefined);
+      if (prepared === undefined && isThere) {
         // The word of its end was lost, not its work.
         this.#committed(resident, left, { slot, runId }, { workMs: 0, bytes: noBytes(), handoverMs: 0 });
         return;
       }
-      await scratch.beginRun(shardId, stageName, { runId, epoch: resident.lease.epoch });
-      // The shim may have gone and come back while the index was written.
-      const now = this.agent.slotState(slot);
-      if (now?.phase !== 'running' || now.runId !== runId) return;
+      if (prepared === undefined) {
+        await scratch.beginRun(shardId, stageName, { runId, epoch: resident.lease.epoch });
+        // The shim may have gone and come back while the index was written.
+        const now = this.agent.slotState(slot);
+        if (now?.phase !== 'running' || now.runId !== runId) return;
+      }
       const growing = effect.growing.filter((stream) => !this.#isSealed(shardId, stream));
       const handoverMs = this.agent.options.nowMs() - effect.readySinceMs;
-      const span = tracing.begin('stage', resident.span.trace, { stage: stageName, slot, attempt, 'shard.id': shardId });
-      const sent =
-        this.agent.shims?.send(slot, {
-          type: 'start',
-          runId,
-          shardId,
-          shardKey: resident.lease.key,
-          epoch: resident.lease.epoch,
-          attempt,
-          parameters: visibleParameters(stage, resident.lease.parameters),
-          inputs: stage.after,
-          lineage,
-          consumed: left === undefined ? 0 : (scratch.progress(shardId, stageName)?.consumed ?? 0),
-          ...(growing.length === 0 ? {} : { growing }),
-          ...(span.trace === undefined ? {} : { trace: span.trace }),
-        }) === true;
-      // Where nobody was there to hear it, `shimGone` has been said or will be: the heart learns it from there.
-      if (!sent) return;
+      const fields = { stage: stageName, slot, attempt, 'shard.id': shardId };
+      const span = prepared?.span ?? tracing.begin('stage', resident.span.trace, fields);
+      if (prepared?.ended === undefined) {
+        const request = requestOf(scratch, resident, stage, lineage, { runId, attempt, growing, trace: span.trace });
+        // Where nobody was there to hear it, `shimGone` has been said or will be: the heart learns it from there.
+        if (this.agent.shims?.send(slot, { type: 'start', ...request }) !== true) return;
+      }
       this.#noteStart(resident, effect, growing, handoverMs, span);
+      if (prepared?.ended !== undefined) this.agent.shimSaid(slot, { ...prepared.ended, runId });
     } catch (thrown) {
       this.agent.dispatch({ type: 'runFailed', slot, runId, error: PodlineError.from(thrown).toWire() });
     }
@@ -195,15 +195,14 @@ export class RunWork {
 
   /** A word of a stage, or of its shim. */
   said(slot: number, { runId, level, message }: Extract<ShimToAgent, { type: 'log' }>, loaded: string | undefined): void {
-    const run = this.get(runId);
+    const run = this.#known(runId);
     const fields = { slot, stage: run?.stage ?? loaded, shardId: run?.shardId, ...traceFields(run?.span.trace) };
     this.agent.options.logger[level](fields, message);
   }
 
   /** The scratch is full and a run asks for room. */
   async room(slot: number, runId: string, bytes: number): Promise<void> {
-    const run = this.#runs.get(runId);
-    const answer = run === undefined ? 'none' : await makeRoom(this.agent, bytes);
+    const answer = this.#known(runId) === undefined ? 'none' : await makeRoom(this.agent, bytes);
     this.agent.shims?.send(slot, { type: 'roomAnswer', runId, answer });
   }
 
@@ -214,6 +213,10 @@ export class RunWork {
       run.span.end({ outcome: 'gone' });
       this.#runs.delete(run.runId);
     }
+  }
+
+  #known(runId: string | undefined): Pick<RunOnSlot, 'shardId' | 'stage' | 'span'> | undefined {
+    return runId === undefined ? undefined : (this.#runs.get(runId) ?? this.prepared.get(runId));
   }
 
   /** Under the lineage that is wanted now. */

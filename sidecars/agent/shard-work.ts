@@ -141,6 +141,7 @@ export class ShardWork {
         ...(resident.lease.resumeFrom === undefined ? {} : { resumeFrom: resident.lease.resumeFrom }),
       });
       resident.report.recovered(recovery);
+      resident.enter();
       for (const why of recovery.refused) this.agent.note('checkpoint.refused', shardId, { why });
       if (recovery.resumedFrom !== 'source') this.agent.note('shard.resumed', shardId, { from: recovery.resumedFrom });
       const known = recovery.known.filter((stream) => stream.stream !== inputStream);
@@ -314,8 +315,9 @@ export class ShardWork {
     const resident = agent.residents.get(shardId);
     agent.residents.delete(shardId);
     resident?.gone.abort();
-    agent.forgetRuns((run) => run.shardId === shardId);
+    agent.runs.forget((run) => run.shardId === shardId);
     await this.#inOrder(shardId, async () => {
+      await agent.runs.prepared.over(shardId);
       if (resident?.completed === true && !resident.pipeline.spec.checkpoints.keepCompleted) {
         await agent.options.checkpoints.forget(resident.pipeline.name, shardId);
       } else {

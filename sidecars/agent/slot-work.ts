@@ -25,6 +25,7 @@ export class SlotWork {
   hello(slot: number, hello: Hello): void {
     this.agent.options.logger.debug({ slot, stage: hello.stage, step: hello.step, pid: hello.pid }, 'a shim said hello');
     this.#pids.set(slot, hello.pid);
+    this.agent.runs.prepared.slotGone(slot);
     const stage = this.agent.stageNamed(hello.stage);
     this.agent.dispatch({ type: 'slotHello', slot, stage: hello.stage, step: hello.step });
     const state = this.agent.slotState(slot);
@@ -109,7 +110,8 @@ export class SlotWork {
     );
     if (stage !== undefined) this.agent.note('slot.lost', undefined, { slot, stage });
     this.#pids.delete(slot);
-    this.agent.forgetRuns((run) => run.slot === slot);
+    this.agent.runs.forget((run) => run.slot === slot);
+    this.agent.runs.prepared.slotGone(slot);
     this.busy(slot, false);
     this.agent.dispatch({ type: 'slotLost', slot, error: error.toWire() });
   }

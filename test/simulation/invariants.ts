@@ -25,6 +25,12 @@ export function assertHeart(state: LineState): void {
   ensure(cpuRuns <= state.config.cores, `${String(cpuRuns)} cpu-bound runs on ${String(state.config.cores)} cores`);
   ensure(state.residents.size <= state.config.residentsMax, `${String(state.residents.size)} residents`);
   assertResidents(state, running);
+  for (const [index, { stage, shardId }] of state.prepared) {
+    ensure(state.slots[index]?.phase === 'idle', `slot ${String(index)} has a prepared run and is ${state.slots[index]?.phase}`);
+    const resident = state.residents.get(shardId);
+    const isWaiting = resident?.stages.get(stage)?.phase === 'waiting' && missingOf(state, shardId, stage).length > 0;
+    ensure(isWaiting || resident?.phase === 'loading', `${shardId}/${stage} is prepared and lacks nothing`);
+  }
 }
 
 /** It follows a stage that does not run, or that itself does. */

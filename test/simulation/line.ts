@@ -51,7 +51,15 @@ interface Container {
   step: string;
   ready: boolean;
   run: SimulatedRun | undefined;
+  /** What it was told of beforehand, and has not been started. */
+  prepared: PreparedRun | undefined;
   dead: boolean;
+}
+
+interface PreparedRun extends SimulatedRun {
+  begun: boolean;
+  /** It is whole in the scratch. */
+  committed: boolean;
 }
 
 interface SimulatedRun {
@@ -141,6 +149,7 @@ export class SimulatedLine {
       for (const [index, container] of this.#containers.entries()) {
         if (container === undefined || container.dead) continue;
         container.run = undefined;
+        container.prepared = undefined;
         container.ready = false;
         this.#later(this.#random.int(1, 500), () => {
           this.#hello(index, container);
@@ -258,6 +267,14 @@ export class SimulatedLine {
       case 'start':
         this.#start(effect);
         return;
+      case 'prepare':
+        this.#prepare(effect);
+        return;
+      case 'withdraw': {
+        const container = this.#containers[effect.slot];
+        if (container?.prepared?.runId === effect.runId) container.prepared = undefined;
+        return;
+      }
       case 'cancelRun':
         this.#cancel(effect);
         return;
@@ -350,6 +367,7 @@ export class SimulatedLine {
       for (const stream of this.#ssd.get(shardId) ?? []) streams.add(stream);
       streams.add('input');
       this.#scratch.set(shardId, streams);
+      this.#beginPrepared(shardId);
       this.handle({ type: 'loaded', shardId, known: this.#known(shardId) });
     });
   }
@@ -370,6 +388,7 @@ export class SimulatedLine {
       );
       old.dead = true;
       old.run = undefined;
+      old.prepared = undefined;
       this.#later(1, () => {
         this.handle({ type: 'slotLost', slot, error: this.#error('PDL_STAGE_DIED') });
       });
@@ -383,7 +402,7 @@ export class SimulatedLine {
       }
       const present = this.#containers[slot];
       if (present !== undefined) present.dead = true;
-      const container: Container = { stage, step: stepId, ready: false, run: undefined, dead: false };
+      const container: Container = { stage, step: stepId, ready: false, run: undefined, prepared: undefined, dead: false };
       this.#containers[slot] = container;
       this.#hello(slot, container);
     });
@@ -460,8 +479,16 @@ export class SimulatedLine {
       !this.#containers.some((other) => other?.run?.shardId === shardId && other.run.stage === stage),
       `two runs of ${stage} for ${shardId}`,
     );
+    const { prepared } = container;
+    container.prepared = undefined;
+    if (prepared?.runId === runId && prepared.begun) {
+      container.run = prepared;
+      if (prepared.committed) this.#later(0, () => this.#tellEnd(slot, container, prepared));
+      return;
+    }
     this.#fences.set(`${shardId}/${stage}`, runId);
-    container.run = { runId, shardId, stage, growing, worked: false };
+    const run = { runId, shardId, stage, growing, worked: false };
+    container.run = run;
     if (streams.has(stage)) {
       ensure(this.#unheard.has(`${shardId}/${stage}`), `${stage} of ${shardId} runs again although it is sealed`);
       this.#later(0, () => {
@@ -469,8 +496,14 @@ export class SimulatedLine {
       });
       return;
     }
-    const run: Started = { line: this.name, shardId, stage, slot, atMs: this.#clock.nowMs, follows: growing.length > 0 };
-    this.started.push(run);
+    this.#work(slot, container, run);
+  }
+
+  #work(slot: number, container: Container, run: SimulatedRun): void {
+    const { runId, shardId, stage, growing } = run;
+    const follows = growing.some((stream) => this.#scratch.get(shardId)?.has(stream) !== true);
+    const started: Started = { line: this.name, shardId, stage, slot, atMs: this.#clock.nowMs, follows };
+    this.started.push(started);
     const runMs = this.#random.int(...this.#times.runMs);
     const declared = this.heart.graph.stages.get(stage);
     if (declared !== undefined && mayLead(declared))
@@ -481,13 +514,72 @@ export class SimulatedLine {
       this.#later(this.#random.int(0, runMs), () => {
         if (container.run?.runId === runId) this.#die(slot, container);
       });
-    } else if (this.heart.graph.stages.get(stage)?.timeoutMs === undefined || !this.#random.chance(this.faults.runHangs)) {
+    } else if (declared?.timeoutMs === undefined || !this.#random.chance(this.faults.runHangs)) {
       this.#later(runMs, () => {
-        run.endedMs = this.#clock.nowMs;
+        started.endedMs = this.#clock.nowMs;
         if (container.run?.runId === runId) container.run.worked = true;
-        this.#endIfWhole(slot, container, runId);
+        if (container.prepared?.runId === runId) this.#endEarly(container, container.prepared);
+        else this.#endIfWhole(slot, container, runId);
       });
     }
+  }
+
+  /** A hint, which may not arrive. */
+  #prepare({ slot, shardId, stage, runId, growing }: LineEffect & { type: 'prepare' }): void {
+    const container = this.#containers[slot];
+    ensure(this.heart.slots[slot]?.phase === 'idle', `${stage} is prepared in slot ${String(slot)}, which is not idle`);
+    ensure(container !== undefined && container.stage === stage, `slot ${String(slot)} does not hold ${stage}`);
+    ensure(growing.length > 0, `${stage} of ${shardId} is prepared and lacks nothing`);
+    this.#assertIsMade(shardId, stage, growing);
+    if (container.dead || !container.ready || container.run !== undefined || this.#random.chance(0.1)) return;
+    this.#fences.set(`${shardId}/${stage}`, runId);
+    container.prepared = { runId, shardId, stage, growing, worked: false, begun: false, committed: false };
+  }
+
+  /** What was prepared for a shard begins by itself when its inputs are whole, and may be whole itself before it is started. */
+  #beginPrepared(shardId: string): void {
+    for (const container of this.#containers) {
+      const run = container?.prepared;
+      if (container === undefined || run?.shardId !== shardId || run.begun) continue;
+      if (!run.growing.every((stream) => this.#scratch.get(shardId)?.has(stream))) continue;
+      this.#later(this.#random.int(0, 3), () => {
+        if (container.dead || container.prepared !== run) return;
+        run.begun = true;
+        this.#work(this.#containers.indexOf(container), container, run);
+      });
+    }
+  }
+
+  /** It is whole before the heart has heard that it was wanted. */
+  #endEarly(container: Container, run: PreparedRun): void {
+    const { runId, shardId, stage } = run;
+    const isFenced = this.#fences.get(`${shardId}/${stage}`) !== runId || this.#outdated.has(runId);
+    if (container.dead || isFenced || !this.#scratch.has(shardId)) {
+      container.prepared = undefined;
+      return;
+    }
+    this.#scratch.get(shardId)?.add(stage);
+    run.committed = true;
+    this.#unheard.add(`${shardId}/${stage}`);
+    this.#tellFollowers(shardId, stage);
+    this.#beginPrepared(shardId);
+  }
+
+  #tellEnd(slot: number, container: Container, run: SimulatedRun): void {
+    if (container.dead || container.run !== run) return;
+    container.run = undefined;
+    this.handle({ type: 'runCommitted', slot, runId: run.runId });
+  }
+
+  #assertIsMade(shardId: string, stage: string, growing: readonly string[]): void {
+    const isMade = (stream: string): boolean =>
+      stream === 'input'
+        ? this.heart.residents.get(shardId)?.phase === 'loading'
+        : this.heart.slots.some(
+            (at) => at.phase === 'running' && !at.cancelled && at.shardId === shardId && at.stage === stream,
+          ) || [...this.heart.prepared.values()].some((at) => at.shardId === shardId && at.stage === stream);
+    for (const stream of growing)
+      ensure(isMade(stream), `${stage} of ${shardId} is prepared behind ${stream}, which is not being made`);
   }
 
   /** A follower that has caught up waits for its leaders' ends; it may fail while it does. */
@@ -529,6 +621,7 @@ export class SimulatedLine {
     else {
       this.#scratch.get(run.shardId)?.add(run.stage);
       this.#tellFollowers(run.shardId, run.stage);
+      this.#beginPrepared(run.shardId);
       if (this.#random.chance(this.faults.endLost)) {
         container.ready = false;
         this.#unheard.add(`${run.shardId}/${run.stage}`);
@@ -541,6 +634,7 @@ export class SimulatedLine {
   #die(slot: number, container: Container): void {
     container.dead = true;
     container.run = undefined;
+    container.prepared = undefined;
     this.handle({ type: 'slotLost', slot, error: this.#error('PDL_STAGE_DIED') });
     this.#later(this.#random.int(10, 1_000), () => {
       if (this.#containers[slot] !== container) return;
@@ -555,6 +649,7 @@ export class SimulatedLine {
     if (container === undefined || container.dead) return;
     if (kill) {
       container.run = undefined;
+      container.prepared = undefined;
       container.dead = true;
       this.#later(0, () => {
         if (this.#containers[slot] === container) this.#die(slot, container);

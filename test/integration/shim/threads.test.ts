@@ -50,7 +50,7 @@ describe('a thread whose run is cancelled', () => {
     const isCalled = new Promise<void>((resolve) => {
       void pool
         .begin({
-          ...{ plan, from: 0, signal: cancel.signal, isFollowed: () => false },
+          ...{ plan, from: 0, signal: cancel.signal, isFollowed: () => false, isHeld: false },
           open: () => Promise.resolve(),
           voice: { log: () => undefined, note: () => resolve() },
           room: () => Promise.resolve('none'),
