@@ -239,8 +239,9 @@ export class Slot {
       ...{ abort: new AbortController(), over: Promise.resolve() },
     };
     news.onBegun((growing) => {
-      this.#unrehearsed.abort();
       running.progress = progressOf(growing);
+      // Behind the call of the stage's code.
+      if (!this.#unrehearsed.signal.aborted) setImmediate(() => this.#unrehearsed.abort());
     });
     this.#running = running;
     running.over = this.#run(loaded, running, request, startedAtMs);
