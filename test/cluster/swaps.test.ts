@@ -17,7 +17,8 @@ const swapsMin = Number(process.env['PODLINE_CLUSTER_SWAPS'] ?? '100');
 const lines = 4;
 const swapsOfEach = Math.ceil(swapsMin / lines);
 const recreations = 3;
-const handovers = { shards: 100, rows: 4 };
+/** A stage that does nothing leaves the next one no time to get ready. */
+const handovers = { shards: 100, rows: 4, stageMs: [0, 20] };
 /** Longer than a swap, so that one can be done behind it. */
 const long = { stages: 5, ms: 3_000 };
 const stageNames = ['load', 'clean', 'join', 'report'];
@@ -165,22 +166,26 @@ export default defineStage({ block(batch) {
     await rm(dir, { recursive: true, force: true });
   });
 
-  needs('cluster').it('are handed the shard without a swap', async () => {
-    const { shards: count, rows } = handovers;
-    line = await PodLine.start(await busy('handed', 2, 0, count * rows, rows), `handed-${String(process.pid)}`);
-    const shards = await line.run('');
-    expect(shards.map(({ state }) => state)).toEqual(shards.map(() => 'completed'));
-    // The first shard brings the stages into their slots; they stay there.
-    const warm = shards.filter(({ report }) => report?.swaps === 0);
-    expect(warm).toHaveLength(count - 1);
-    const stages = warm.flatMap(({ report }) => report?.stages ?? []);
-    expect(stages.map(({ swapMs }) => swapMs)).toEqual(stages.map(() => 0));
-    const second = line.pipeline.stages[1]?.name;
-    const handed = warm.map(({ report }) => report?.stages.find(({ stage }) => stage === second)?.handoverMs ?? Number.NaN);
-    expect(handed.filter((ms) => Number.isNaN(ms))).toEqual([]);
-    figures.push(rowOf('hand-over to a warm slot', handed));
-    await line.close();
-  });
+  for (const stageMs of handovers.stageMs) {
+    needs('cluster').it(`are handed the shard without a swap: stages of ${String(stageMs)} ms`, async () => {
+      const { shards: count, rows } = handovers;
+      const name = `handed-${String(stageMs)}`;
+      line = await PodLine.start(await busy(name, 2, stageMs, count * rows, rows), `${name}-${String(process.pid)}`);
+      const shards = await line.run('');
+      expect(shards.map(({ state }) => state)).toEqual(shards.map(() => 'completed'));
+      // The first shard brings the stages into their slots; they stay there.
+      const warm = shards.filter(({ report }) => report?.swaps === 0);
+      expect(warm).toHaveLength(count - 1);
+      const stages = warm.flatMap(({ report }) => report?.stages ?? []);
+      expect(stages.map(({ swapMs }) => swapMs)).toEqual(stages.map(() => 0));
+      const second = line.pipeline.stages[1]?.name;
+      const handed = warm.map(({ report }) => report?.stages.find(({ stage }) => stage === second)?.handoverMs ?? Number.NaN);
+      expect(handed.filter((ms) => Number.isNaN(ms))).toEqual([]);
+      const each = stageMs === 0 ? 'that do nothing' : `of ${String(stageMs)} ms`;
+      figures.push(rowOf(`hand-over to a warm slot, stages ${each}`, handed));
+      await line.close();
+    });
+  }
 
   needs('cluster').it('are swapped behind the stage before where there are more of them than slots', async () => {
     line = await PodLine.start(await busy('behind', long.stages, long.ms, 4, 4), `behind-${String(process.pid)}`);
