@@ -22,52 +22,50 @@ import type { LineEffect, LineState, PreparedRun, ResidentState } from './types.
 /** Withdraws what is not likely any more, and prepares what is. `isCoreMissing`: something that is ready was not started for want of one. */
 export function prepareRuns(state: LineState, isCoreMissing: boolean, nowMs: number, effects: LineEffect[]): void {
   const wanted = isCoreMissing ? new Map<number, Wanted>() : wantedRuns(state, nowMs);
-  for (const [slot, prepared] of state.prepared) {
-    if (isSame(prepared, wanted.get(slot), stepIn(state, slot))) continue;
+  for (const [slot, { runId }] of state.prepared) {
+    if (isStill(state, slot, wanted.get(slot))) continue;
     state.prepared.delete(slot);
-    effects.push({ type: 'withdraw', slot, runId: prepared.runId });
+    effects.push({ type: 'withdraw', slot, runId });
   }
   for (const [slot, { stage, shardId, attempt, missing }] of wanted) {
     const step = stepIn(state, slot);
     if (state.prepared.has(slot) || step === undefined) continue;
     const runId = newRunId(state);
-    state.prepared.set(slot, { stage, shardId, attempt, runId, step });
+    const under = { epoch: epochOf(state, shardId), revision: state.revision };
+    state.prepared.set(slot, { stage, shardId, attempt, runId, step, ...under });
     effects.push({ type: 'prepare', slot, shardId, stage, runId, attempt, growing: missing });
   }
 }
 
+type RunOfShard = Pick<PreparedRun, 'stage' | 'shardId' | 'attempt'>;
+
 /** The run that was prepared in an idle slot, if it is this one; the slot has none then. */
-export function takePrepared(
-  state: LineState,
-  slot: number,
-  run: Pick<PreparedRun, 'stage' | 'shardId' | 'attempt'>,
-): string | undefined {
-  const prepared = state.prepared.get(slot);
-  if (!isSame(prepared, run, stepIn(state, slot))) return undefined;
+export function takePrepared(state: LineState, slot: number, run: RunOfShard): string | undefined {
+  if (!isStill(state, slot, run)) return undefined;
+  const runId = state.prepared.get(slot)?.runId;
   state.prepared.delete(slot);
-  return prepared?.runId;
+  return runId;
 }
 
-interface Wanted {
-  stage: string;
-  shardId: string;
-  attempt: number;
+interface Wanted extends RunOfShard {
   missing: string[];
 }
 
-function isSame(
-  prepared: PreparedRun | undefined,
-  run: Pick<PreparedRun, 'stage' | 'shardId' | 'attempt'> | undefined,
-  step: string | undefined,
-): boolean {
+/** Whether this is the run that was prepared in the slot, by the same process and for the same work. */
+function isStill(state: LineState, slot: number, run: RunOfShard | undefined): boolean {
+  const prepared = state.prepared.get(slot);
   return (
     prepared !== undefined &&
     prepared.stage === run?.stage &&
     prepared.shardId === run.shardId &&
     prepared.attempt === run.attempt &&
-    prepared.step === step
+    prepared.step === stepIn(state, slot) &&
+    prepared.epoch === epochOf(state, run.shardId) &&
+    prepared.revision === state.revision
   );
 }
+
+const epochOf = (state: LineState, shardId: string): number | undefined => state.residents.get(shardId)?.lease.epoch;
 
 /** The step of a slot that could take a run. */
 function stepIn(state: LineState, index: number): string | undefined {

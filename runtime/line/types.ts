@@ -103,6 +103,9 @@ export interface PreparedRun {
   runId: string;
   /** Of the slot: another process knows nothing of it. */
   step: string;
+  /** Of the lease and of the pipeline: under others it would be another run. */
+  epoch: number | undefined;
+  revision: number;
 }
 
 /** Failed swaps of a stage, until one succeeds. */

@@ -160,4 +160,13 @@ describe('what was prepared is withdrawn', () => {
     expect(only(effects, 'withdraw')).toHaveLength(1);
     expect(only(effects, 'start')[0]?.runId).not.toBe(only(effects, 'withdraw')[0]?.runId);
   });
+
+  it('and prepared anew under another revision of the pipeline', () => {
+    const heart = working();
+    const [{ runId } = { runId: '' }] = only(heart.effects, 'prepare').slice(-1);
+    const pipeline = { ...pipelineOf(chainOf(3, block)), revision: heart.state.revision + 1 };
+    const effects = heart.tell({ type: 'revised', pipeline, known: new Map() });
+    expect(only(effects, 'withdraw')).toMatchObject([{ runId }]);
+    expect(only(effects, 'prepare')).toMatchObject([{ stage: 's1', shardId: 'a' }]);
+  });
 });
