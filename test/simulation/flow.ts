@@ -10,7 +10,8 @@ import type { ScalingRules } from '../../runtime/line/scaling.js';
 import { Clock } from './clock.js';
 import { Coordinator } from './coordinator.js';
 import { ensure } from './invariants.js';
-import { noFaults, SimulatedLine } from './line.js';
+import { noFaults } from './faults.js';
+import { SimulatedLine } from './line.js';
 import { chainOf, pipelineOf } from './pipelines.js';
 import { Random } from './random.js';
 

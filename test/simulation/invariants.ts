@@ -1,5 +1,6 @@
 /** What must hold of a line's state after every step. */
 import { inputStream } from '../../runtime/contracts/block.js';
+import { mayFollow, mayLead } from '../../runtime/line/streaming.js';
 import type { LineState, StageDemand } from '../../runtime/line/types.js';
 
 export function assertHeart(state: LineState): void {
@@ -85,6 +86,67 @@ function assertResidents(state: LineState, running: ReadonlyMap<string, number>)
   );
   for (const [stage, count] of demand)
     ensure(JSON.stringify(count) === JSON.stringify(state.demand.get(stage)), `the demand for ${stage} is miscounted`);
+}
+
+/** A run that goes on reads the stream. */
+export const isRead = ({ slots, graph }: LineState, shardId: string, stream: string): boolean =>
+  slots.some(
+    (slot) =>
+      slot.phase === 'running' &&
+      !slot.cancelled &&
+      slot.shardId === shardId &&
+      graph.stages.get(slot.stage)?.after.includes(stream) === true,
+  );
+
+/** A follower begins behind runs that go on, all the way up, and takes no slot that a shard with whole inputs could have. */
+export function assertMayFollow(
+  { graph, slots, residents }: LineState,
+  shardId: string,
+  stage: string,
+  growing: readonly string[],
+  nowMs: number,
+): void {
+  const follower = graph.stages.get(stage);
+  ensure(follower !== undefined && mayFollow(follower), `${stage} cannot follow`);
+  const assertIsMade = (stream: string): void => {
+    ensure(
+      slots.some((at) => at.phase === 'running' && !at.cancelled && at.shardId === shardId && at.stage === stream),
+      `${stage} of ${shardId} follows ${stream}, which is not being made`,
+    );
+    for (const input of graph.stages.get(stream)?.after ?? [])
+      if (input !== 'input' && residents.get(shardId)?.stages.get(input)?.phase !== 'done') assertIsMade(input);
+  };
+  for (const stream of growing) {
+    const leader = graph.stages.get(stream);
+    ensure(leader !== undefined && mayLead(leader), `${stream} cannot be followed`);
+    assertIsMade(stream);
+  }
+  for (const [id, resident] of residents) {
+    const at = resident.phase === 'stages' ? resident.stages.get(stage) : undefined;
+    ensure(
+      at?.phase !== 'ready' ||
+        at.notBeforeMs > nowMs ||
+        slots.some((slot) => slot.phase === 'running' && slot.shardId === id && slot.stage === stage),
+      `${stage} follows for ${shardId} while ${id} is ready for it`,
+    );
+  }
+}
+
+/** A run is prepared behind what is being made: a load, a run that goes on, or one that is prepared itself. */
+export function assertMayPrepare(
+  { residents, slots, prepared }: LineState,
+  shardId: string,
+  stage: string,
+  growing: readonly string[],
+): void {
+  const isMade = (stream: string): boolean =>
+    stream === inputStream
+      ? residents.get(shardId)?.phase === 'loading'
+      : slots.some((at) => at.phase === 'running' && !at.cancelled && at.shardId === shardId && at.stage === stream) ||
+        [...prepared.values()].some((at) => at.shardId === shardId && at.stage === stream);
+  ensure(growing.length > 0, `${stage} of ${shardId} is prepared and lacks nothing`);
+  for (const stream of growing)
+    ensure(isMade(stream), `${stage} of ${shardId} is prepared behind ${stream}, which is not being made`);
 }
 
 export function ensure(holds: boolean, otherwise: string): asserts holds {

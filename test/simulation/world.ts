@@ -3,7 +3,8 @@ import type { LineConfig, LinePipeline } from '../../runtime/line/types.js';
 import { Clock } from './clock.js';
 import { Coordinator } from './coordinator.js';
 import { ensure } from './invariants.js';
-import { noFaults, SimulatedLine, type Faults, type Times } from './line.js';
+import { noFaults, type Faults, type Times } from './faults.js';
+import { SimulatedLine } from './line.js';
 import { randomRevision } from './pipelines.js';
 import { Random } from './random.js';
 
